@@ -1,0 +1,321 @@
+"""The documents that say what a model server should hold: placement documents and KServe's ``models.json``.
+
+This module is owned by their reader and is the contract between planner and agent: the planner writes with
+``placement_chunks`` and ``models_json``, the agent reads with ``read_desired``. The JSON Schema of a placement
+document is shipped beside it as ``placement.schema.json``. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+VERSION = 1
+MODELS_JSON = "models.json"
+MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+"""Names that can be a path segment of a URL without encoding and a directory (Triton does not decode URLs)."""
+
+DeviceKind = Literal["gpu", "cpu"]
+TargetState = Literal["resident", "standby"]
+
+
+class DocumentError(ValueError):
+    """A placement document, a set of them or a ``models.json`` that cannot be obeyed; says where and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredDevice:
+    """Where a model's instances run: ``index`` is an ordinal among the devices that the server sees.
+
+    ``uuid``, if given, wins over ``index``.
+    """
+
+    kind: DeviceKind
+    index: int = 0
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredModel:
+    """One model that the server should hold.
+
+    Parameters
+    ----------
+    name
+        The model's name on the server.
+    storage_uri
+        Where its files are.
+    framework
+        As in the TrainedModel.
+    memory_bytes
+        Planned host memory.
+    devices
+        Where it is pinned, one or more; empty is unpinned (only ``models.json`` says so).
+    instances
+        Instances on each device.
+    load_peak_bytes, steady_bytes
+        Planned device memory on each device, while loading and afterwards.
+    order
+        Smaller is loaded first.
+    state
+        ``resident`` is loaded; ``standby`` is only downloaded.
+    """
+
+    name: str
+    storage_uri: str
+    framework: str
+    memory_bytes: int
+    devices: tuple[DesiredDevice, ...] = ()
+    instances: int = 1
+    load_peak_bytes: int = 0
+    steady_bytes: int = 0
+    order: int = 0
+    state: TargetState = "resident"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What a server should hold, whole.
+
+    Parameters
+    ----------
+    shard
+        The shard's name; None when only a ``models.json`` was found.
+    runtime
+        The server's kind; None when only a ``models.json`` was found.
+    generation
+        Hash of the content: equal generations ask for the same.
+    models
+        Sorted by name.
+    """
+
+    shard: str | None
+    runtime: str | None
+    generation: str
+    models: tuple[DesiredModel, ...]
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+# ---------------------------------------------------------------------------------------------- models.json
+
+
+def models_json(models: Iterable[DesiredModel]) -> str:
+    """Return KServe's ``models.json``, sorted by name; memory in plain bytes."""
+    entries = [
+        {
+            "modelName": model.name,
+            "modelSpec": {
+                "storageUri": model.storage_uri,
+                "framework": model.framework,
+                "memory": str(model.memory_bytes),
+            },
+        }
+        for model in sorted(models, key=lambda model: model.name)
+    ]
+    return json.dumps(entries, separators=(",", ":"))
+
+
+def read_models_json(text: str) -> Desired:
+    """Return what a ``models.json`` asks for: everything resident and unpinned.
+
+    Raises
+    ------
+    DocumentError
+        Not a list of entries, a bad or a doubled name, a missing field.
+    """
+    entries = _loads(text, MODELS_JSON)
+    if not isinstance(entries, list):
+        raise DocumentError(f"{MODELS_JSON}: expected a list of models, found {type(entries).__name__}")
+    models: dict[str, DesiredModel] = {}
+    for position, entry in enumerate(entries):
+        where = f"{MODELS_JSON}[{position}]"
+        name = _model_name(_field(entry, "modelName", str, where), where)
+        spec = _field(entry, "modelSpec", dict, where)
+        if name in models:
+            raise DocumentError(f"{where}.modelName: {name!r} stands twice")
+        models[name] = DesiredModel(
+            name=name,
+            storage_uri=_field(spec, "storageUri", str, f"{where}.modelSpec"),
+            framework=_field(spec, "framework", str, f"{where}.modelSpec"),
+            memory_bytes=_quantity(spec.get("memory", 0), f"{where}.modelSpec.memory"),
+        )
+    ordered = tuple(models[name] for name in sorted(models))
+    return Desired(shard=None, runtime=None, generation=_generation(ordered), models=ordered)
+
+
+_SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def _quantity(value: object, where: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)([A-Za-z]{0,2})", str(value))
+    if match is None or match[2] not in _SUFFIXES:
+        raise DocumentError(f"{where}: {value!r} is not an amount of memory, as 1Gi")
+    return int(float(match[1]) * _SUFFIXES[match[2]]) if "." in match[1] else int(match[1]) * _SUFFIXES[match[2]]
+
+
+# --------------------------------------------------------------------------------------- placement documents
+
+
+def _model_entry(model: DesiredModel) -> dict[str, Any]:
+    return {
+        "storageUri": model.storage_uri,
+        "framework": model.framework,
+        "memoryBytes": model.memory_bytes,
+        "devices": [asdict(device) for device in model.devices],
+        "instances": model.instances,
+        "loadPeakBytes": model.load_peak_bytes,
+        "steadyBytes": model.steady_bytes,
+        "order": model.order,
+        "state": model.state,
+    }
+
+
+def _generation(models: Iterable[DesiredModel]) -> str:
+    entries = {model.name: _model_entry(model) for model in models}
+    return hashlib.sha256(_dumps(entries).encode()).hexdigest()
+
+
+def placement_chunks(*, shard: str, runtime: str, models: Iterable[DesiredModel], max_bytes: int) -> tuple[str, ...]:
+    """Return the placement documents of a shard, at least one, each at most ``max_bytes`` long.
+
+    Raises
+    ------
+    ValueError
+        One model's entry alone does not fit into ``max_bytes``.
+    """
+    ordered = sorted(models, key=lambda model: model.name)
+    head = {"version": VERSION, "shard": shard, "runtime": runtime, "generation": _generation(ordered)}
+    # Room for the head with two generous numbers for `chunk` and `chunks`.
+    room = max_bytes - len(_dumps({**head, "chunk": 10**6, "chunks": 10**6, "models": {}}))
+    chunks: list[dict[str, Any]] = [{}]
+    used = 0
+    for model in ordered:
+        entry = _model_entry(model)
+        size = len(_dumps({model.name: entry})) - 1  # braces off, comma on
+        if size > room:
+            raise ValueError(f"model {model.name!r} needs {size} bytes of a placement document of {max_bytes}")
+        if used + size > room:
+            chunks.append({})
+            used = 0
+        chunks[-1][model.name] = entry
+        used += size
+    return tuple(
+        _dumps({**head, "chunk": number, "chunks": len(chunks), "models": content})
+        for number, content in enumerate(chunks)
+    )
+
+
+def read_placement(texts: Mapping[str, str]) -> Desired:
+    """Return what a complete set of placement documents asks for.
+
+    Parameters
+    ----------
+    texts
+        The documents by the name they are reported under (a file's name).
+
+    Raises
+    ------
+    DocumentError
+        A document is not valid, chunks are missing, doubled or of different generations, or the content does
+        not have the hash that the documents name.
+    """
+    if not texts:
+        raise DocumentError("no placement document")
+    heads: set[tuple[str, str, str, int]] = set()
+    numbers: list[int] = []
+    models: dict[str, DesiredModel] = {}
+    for name, text in sorted(texts.items()):
+        document = _loads(text, name)
+        version = _field(document, "version", int, name)
+        if version != VERSION:
+            raise DocumentError(f"{name}.version: this agent reads version {VERSION}, found {version}")
+        heads.add(
+            (
+                _field(document, "shard", str, name),
+                _field(document, "runtime", str, name),
+                _field(document, "generation", str, name),
+                _field(document, "chunks", int, name),
+            )
+        )
+        numbers.append(_field(document, "chunk", int, name))
+        for model_name, entry in _field(document, "models", dict, name).items():
+            if model_name in models:
+                raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
+            models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
+    if len(heads) != 1:
+        raise DocumentError("the placement documents are of different generations: " + ", ".join(sorted(texts)))
+    shard, runtime, generation, chunks = heads.pop()
+    if sorted(numbers) != list(range(chunks)):
+        raise DocumentError(f"incomplete set: {chunks} placement documents are announced, found {sorted(numbers)}")
+    ordered = tuple(models[name] for name in sorted(models))
+    if _generation(ordered) != generation:
+        raise DocumentError(f"generation: the content does not hash to {generation}")
+    return Desired(shard=shard, runtime=runtime, generation=generation, models=ordered)
+
+
+def _read_model(name: str, entry: object, where: str) -> DesiredModel:
+    state = _field(entry, "state", str, where)
+    if state not in ("resident", "standby"):
+        raise DocumentError(f"{where}.state: {state!r} is neither resident nor standby")
+    devices = _field(entry, "devices", list, where)
+    return DesiredModel(
+        name=_model_name(name, where),
+        storage_uri=_field(entry, "storageUri", str, where),
+        framework=_field(entry, "framework", str, where),
+        memory_bytes=_amount(entry, "memoryBytes", where),
+        devices=tuple(_read_device(device, f"{where}.devices[{i}]") for i, device in enumerate(devices)),
+        instances=max(1, _amount(entry, "instances", where)),
+        load_peak_bytes=_amount(entry, "loadPeakBytes", where),
+        steady_bytes=_amount(entry, "steadyBytes", where),
+        order=_field(entry, "order", int, where),
+        state="standby" if state == "standby" else "resident",
+    )
+
+
+def _read_device(device: object, where: str) -> DesiredDevice:
+    kind = _field(device, "kind", str, where)
+    if kind not in ("gpu", "cpu"):
+        raise DocumentError(f"{where}.kind: {kind!r} is neither gpu nor cpu")
+    uuid = device.get("uuid") if isinstance(device, dict) else None
+    if uuid is not None and not isinstance(uuid, str):
+        raise DocumentError(f"{where}.uuid: expected text or null")
+    return DesiredDevice(kind="cpu" if kind == "cpu" else "gpu", index=_amount(device, "index", where), uuid=uuid)
+
+
+# ------------------------------------------------------------------------------------------------ small steps
+
+
+def _loads(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DocumentError(f"{where}: not JSON: {error}") from None
+
+
+def _field(value: object, key: str, kind: type[Any], where: str) -> Any:
+    if not isinstance(value, dict):
+        raise DocumentError(f"{where}: expected an object, found {type(value).__name__}")
+    found = value.get(key)
+    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+        raise DocumentError(f"{where}.{key}: expected {kind.__name__}, found {type(found).__name__}")
+    return found
+
+
+def _amount(value: object, key: str, where: str) -> int:
+    amount: int = _field(value, key, int, where)
+    if amount < 0:
+        raise DocumentError(f"{where}.{key}: {amount} is negative")
+    return amount
+
+
+def _model_name(name: str, where: str) -> str:
+    if not MODEL_NAME.fullmatch(name):
+        raise DocumentError(f"{where}: {name!r} is not a model name: letters, digits, '.', '_' and '-' only")
+    return name

@@ -1,0 +1,18 @@
+"""One text for one value: the hash by which a plan names its scenario."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Return the canonical JSON of a frozen dataclass: sorted keys, no spaces, defaults included."""
+    return json.dumps(dataclasses.asdict(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def sha256_of(value: Any) -> str:
+    """Return the hexadecimal SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

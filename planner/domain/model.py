@@ -1,0 +1,73 @@
+"""A model: the thing that is placed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.domain.fleet import Labels
+from planner.domain.footprint import ANY_CLASS, FootprintOption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Where replica 0 of a model has to be: a shard by name and, if given, the ordinal of its device."""
+
+    shard: str
+    device: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A TrainedModel.
+
+    Parameters
+    ----------
+    name
+        Unique in the scenario, ``[a-z0-9]([-a-z0-9]*[a-z0-9])?``.
+    backend
+        Triton's backend, or a framework for servers that have no backends.
+    framework
+        What the TrainedModel says; None derives it from the backend.
+    storage_uri
+        Where the model's files are.
+    replicas
+        Shards that hold a copy of it, at least 1.
+    priority
+        Higher is placed first.
+    tenant
+        Whose it is; None belongs to nobody in particular.
+    together
+        Models with the same key share a shard, replica by replica; None is on its own.
+    devices_per_replica
+        1, or the number of whole devices of one shard that a replica takes for itself.
+    pin
+        Where replica 0 has to be; None is anywhere.
+    labels
+        For people and reports.
+    footprints
+        Its options, at least one.
+    """
+
+    name: str
+    backend: str
+    framework: str | None = None
+    storage_uri: str
+    replicas: int = 1
+    priority: int = 0
+    tenant: str | None = None
+    together: str | None = None
+    devices_per_replica: int = 1
+    pin: Pin | None = None
+    labels: Labels = ()
+    footprints: tuple[FootprintOption, ...]
+
+
+def options_for(model: Model, device_class: str) -> tuple[int, ...]:
+    """Return the indices of the options that stand for a device class.
+
+    Options that name the class win over ``*``. Empty when the model is not allowed there.
+    """
+    own = tuple(i for i, option in enumerate(model.footprints) if option.device_class == device_class)
+    if own:
+        return own
+    return tuple(i for i, option in enumerate(model.footprints) if option.device_class == ANY_CLASS)

@@ -1,0 +1,134 @@
+"""Text to exact integers and back: bytes, milli-units, parts per million and micro-dollars.
+
+Inside the planner memory is ``int`` bytes, shares are ``int`` milli-units, ratios are ``int`` parts per
+million and money is ``int`` micro-USD; this module is the only place that knows how people write them.
+The syntax of quantities is Kubernetes' (apimachinery ``resource.Quantity``): a decimal number with a
+binary suffix (Ki, Mi, Gi, Ti, Pi, Ei), a decimal suffix (n, u, m, k, M, G, T, P, E) or an exponent.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING, Decimal, localcontext
+
+PPM = 1_000_000
+MICROUSD = 1_000_000
+
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+_DECIMAL = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+}
+_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))")
+# 2^63 - 1, the largest quantity that Kubernetes keeps exactly; it also keeps sums inside the solver's int64.
+_LARGEST = 2**63 - 1
+
+
+def _exact(text: str | int | float) -> Decimal:
+    """Return the value of a Kubernetes quantity, never negative."""
+    if isinstance(text, bool):
+        raise ValueError("expected a quantity such as 16Gi or 250m, not a boolean")
+    match = _QUANTITY.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a quantity: write a number with a suffix, as 16Gi, 500M, 250m or 2")
+    with localcontext() as context:
+        context.prec = 60
+        number = Decimal(match["number"] + (match["exponent"] or ""))
+        suffix = match["suffix"] or ""
+        if suffix in _BINARY:
+            value = number * _BINARY[suffix]
+        elif suffix in _DECIMAL:
+            value = number * _DECIMAL[suffix]
+        else:
+            known = ", ".join([*_BINARY, *(s for s in _DECIMAL if s)])
+            raise ValueError(f"{text!r} has the unknown suffix {suffix!r}; known suffixes: {known}")
+    if value > _LARGEST:
+        raise ValueError(f"{text!r} is larger than 2^63 - 1")
+    return value
+
+
+def _ceil(value: Decimal) -> int:
+    return int(value.to_integral_value(rounding=ROUND_CEILING))
+
+
+def parse_bytes(text: str | int | float) -> int:
+    """Return bytes; a fraction of a byte is rounded up, as Kubernetes does."""
+    return _ceil(_exact(text))
+
+
+def parse_milli(text: str | int | float) -> int:
+    """Return milli-units (``"250m"`` is 250, ``"4"`` is 4,000), rounded up."""
+    value = _exact(text) * 1000
+    if value > _LARGEST:
+        raise ValueError(f"{text!r} is larger than 2^63 - 1 milli-units")
+    return _ceil(value)
+
+
+def parse_ratio_ppm(text: str | int | float) -> int:
+    """Return parts per million of ``"3%"`` or ``0.03``; only 0 to 1 (100 %) is a ratio."""
+    body = str(text).strip()
+    percent = body.endswith("%")
+    number = body.removesuffix("%").strip()
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", number):
+        raise ValueError(f"{text!r} is not a ratio: write a percentage such as 3% or a number from 0 to 1")
+    value = Decimal(number) / (100 if percent else 1)
+    if value > 1:
+        raise ValueError(f"{text!r} is not a ratio: it is above 100%")
+    return _ceil(value * PPM)
+
+
+def parse_microusd(text: str | int | float) -> int:
+    """Return micro-USD of a price in USD (``0.526`` is 526,000), rounded up."""
+    body = str(text).strip().removeprefix("$")
+    if isinstance(text, bool) or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", body):
+        raise ValueError(f"{text!r} is not a price: write US dollars an hour, as 0.526")
+    return _ceil(Decimal(body) * MICROUSD)
+
+
+def format_bytes(value_bytes: int) -> str:
+    """Return bytes for people: three significant digits and a binary suffix (``"14.6Gi"``)."""
+    sign, value = ("-", -value_bytes) if value_bytes < 0 else ("", value_bytes)
+    for suffix, factor in reversed(_BINARY.items()):
+        if value >= factor:
+            return f"{sign}{_significant(value / factor)}{suffix}"
+    return f"{sign}{value}"
+
+
+def _significant(number: float) -> str:
+    decimals = 2 if number < 10 else 1 if number < 100 else 0
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def quantity_bytes(value_bytes: int) -> str:
+    """Return bytes as an exact Kubernetes quantity in the largest binary suffix that divides them."""
+    for suffix, factor in reversed(_BINARY.items()):
+        if value_bytes and value_bytes % factor == 0:
+            return f"{value_bytes // factor}{suffix}"
+    return str(value_bytes)
+
+
+def quantity_milli(value_milli: int) -> str:
+    """Return milli-units as an exact Kubernetes quantity (``"250m"``, ``"4"``)."""
+    return str(value_milli // 1000) if value_milli % 1000 == 0 else f"{value_milli}m"
+
+
+def format_usd(value_microusd: int) -> str:
+    """Return micro-USD as exact decimal USD without trailing zeros (``"0.526"``)."""
+    sign, value = ("-", -value_microusd) if value_microusd < 0 else ("", value_microusd)
+    text = f"{sign}{value // MICROUSD}.{value % MICROUSD:06d}"
+    return text.rstrip("0").rstrip(".")
+
+
+def format_percent(ppm: int) -> str:
+    """Return parts per million as a percentage (``30_000`` is ``"3%"``)."""
+    text = f"{ppm // 10_000}.{ppm % 10_000:04d}".rstrip("0").rstrip(".")
+    return f"{text}%"
