@@ -1,8 +1,9 @@
 """The documents that say what a model server should hold: placement documents and KServe's ``models.json``.
 
 This module is owned by their reader and is the contract between planner and agent: the planner writes with
-``placement_chunks`` and ``models_json``, the agent reads with ``read_desired``. The JSON Schema of a placement
-document is shipped beside it as ``placement.schema.json``. Standard library only.
+``placement_chunks`` and ``models_json``, the agent reads with ``read_placement`` and ``read_models_json``.
+The JSON Schema of a placement document is shipped beside it as ``placement.schema.json``. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 VERSION = 1
 MODELS_JSON = "models.json"
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-"""Names that can be a path segment of a URL without encoding and a directory (Triton does not decode URLs)."""
+"""Names that can be a path segment of a URL without encoding and a directory: Triton decodes no URL."""
 
 DeviceKind = Literal["gpu", "cpu"]
 TargetState = Literal["resident", "standby"]
@@ -150,14 +151,26 @@ def read_models_json(text: str) -> Desired:
     return Desired(shard=None, runtime=None, generation=_generation(ordered), models=ordered)
 
 
-_SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SUFFIXES = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 
 
 def _quantity(value: object, where: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([A-Za-z]{0,2})", str(value))
     if match is None or match[2] not in _SUFFIXES:
         raise DocumentError(f"{where}: {value!r} is not an amount of memory, as 1Gi")
-    return int(float(match[1]) * _SUFFIXES[match[2]]) if "." in match[1] else int(match[1]) * _SUFFIXES[match[2]]
+    return (
+        int(float(match[1]) * _SUFFIXES[match[2]]) if "." in match[1] else int(match[1]) * _SUFFIXES[match[2]]
+    )
 
 
 # --------------------------------------------------------------------------------------- placement documents
@@ -182,7 +195,9 @@ def _generation(models: Iterable[DesiredModel]) -> str:
     return hashlib.sha256(_dumps(entries).encode()).hexdigest()
 
 
-def placement_chunks(*, shard: str, runtime: str, models: Iterable[DesiredModel], max_bytes: int) -> tuple[str, ...]:
+def placement_chunks(
+    *, shard: str, runtime: str, models: Iterable[DesiredModel], max_bytes: int
+) -> tuple[str, ...]:
     """Return the placement documents of a shard, at least one, each at most ``max_bytes`` long.
 
     Raises
@@ -200,7 +215,9 @@ def placement_chunks(*, shard: str, runtime: str, models: Iterable[DesiredModel]
         entry = _model_entry(model)
         size = len(_dumps({model.name: entry})) - 1  # braces off, comma on
         if size > room:
-            raise ValueError(f"model {model.name!r} needs {size} bytes of a placement document of {max_bytes}")
+            raise ValueError(
+                f"model {model.name!r} needs {size} bytes of a placement document of {max_bytes}"
+            )
         if used + size > room:
             chunks.append({})
             used = 0
@@ -250,10 +267,14 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
             models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
     if len(heads) != 1:
-        raise DocumentError("the placement documents are of different generations: " + ", ".join(sorted(texts)))
+        raise DocumentError(
+            "the placement documents are of different generations: " + ", ".join(sorted(texts))
+        )
     shard, runtime, generation, chunks = heads.pop()
     if sorted(numbers) != list(range(chunks)):
-        raise DocumentError(f"incomplete set: {chunks} placement documents are announced, found {sorted(numbers)}")
+        raise DocumentError(
+            f"incomplete set: {chunks} placement documents are announced, found {sorted(numbers)}"
+        )
     ordered = tuple(models[name] for name in sorted(models))
     if _generation(ordered) != generation:
         raise DocumentError(f"generation: the content does not hash to {generation}")
@@ -286,7 +307,9 @@ def _read_device(device: object, where: str) -> DesiredDevice:
     uuid = device.get("uuid") if isinstance(device, dict) else None
     if uuid is not None and not isinstance(uuid, str):
         raise DocumentError(f"{where}.uuid: expected text or null")
-    return DesiredDevice(kind="cpu" if kind == "cpu" else "gpu", index=_amount(device, "index", where), uuid=uuid)
+    return DesiredDevice(
+        kind="cpu" if kind == "cpu" else "gpu", index=_amount(device, "index", where), uuid=uuid
+    )
 
 
 # ------------------------------------------------------------------------------------------------ small steps

@@ -27,18 +27,22 @@ _DECIMAL = {
     "P": Decimal(10**15),
     "E": Decimal(10**18),
 }
-_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))")
+_QUANTITY = re.compile(
+    r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))"
+)
 # 2^63 - 1, the largest quantity that Kubernetes keeps exactly; it also keeps sums inside the solver's int64.
 _LARGEST = 2**63 - 1
 
 
-def _exact(text: str | int | float) -> Decimal:
+def _exact(text: str | float) -> Decimal:
     """Return the value of a Kubernetes quantity, never negative."""
     if isinstance(text, bool):
         raise ValueError("expected a quantity such as 16Gi or 250m, not a boolean")
     match = _QUANTITY.fullmatch(str(text).strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a quantity: write a number with a suffix, as 16Gi, 500M, 250m or 2")
+        raise ValueError(
+            f"{text!r} is not a quantity: write a number with a suffix, as 16Gi, 500M, 250m or 2"
+        )
     with localcontext() as context:
         context.prec = 60
         number = Decimal(match["number"] + (match["exponent"] or ""))
@@ -59,12 +63,12 @@ def _ceil(value: Decimal) -> int:
     return int(value.to_integral_value(rounding=ROUND_CEILING))
 
 
-def parse_bytes(text: str | int | float) -> int:
+def parse_bytes(text: str | float) -> int:
     """Return bytes; a fraction of a byte is rounded up, as Kubernetes does."""
     return _ceil(_exact(text))
 
 
-def parse_milli(text: str | int | float) -> int:
+def parse_milli(text: str | float) -> int:
     """Return milli-units (``"250m"`` is 250, ``"4"`` is 4,000), rounded up."""
     value = _exact(text) * 1000
     if value > _LARGEST:
@@ -72,7 +76,7 @@ def parse_milli(text: str | int | float) -> int:
     return _ceil(value)
 
 
-def parse_ratio_ppm(text: str | int | float) -> int:
+def parse_ratio_ppm(text: str | float) -> int:
     """Return parts per million of ``"3%"`` or ``0.03``; only 0 to 1 (100 %) is a ratio."""
     body = str(text).strip()
     percent = body.endswith("%")
@@ -85,7 +89,7 @@ def parse_ratio_ppm(text: str | int | float) -> int:
     return _ceil(value * PPM)
 
 
-def parse_microusd(text: str | int | float) -> int:
+def parse_microusd(text: str | float) -> int:
     """Return micro-USD of a price in USD (``0.526`` is 526,000), rounded up."""
     body = str(text).strip().removeprefix("$")
     if isinstance(text, bool) or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", body):

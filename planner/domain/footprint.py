@@ -68,3 +68,13 @@ class FootprintOption:
     disk_bytes: Amount = ZERO
     source: FootprintSource = "declared"
     extra: Named = ()
+
+
+def uses_device(option: FootprintOption) -> bool:
+    """Return whether a replica uses its device's memory or time at all.
+
+    A model that runs on the host's CPU may live on a GPU shard; it then pays no backend base there.
+    """
+    return any(
+        amount.p95 > 0 for amount in (option.steady_bytes, option.load_peak_bytes, option.device_milli)
+    )

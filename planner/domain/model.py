@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.domain.fleet import Labels
-from planner.domain.footprint import ANY_CLASS, FootprintOption
+from planner.domain.fleet import DeviceClass, Labels
+from planner.domain.footprint import ANY_CLASS, FootprintOption, uses_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,26 @@ class Model:
     footprints: tuple[FootprintOption, ...]
 
 
-def options_for(model: Model, device_class: str) -> tuple[int, ...]:
+def options_for(model: Model, device_class: DeviceClass) -> tuple[int, ...]:
     """Return the indices of the options that stand for a device class.
 
-    Options that name the class win over ``*``. Empty when the model is not allowed there.
+    Options that name the class win over ``*``; a ``*`` that uses a GPU does not stand for a CPU. Empty when
+    the model is not allowed there.
     """
-    own = tuple(i for i, option in enumerate(model.footprints) if option.device_class == device_class)
+    own = tuple(i for i, option in enumerate(model.footprints) if option.device_class == device_class.name)
     if own:
         return own
-    return tuple(i for i, option in enumerate(model.footprints) if option.device_class == ANY_CLASS)
+    return tuple(
+        i
+        for i, option in enumerate(model.footprints)
+        if option.device_class == ANY_CLASS and (device_class.kind == "gpu" or not uses_device(option))
+    )
+
+
+# What KServe calls the formats of Triton's backends (serving runtime `kserve-tritonserver`).
+_FRAMEWORKS = {"onnxruntime": "onnx", "libtorch": "pytorch", "tensorrt_plan": "tensorrt"}
+
+
+def framework_of(model: Model) -> str:
+    """Return the framework that the model's TrainedModel names."""
+    return model.framework or _FRAMEWORKS.get(model.backend, model.backend)

@@ -1,7 +1,8 @@
-"""The names of the rules: what ``verify`` checks and what a refusal names."""
+"""The names of the rules, what ``verify`` checks and a refusal names, and what it is to break one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -72,3 +73,31 @@ UNITS: dict[Rule, str] = {
     Rule.ACCOUNTED: "replicas",
 }
 """The unit of the numbers that a violation or a refusal of the rule carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A rule that is broken.
+
+    Parameters
+    ----------
+    rule
+        Which.
+    subject
+        What breaks it: a shard, a device as ``shard/0``, a model, a node.
+    need, have
+        The numbers that do not fit, in ``UNITS``; None where the rule has none.
+    detail
+        What else a reader needs, as the other model or the resource's name.
+    """
+
+    rule: Rule
+    subject: str
+    need: int | None = None
+    have: int | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        numbers = f" need {self.need}, have {self.have}" if self.need is not None else ""
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.rule.value}: {self.subject}:{numbers}{detail}"

@@ -1,0 +1,88 @@
+"""Whether the names in a placement mean something: the rule ``reference``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.rules import Rule, Violation
+from planner.domain.scenario import Names
+
+
+def find_broken_references(parts: Names, placement: Placement) -> Iterator[Violation]:
+    """Yield every name, ordinal and option that refers to nothing, and every doubled one."""
+    yield from _shard_references(parts, placement.shards)
+    shards = {shard.name: shard for shard in placement.shards}
+    seen: set[tuple[str, int]] = set()
+    for placed in placement.placed:
+        fault = next(_placed_faults(parts, shards, placed), "")
+        if not fault and (placed.model, placed.replica) in seen:
+            fault = "the replica is placed twice"
+        seen.add((placed.model, placed.replica))
+        if fault:
+            yield Violation(rule=Rule.REFERENCE, subject=f"{placed.model}#{placed.replica}", detail=fault)
+
+
+def _shard_references(parts: Names, shards: Sequence[Shard]) -> Iterator[Violation]:
+    seen: set[str] = set()
+    for shard in shards:
+        fault = next(_shard_faults(parts, shard), "")
+        if not fault and shard.name in seen:
+            fault = "two shards have this name"
+        seen.add(shard.name)
+        if fault:
+            yield Violation(rule=Rule.REFERENCE, subject=shard.name, detail=fault)
+
+
+def _shard_faults(parts: Names, shard: Shard) -> Iterator[str]:
+    """Yield what is wrong with a shard's own references; only the first means something."""
+    shard_type = parts.shard_types.get(shard.shard_type)
+    if shard_type is None:
+        yield f"no shard type {shard.shard_type!r}"
+        return
+    if not in_group(shard.name, shard_type.group):
+        yield f"is not a name of group {shard_type.group!r}"
+    if (shard_type.provision == "existing") != (shard.node is not None):
+        yield f"shard type {shard_type.name!r} is {shard_type.provision}, but the node is {shard.node}"
+    if shard.node is None:
+        if shard.node_devices:
+            yield "has devices of a node but no node"
+        return
+    node = parts.nodes.get(shard.node)
+    if node is None:
+        yield f"no node {shard.node!r}"
+        return
+    wanted = 0 if parts.device_classes[shard_type.device_class].kind == "cpu" else shard_type.device_count
+    if len(shard.node_devices) != wanted:
+        yield f"has {len(shard.node_devices)} devices of its node instead of {wanted}"
+    if any(not 0 <= position < len(node.devices) for position in shard.node_devices):
+        yield f"names a device that node {node.name!r} does not have"
+
+
+def in_group(shard_name: str, group: str) -> bool:
+    """Return whether a shard's name is ``<group>`` or ``<group>-<k>`` with k = 1, 2, ..."""
+    if shard_name == group:
+        return True
+    tail = shard_name.removeprefix(f"{group}-")
+    return tail != shard_name and tail.isascii() and tail.isdigit() and not tail.startswith("0")
+
+
+def _placed_faults(parts: Names, shards: Mapping[str, Shard], placed: Placed) -> Iterator[str]:
+    """Yield what is wrong with a placed replica's own references; only the first means something."""
+    model = parts.models.get(placed.model)
+    shard = shards.get(placed.shard)
+    shard_type = parts.shard_types.get(shard.shard_type) if shard else None
+    if model is None:
+        yield f"no model {placed.model!r}"
+        return
+    if shard_type is None:
+        yield f"no shard {placed.shard!r} of a known type"
+        return
+    if not 0 <= placed.replica < model.replicas:
+        yield f"the model has {model.replicas} replicas"
+    if len(placed.devices) != model.devices_per_replica or len(set(placed.devices)) != len(placed.devices):
+        yield f"is on devices {list(placed.devices)} instead of {model.devices_per_replica} different ones"
+    if any(not 0 <= index < shard_type.device_count for index in placed.devices):
+        yield f"names a device that shard {placed.shard!r} does not have"
+    if not 0 <= placed.option < len(model.footprints):
+        yield f"the model has {len(model.footprints)} footprint options"
