@@ -1,0 +1,67 @@
+# make demo   set everything up, then show the whole way on this machine: plan, real servers, agents, requests, report
+# make test   set everything up, then run every check and test
+# make check  the checks alone: format, lint, types, import contracts, spelling
+# make bench  measure, beside peers in the same run; writes JSON under .cache/bench
+# make soak   the long runs
+# make clean  remove the virtual environment and everything built
+
+# The newest supported Python found; `make PYTHON=/path/to/python3.12 test` chooses another.
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell command -v python$(version) 2>/dev/null)) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+
+.PHONY: demo test check unit bench soak schemas constraints clean
+.DELETE_ON_ERROR:
+
+# Everything is installed at the versions of constraints.txt, from the package index that pip is set up for.
+# Triton's wheel is taken without its dependencies: only the server inside it is used.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Shardpack needs Python 3.11 or newer; found $$($(PYTHON) --version)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group demo --group test
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt nvidia-pytriton
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/shardpack demo --out demo-report.html
+
+test: check unit
+
+unit: $(READY)
+	$(PYTEST) -n 2 -m 'not soak and not bench'
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry planner agent
+	$(BIN)/codespell planner agent tests scenarios *.md
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: $(READY)
+	$(PYTEST) -m bench
+
+soak: $(READY)
+	$(PYTEST) -m soak --timeout 3600
+
+schemas: $(READY)
+	$(BIN)/python -m planner.scenario.schema
+
+# Pins every dependency for every supported Python; no registry's address gets into the file. Triton's wheel
+# is appended by hand because it is installed without its dependencies, which would hold others back.
+constraints: $(READY)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group demo --group test \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml > constraints.new
+	printf 'nvidia-pytriton==0.7.0\npip==%s\n' "$$($(BIN)/pip --version | cut -d' ' -f2)" >> constraints.new
+	LC_ALL=C sort -o constraints.txt constraints.new && rm constraints.new
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache dist
