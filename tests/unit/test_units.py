@@ -1,0 +1,104 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner import units
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("16Gi", 16 * 2**30),
+        ("1.5Ki", 1536),
+        ("500M", 500_000_000),
+        ("1e3", 1000),
+        ("2E", 2 * 10**18),
+        ("0.1", 1),
+        (".5Ki", 512),
+        (7, 7),
+        ("100m", 1),
+        (" 5k ", 5000),
+    ],
+)
+def test_bytes_are_read_as_kubernetes_reads_them(text: str | int, expected: int) -> None:
+    assert units.parse_bytes(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("250m", 250), ("4", 4000), (0.5, 500), ("1u", 1), ("2k", 2_000_000)]
+)
+def test_milli_units_are_rounded_up(text: str | float, expected: int) -> None:
+    assert units.parse_milli(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "16 Gi", "16gb", "Gi", "1_000", "nan", "inf", "1e400", "0x10", "1Gi1", True]
+)
+def test_what_is_not_a_quantity_is_refused(text: str | bool) -> None:
+    with pytest.raises(ValueError, match=r"quantity|suffix|larger"):
+        units.parse_bytes(text)
+
+
+def test_more_than_int64_is_refused() -> None:
+    with pytest.raises(ValueError, match="larger"):
+        units.parse_bytes("8Ei")
+    with pytest.raises(ValueError, match="larger"):
+        units.parse_milli("1E")
+
+
+@pytest.mark.parametrize(
+    ("text", "ppm"),
+    [("3%", 30_000), ("0.03", 30_000), (0, 0), (1, 1_000_000), ("100%", 1_000_000), ("0.00001%", 1)],
+)
+def test_ratios_are_parts_per_million(text: str | float, ppm: int) -> None:
+    assert units.parse_ratio_ppm(text) == ppm
+
+
+@pytest.mark.parametrize("text", ["101%", "-1%", "1.2", "three", "", "nan"])
+def test_what_is_not_a_ratio_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="ratio"):
+        units.parse_ratio_ppm(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "microusd"), [("0.526", 526_000), (3, 3_000_000), ("$1.20", 1_200_000), ("0.0000001", 1)]
+)
+def test_prices_are_micro_usd(text: str | float, microusd: int) -> None:
+    assert units.parse_microusd(text) == microusd
+
+
+@pytest.mark.parametrize("text", ["-1", "free", "", True, "1,5"])
+def test_what_is_not_a_price_is_refused(text: str | bool) -> None:
+    with pytest.raises(ValueError, match="price"):
+        units.parse_microusd(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1024, "1Ki"),
+        (15_636_103_987, "14.6Gi"),
+        (-2048, "-2Ki"),
+        (700 * 2**20, "700Mi"),
+    ],
+)
+def test_bytes_for_people(value: int, text: str) -> None:
+    assert units.format_bytes(value) == text
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_exact_quantities_are_read_back(value: int) -> None:
+    assert units.parse_bytes(units.quantity_bytes(value)) == value
+
+
+@given(st.integers(0, 2**50))
+def test_milli_quantities_and_prices_are_read_back(value: int) -> None:
+    assert units.parse_milli(units.quantity_milli(value)) == value
+    assert units.parse_microusd(units.format_usd(value)) == value
+
+
+@given(st.integers(0, 1_000_000))
+def test_percentages_are_read_back(ppm: int) -> None:
+    assert units.parse_ratio_ppm(units.format_percent(ppm)) == ppm
