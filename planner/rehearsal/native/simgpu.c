@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,6 +249,10 @@ static void forget_in_child(void) {
     pthread_mutex_init(&state_mutex, NULL);
 }
 
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forget_in_child);
+}
+
 static struct simgpu_ledger *map_ledger(int descriptor) {
     if (ftruncate(descriptor, sizeof(struct simgpu_ledger))) return NULL;
     void *memory = mmap(NULL, sizeof(struct simgpu_ledger), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
@@ -255,7 +260,6 @@ static struct simgpu_ledger *map_ledger(int descriptor) {
 }
 
 struct simgpu_ledger *simgpu_own_ledger(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     char name[64], path[PATH_MAX];
     if (own_ledger) return own_ledger;
     remove_dead_ledgers();
@@ -266,7 +270,5 @@ struct simgpu_ledger *simgpu_own_ledger(void) {
     own_ledger = map_ledger(descriptor);
     close(descriptor);
     if (own_ledger) __atomic_store_n(&own_ledger->started, start_time(getpid()), __ATOMIC_RELEASE);
-    extern int simgpu_watch_forks(void (*forget)(void));
-    (void)once;
     return own_ledger;
 }

@@ -82,7 +82,8 @@ int simgpu_copy_device(int slot, struct simgpu_device *out);
 int simgpu_lock_directory(void);
 void simgpu_unlock_directory(int descriptor);
 
-/* This process's ledger, created on first use with the directory locked; NULL if it cannot be created. */
+/* This process's ledger, created on first use; NULL if it cannot be created. Call with the directory locked, which
+ * also keeps this process's own threads apart. */
 struct simgpu_ledger *simgpu_own_ledger(void);
 
 /* Call visit(pid, bytes, argument) for every live process that holds memory in the slot. */
