@@ -397,15 +397,14 @@ def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
         cost = cost_microusd_per_h(scenario, plan.placement)
         if cost != plan.cost_microusd_per_h:
             yield Violation(rule=Rule.COST, subject="plan", need=cost, have=plan.cost_microusd_per_h)
-    if plan.bound is not None:
-        yield from _over(
-            Rule.BOUND, "plan", plan.bound.microusd_per_h, plan.cost_microusd_per_h, "bound above cost"
+    bound = plan.bound.microusd_per_h if plan.bound else None
+    if bound is not None:
+        yield from _over(Rule.BOUND, "plan", bound, plan.cost_microusd_per_h, "bound above cost")
+    if plan.status == "optimal" and (bound is None or bound < plan.cost_microusd_per_h):
+        yield Violation(
+            rule=Rule.BOUND,
+            subject="plan",
+            need=plan.cost_microusd_per_h,
+            have=bound,
+            detail="called optimal",
         )
-        if plan.status == "optimal" and plan.bound.microusd_per_h != plan.cost_microusd_per_h:
-            yield Violation(
-                rule=Rule.BOUND,
-                subject="plan",
-                need=plan.cost_microusd_per_h,
-                have=plan.bound.microusd_per_h,
-                detail="called optimal",
-            )
