@@ -76,7 +76,9 @@ def _body(question: Question) -> bytes:
 
 
 def _values(body: bytes) -> list[float] | None:
-    for tensor in json.loads(body).get("outputs", []):
-        if tensor.get("name") == "OUTPUT0":
-            return list(map(float, tensor["data"]))
-    return None
+    """Return the values of ``OUTPUT0``; None where the body is not a V2 answer that has it."""
+    try:
+        tensors = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["outputs"]}
+        return list(map(float, tensors["OUTPUT0"]))
+    except (ValueError, TypeError, KeyError):
+        return None
