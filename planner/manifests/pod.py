@@ -1,0 +1,172 @@
+"""The two containers of a shard's pod, the model server and our agent, and what they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.manifests.contents import ShardContents
+from planner.manifests.names import model_config_name, placement_name
+from planner.units import quantity_bytes, quantity_milli
+
+HTTP_PORT = 8080
+PROXY_PORT = 9081
+STATUS_PORT = 9082
+
+# The agent has models and its own state on one filesystem, because it renames from one into the other; the
+# server sees the models alone, where KServe's runtimes expect them.
+_STORE = {"name": "shardpack-store", "mountPath": "/mnt/store"}
+_MODELS = {"name": "shardpack-store", "mountPath": "/mnt/models", "subPath": "models"}
+_CONFIGS = {"name": "shardpack-configs", "mountPath": "/mnt/configs", "readOnly": True}
+_SHARED_MEMORY = {"name": "shardpack-shm", "mountPath": "/dev/shm"}  # noqa: S108 - a folder of the container
+_TEMPORARY = {"name": "shardpack-tmp", "mountPath": "/tmp"}  # noqa: S108 - a folder of the container
+
+# A shard mounts so many placement ConfigMaps at once, whether they exist or not: another volume source is
+# another pod template, and would restart the server only because one more document was needed.
+_SLOTS = 8
+
+_HARDENED: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def pod_security() -> dict[str, Any]:
+    """Return the security context of the pod; user 1000 is that of KServe's own Triton runtime."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def volumes(contents: ShardContents, *, documents: int) -> list[dict[str, Any]]:
+    """Return the volumes of a shard's pod; ``documents`` is how many placement documents it has."""
+    disk_bytes = contents.shard_type.disk_bytes
+    store = {} if disk_bytes is None else {"sizeLimit": quantity_bytes(disk_bytes)}
+    slots = _SLOTS * -(-documents // _SLOTS)
+    sources = [
+        {"configMap": {"name": model_config_name(contents.shard.name)}},
+        *(
+            {"configMap": {"name": placement_name(contents.shard.name, slot), "optional": True}}
+            for slot in range(slots)
+        ),
+    ]
+    found: list[dict[str, Any]] = [
+        {"name": _STORE["name"], "emptyDir": store},
+        {"name": _CONFIGS["name"], "projected": {"sources": sources}},
+        {"name": _TEMPORARY["name"], "emptyDir": {}},
+    ]
+    if _is_triton(contents):
+        found.append({"name": _SHARED_MEMORY["name"], "emptyDir": {"medium": "Memory"}})
+    return found
+
+
+def _is_triton(contents: ShardContents) -> bool:
+    return contents.shard_type.runtime == "triton"
+
+
+def server_container(contents: ShardContents) -> dict[str, Any]:
+    """Return what the InferenceService says of the model server: requests equal limits.
+
+    The root filesystem stays writable: whether every backend of a server does without is not known.
+    """
+    container: dict[str, Any] = {
+        "resources": _exactly(_server_resources(contents)),
+        "securityContext": _HARDENED,
+        "volumeMounts": [_MODELS],
+    }
+    if _is_triton(contents):
+        container["args"] = _triton_args(contents)
+        # The python backend keeps tensors in shared memory, of which a container has 64 MiB by default.
+        container["volumeMounts"] = [_MODELS, _SHARED_MEMORY]
+    if contents.on_gpu:
+        # The plan's ordinals are NVML's; CUDA would otherwise put the fastest device first.
+        container["env"] = [{"name": "CUDA_DEVICE_ORDER", "value": "PCI_BUS_ID"}]
+    return container
+
+
+def _triton_args(contents: ShardContents) -> list[str]:
+    """Return the options beside those of KServe's runtime, which says the ports and explicit control.
+
+    A ready server would be one whose every load went well, so strictness is off: the agent says what is
+    ready. Loads wait for the agent, which holds one HTTP thread a load. The memory model counts a pool of
+    exactly this size on every GPU.
+    """
+    args = ["--strict-readiness=false", "--http-thread-count=32", "--exit-timeout-secs=30"]
+    if contents.on_gpu:
+        pool = contents.runtime.pool_bytes
+        devices = range(contents.shard_type.device_count)
+        args += [f"--cuda-memory-pool-byte-size={index}:{pool}" for index in devices]
+    return args
+
+
+def _server_resources(contents: ShardContents) -> dict[str, str]:
+    shard_type = contents.shard_type
+    resources = {
+        "cpu": quantity_milli(shard_type.cpu_milli - shard_type.overhead_cpu_milli),
+        "memory": quantity_bytes(shard_type.memory_bytes - shard_type.overhead_memory_bytes),
+    }
+    if contents.on_gpu:
+        profile = contents.device_class.mig_profile
+        # NVIDIA's plugin writes a profile with attributes, 1g.10gb+me, as mig-1g.10gb.me.
+        name = "nvidia.com/gpu" if profile is None else f"nvidia.com/mig-{profile.replace('+', '.')}"
+        resources[name] = str(shard_type.device_count)
+    return resources
+
+
+def _exactly(resources: dict[str, str]) -> dict[str, Any]:
+    """Return requests that equal limits: the plan has counted them, so nobody may take more."""
+    return {"requests": resources, "limits": dict(resources)}
+
+
+def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
+    """Return our agent's container.
+
+    It is named ``agent``: KServe's injector leaves a pod alone that has a container of this name.
+    """
+    return {
+        "name": "agent",
+        "image": image,
+        "args": _agent_args(contents),
+        "env": [{"name": "MULTI_MODEL_SERVER", "value": "true"}],
+        "ports": [
+            {"name": "agent", "containerPort": PROXY_PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": STATUS_PORT}, "periodSeconds": 5},
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": STATUS_PORT},
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+        },
+        "resources": _agent_resources(contents),
+        "securityContext": {**_HARDENED, "readOnlyRootFilesystem": True, "runAsNonRoot": True},
+        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY],
+    }
+
+
+def _agent_args(contents: ShardContents) -> list[str]:
+    del contents
+    return [
+        "--enable-puller",
+        "--config-dir=/mnt/configs",
+        "--model-dir=/mnt/store/models",
+        f"--component-port={HTTP_PORT}",
+        f"--port={PROXY_PORT}",
+        "--status-address=0.0.0.0",
+        f"--status-port={STATUS_PORT}",
+    ]
+
+
+def _agent_resources(contents: ShardContents) -> dict[str, Any]:
+    """Return the sidecars' part of the pod; the models' disk is requested here, its limit is the volume's."""
+    shard_type = contents.shard_type
+    part = {}
+    if shard_type.overhead_cpu_milli:
+        part["cpu"] = quantity_milli(shard_type.overhead_cpu_milli)
+    if shard_type.overhead_memory_bytes:
+        part["memory"] = quantity_bytes(shard_type.overhead_memory_bytes)
+    resources = _exactly(part) if part else {}
+    if shard_type.disk_bytes is not None:
+        requests = {**part, "ephemeral-storage": quantity_bytes(shard_type.disk_bytes)}
+        resources = {**resources, "requests": requests}
+    return resources

@@ -1,0 +1,169 @@
+"""A plan as files of a kustomization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
+from planner.errors import Fault, InputError
+from planner.manifests.contents import ShardContents, shard_contents, shards_of_models
+from planner.manifests.inferenceservice import SERVERS, inference_service
+from planner.manifests.model_config import (
+    model_config_map,
+    models_json_of,
+    placement_config_maps,
+    placement_documents,
+)
+from planner.manifests.names import name_faults, plan_labels, shard_labels
+from planner.manifests.options import ManifestOptions
+from planner.manifests.text import yaml_text
+from planner.manifests.trainedmodel import trained_model
+
+KUSTOMIZATION = "kustomization.yaml"
+HEADER = "# Written by shardpack; edit the scenario instead, or build an overlay on this folder."
+"""The first line of the kustomization: by it a folder is known to be ours."""
+
+_APPLY = """\
+# Apply:  kubectl apply --server-side --force-conflicts -k .
+# Server-side, because a ConfigMap may be longer than the annotation that a plain apply writes. Prune what is
+# no longer here: a placement ConfigMap that stays behind contradicts its successors, and a TrainedModel that
+# stays behind is served on.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A file to write: its path below the folder, with ``/``, and its whole text."""
+
+    path: str
+    text: str
+
+
+def render_plan(
+    plan: Plan, scenario: Scenario, *, options: ManifestOptions | None = None
+) -> tuple[ManifestFile, ...]:
+    """Return the files that put a plan into a cluster with KServe, sorted by path.
+
+    Parameters
+    ----------
+    plan, scenario
+        A plan that ``domain.verify`` accepts for its scenario.
+    options
+        What else the objects say; None takes the defaults.
+
+    Raises
+    ------
+    InputError
+        A name that Kubernetes refuses, a server that KServe has no multi-model InferenceService for, or a
+        shard whose models do not fit into a ConfigMap; every such fault.
+    """
+    options = options or ManifestOptions()
+    shards = shard_contents(plan, scenario)
+    faults = [*name_faults(plan, scenario), *_server_faults(shards), *_size_faults(shards, scenario)]
+    if faults:
+        raise InputError(faults)
+    files = [*_common_files(plan, options)]
+    parents = shards_of_models(plan)
+    for contents in shards:
+        files.extend(_shard_files(contents, plan, scenario, options=options))
+        files.extend(_models_files(contents, plan, parents))
+    files.append(_kustomization(file.path for file in files))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _server_faults(shards: Iterable[ShardContents]) -> Iterator[Fault]:
+    types = {contents.shard_type.name: contents.shard_type.runtime for contents in shards}
+    for name, runtime in sorted(types.items()):
+        if runtime not in SERVERS:
+            known = ", ".join(SERVERS)
+            message = f"KServe has no multi-model InferenceService for {runtime!r}; it has {known}"
+            yield Fault(path=f"shardTypes.{name}.runtime", message=message)
+
+
+def _size_faults(shards: Iterable[ShardContents], scenario: Scenario) -> Iterator[Fault]:
+    limit = scenario.cluster.max_config_map_bytes
+    for contents in shards:
+        path = f"shards.{contents.shard.name}"
+        size = len(models_json_of(contents))
+        if size > limit:
+            models = sum(resident.first for resident in contents.residents)
+            message = f"models.json of {models} models takes {size} bytes of a ConfigMap's {limit}"
+            yield Fault(path=path, message=message)
+        try:
+            placement_documents(contents, max_bytes=limit)
+        except ValueError as error:
+            yield Fault(path=path, message=str(error))
+
+
+def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile]:
+    labels = plan_labels(plan)
+    # Without labels of ours: whoever prunes by them must not take the namespace and all that is in it.
+    yield _file(
+        "namespace.yaml",
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": plan.namespace}},
+    )
+    yield _file(
+        "serviceaccount.yaml",
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": options.service_account, "namespace": plan.namespace, "labels": labels},
+            "automountServiceAccountToken": False,
+        },
+    )
+
+
+def _shard_files(
+    contents: ShardContents, plan: Plan, scenario: Scenario, *, options: ManifestOptions
+) -> Iterator[ManifestFile]:
+    """Yield a shard's InferenceService and its ConfigMaps."""
+    folder = f"shards/{contents.shard.name}"
+    labels, namespace = shard_labels(plan, contents), plan.namespace
+    documents = placement_documents(contents, max_bytes=scenario.cluster.max_config_map_bytes)
+    yield _file(
+        f"{folder}/configmaps.yaml",
+        model_config_map(contents, namespace=namespace, labels=labels),
+        *placement_config_maps(contents, documents, namespace=namespace, labels=labels),
+    )
+    yield _file(
+        f"{folder}/inferenceservice.yaml",
+        inference_service(
+            contents, plan, spread=scenario.policy.spread, documents=len(documents), options=options
+        ),
+    )
+
+
+def _models_files(
+    contents: ShardContents, plan: Plan, parents: dict[str, tuple[str, ...]]
+) -> Iterator[ManifestFile]:
+    """Yield the TrainedModels of a shard; nothing for one that is the parent of none."""
+    labels = shard_labels(plan, contents)
+    models = [
+        trained_model(resident, shards=parents[resident.model.name], namespace=plan.namespace, labels=labels)
+        for resident in contents.residents
+        if resident.first
+    ]
+    if models:
+        yield _file(f"shards/{contents.shard.name}/trainedmodels.yaml", *models)
+
+
+def _kustomization(paths: Iterable[str]) -> ManifestFile:
+    """Return the kustomization: TrainedModels last, as KServe deletes those that have no InferenceService.
+
+    Kustomize's own order would put them first, so it is told to keep ours.
+    """
+    resources = sorted(paths, key=lambda path: ("/" in path, path.endswith("/trainedmodels.yaml"), path))
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "sortOptions": {"order": "fifo"},
+        "resources": resources,
+    }
+    return ManifestFile(path=KUSTOMIZATION, text=f"{HEADER}\n{_APPLY}{yaml_text([content])}")
+
+
+def _file(path: str, *objects: dict[str, Any]) -> ManifestFile:
+    return ManifestFile(path=path, text=yaml_text(objects))
