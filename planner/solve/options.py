@@ -21,8 +21,8 @@ class SolveOptions:
         fleet, and for CP-SAT a tenth of a unit of its deterministic time (about a tenth of a second). Equal
         work gives an equal plan on every machine.
     time_limit_ms
-        Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which voids
-        the promise of equal bytes. None is no stop.
+        Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which
+        voids the promise of equal bytes. None is no stop.
     workers
         Threads of the exact engine, at least 1; only 1 promises equal bytes.
     """

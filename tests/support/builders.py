@@ -108,14 +108,14 @@ def a_scenario(
     name: str = "test",
     **policy: Any,
 ) -> Scenario:
-    """A scenario with what its parts refer to; classes, runtimes and backends that are not given cost nothing."""
+    """A scenario with all that its parts refer to; what is not given costs nothing."""
     shard_types = (a_shard_type(),) if types is None else types
     return Scenario(
         name=name,
         namespace="models",
         cluster=cluster or Cluster(),
         device_classes=_complete(
-            classes, _class_names(shard_types, nodes), lambda wanted: _plain_class(wanted)
+            classes, _class_names(shard_types, nodes), _plain_class
         ),
         runtimes=_complete(
             runtimes, {item.runtime for item in shard_types}, lambda wanted: Runtime(name=wanted)

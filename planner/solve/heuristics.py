@@ -1,0 +1,197 @@
+"""Fast constructions: put units into shards one after the other, opening what is cheapest for what it holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from planner.domain.references import in_group
+from planner.errors import Fault, InputError
+from planner.solve.openings import Opening
+from planner.solve.packing import Floats, Packing
+from planner.solve.problem import Problem
+
+_TRIED_ROWS = 64
+"""Open shards that a group is tried on before a new one is opened: its fit is checked one by one."""
+
+
+def open_required(packing: Packing) -> None:
+    """Open the shards that ``minCount`` asks for and that are not open yet.
+
+    Raises
+    ------
+    InputError
+        The scenario asks for more than it allows or than its nodes can hold.
+    """
+    scenario = packing.problem.scenario
+    for index, item in enumerate(scenario.shard_types):
+        while packing.openings.counts[index] < item.min_count:
+            opening = next(iter(packing.openings.candidates(index)), None)
+            if opening is None:
+                raise InputError([_too_many(packing, index)])
+            packing.open(opening)
+
+
+def _too_many(packing: Packing, index: int) -> Fault:
+    item = packing.problem.scenario.shard_types[index]
+    count, limit = packing.openings.counts[index], packing.openings.limit(index)
+    why = f"{limit.rule.value} allows {limit.have}" if limit else "the nodes have no room for more"
+    return Fault(
+        path=f"spec.shardTypes[{index}].minCount",
+        message=f"{item.name!r} asks for at least {item.min_count} shards, but only {count} can be opened: {why}",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- sizes
+
+
+def price_shares(problem: Problem) -> Floats:
+    """Return what a unit's largest share of a shard would cost on each type; ``(units, types)``, inf if not allowed.
+
+    The share is taken in the dimension that the unit fills most, so it is never more than the unit "costs".
+    """
+    per_kind = _kind_shares(problem)
+    shares = np.full((len(problem.units), len(problem.prices)), np.inf)
+    for index, unit in enumerate(problem.units):
+        shares[index] = 0
+        for model in unit.members:
+            shares[index] += per_kind[int(problem.kind[model])]
+    return shares * np.maximum(problem.prices, 1)
+
+
+def _kind_shares(problem: Problem) -> Floats:
+    """Return the largest share of a shard that each kind takes of each type; inf where it is not allowed."""
+    mode = problem.modes[0]
+    room = np.maximum(problem.device_memory - problem.device_fixed, 1) * problem.device_counts
+    milli = np.maximum(problem.device_milli, 1) * problem.device_counts
+    share = np.maximum((mode.steady + mode.surplus) / room, mode.milli / milli)
+    for column in range(len(problem.columns)):
+        capacity = np.maximum(problem.host_room[:, column], 1)
+        share = np.maximum(share, mode.host[:, :, column] / capacity)
+    return np.where(mode.allowed, share, np.inf)
+
+
+def largest_first(problem: Problem, shares: Floats) -> list[int]:
+    """Return the units by falling price of their share, those of equal size in the order of names."""
+    size = np.min(shares, axis=1, initial=np.inf)
+    return [int(unit) for unit in np.argsort(-np.where(np.isinf(size), 0, size), kind="stable")]
+
+
+# ------------------------------------------------------------------------------------------------- insertion
+
+
+def insert_all(packing: Packing, order: Iterable[int], shares: Floats) -> list[int]:
+    """Place units one after the other; returns those that found no room."""
+    return [unit for unit in order if not insert(packing, unit, shares[unit])]
+
+
+def insert(packing: Packing, unit: int, shares: Floats) -> bool:
+    """Place one unit where it fits best, in an open shard or a new one; returns whether it found room."""
+    if packing.problem.units[unit].pin is not None:
+        return _insert_pinned(packing, unit)
+    if insert_open(packing, unit):
+        return True
+    return open_for(packing, unit, shares) is not None
+
+
+def insert_open(packing: Packing, unit: int, weights: Floats | None = None) -> bool:
+    """Place one unit into an open shard where it fits best; returns whether it found room."""
+    if not packing.problem.units[unit].simple:
+        rows = [row for row in reversed(packing.open_rows()) if packing.type_of[row] >= 0]
+        return any(packing.place_whole(unit, row) for row in rows[:_TRIED_ROWS])
+    found = packing.fit(unit, weights)
+    if found is None:
+        return False
+    packing.place(unit, int(found.cells[int(np.argmin(found.slack))]), found.rank)
+    return True
+
+
+def open_for(packing: Packing, unit: int, shares: Floats, *, name: str | None = None) -> int | None:
+    """Open the cheapest shard for a unit and place it there; returns its row, None if no shard takes it."""
+    avoid = set(packing.domains(unit))
+    for shard_type in np.argsort(shares, kind="stable"):
+        if np.isinf(shares[shard_type]):
+            break
+        for opening in packing.openings.candidates(int(shard_type), avoid):
+            row = open_with(packing, [unit], opening, name=name)
+            if row is not None:
+                return row
+    return None
+
+
+def open_with(
+    packing: Packing, units: Sequence[int], opening: Opening, *, name: str | None = None
+) -> int | None:
+    """Open a shard and place all the units in it; returns its row, None and no change if they do not fit."""
+    row = packing.open(opening, name=name)
+    placed: list[int] = []
+    for unit in units:
+        if not packing.place_whole(unit, row):
+            for other in placed:
+                packing.remove(other)
+            packing.close(row)
+            return None
+        placed.append(unit)
+    return row
+
+
+# ------------------------------------------------------------------------------------------------------ pins
+
+
+def _insert_pinned(packing: Packing, unit: int) -> bool:
+    """Place a pinned unit into the shard of that name, opening it if needed."""
+    name = packing.problem.units[unit].pin
+    assert name is not None
+    row = next((row for row in packing.open_rows() if packing.names[row] == name), None)
+    if row is not None:
+        return packing.place_whole(unit, row)
+    return open_pinned(packing, unit, name)
+
+
+def open_pinned(packing: Packing, unit: int, name: str) -> bool:
+    """Open the named shard for a unit: the cheapest type that takes most of what is pinned to it."""
+    companions = [
+        other
+        for other, one in enumerate(packing.problem.units)
+        if one.pin == name and packing.row_of_unit[other] is None and other != unit
+    ]
+    best: tuple[int, int, int] | None = None
+    choices = list(_pinned_openings(packing, unit, name))
+    for index, opening in enumerate(choices):
+        row = open_with(packing, [unit], opening, name=name)
+        if row is None:
+            continue
+        together = [other for other in companions if packing.place_whole(other, row)]
+        rank = (-len(together), int(packing.problem.prices[opening.shard_type]), index)
+        best = rank if best is None else min(best, rank)
+        for other in (unit, *together):
+            packing.remove(other)
+        packing.close(row)
+    if best is None:
+        return False
+    return open_with(packing, [unit], choices[best[2]], name=name) is not None
+
+
+def _pinned_openings(packing: Packing, unit: int, name: str) -> Iterable[Opening]:
+    avoid = set(packing.domains(unit))
+    for index, item in enumerate(packing.problem.scenario.shard_types):
+        if in_group(name, item.group):
+            yield from packing.openings.candidates(index, avoid)
+
+
+# ---------------------------------------------------------------------------------------------------- totals
+
+
+def placed_by_priority(packing: Packing) -> tuple[int, ...]:
+    """Return how many replicas are placed, highest priority first; larger is better."""
+    problem = packing.problem
+    levels = sorted({model.priority for model in problem.scenario.models}, reverse=True)
+    count = Counter(
+        problem.scenario.models[model].priority
+        for unit, row in enumerate(packing.row_of_unit)
+        if row is not None
+        for model in problem.units[unit].members
+    )
+    return tuple(count[level] for level in levels)

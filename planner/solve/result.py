@@ -1,0 +1,77 @@
+"""From a packing to the domain's placement: names, order and what was refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.references import in_group
+from planner.solve.packing import Packing
+
+
+def placement_of(packing: Packing) -> Placement:
+    """Return the placement of a packing; shards without a name get the free ones in a stable order."""
+    names = _shard_names(packing)
+    scenario = packing.problem.scenario
+    shards = tuple(
+        Shard(
+            name=names[row],
+            shard_type=scenario.shard_types[opening.shard_type].name,
+            node=None if opening.node is None else scenario.nodes[opening.node].name,
+            node_devices=opening.positions,
+        )
+        for row, opening in ((row, packing.opened[row]) for row in packing.open_rows())
+    )
+    return Placement(
+        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+        placed=tuple(sorted(_placed(packing, names))),
+    )
+
+
+def _placed(packing: Packing, names: dict[int, str]) -> Iterator[Placed]:
+    problem = packing.problem
+    for row in packing.open_rows():
+        shard_type = packing.opened[row].shard_type
+        for item in packing.residents[row]:
+            mode = problem.modes[item.rank]
+            yield Placed(
+                model=problem.scenario.models[item.model].name,
+                replica=problem.units[item.unit].replica,
+                shard=names[row],
+                devices=item.devices,
+                option=int(mode.option[int(problem.kind[item.model]), shard_type]),
+            )
+
+
+def _shard_names(packing: Packing) -> dict[int, str]:
+    """Return the name of every open row: kept names stay, the others follow type and first resident."""
+    scenario = packing.problem.scenario
+    given = {row: name for row in packing.open_rows() if (name := packing.names[row]) is not None}
+    used = set(given.values()) | {model.pin.shard for model in scenario.models if model.pin}
+    waiting = defaultdict(list)
+    for row in packing.open_rows():
+        if row not in given:
+            waiting[scenario.shard_types[packing.opened[row].shard_type].group].append(row)
+    for group, rows in sorted(waiting.items()):
+        free = (name for name in _names_of(group) if name not in used)
+        for row in sorted(rows, key=lambda row: _key(packing, row)):
+            given[row] = next(free)
+            assert in_group(given[row], group)
+            used.add(given[row])
+    return given
+
+
+def _key(packing: Packing, row: int) -> tuple[int, int, tuple[int, ...], int, int]:
+    """Return what orders new shards: type, node, then the first of their models by name."""
+    opening = packing.opened[row]
+    first = min(((item.model, item.unit) for item in packing.residents[row]), default=(2**62, 0))
+    return (opening.shard_type, -1 if opening.node is None else opening.node, opening.positions, *first)
+
+
+def _names_of(group: str) -> Iterator[str]:
+    yield group
+    number = 1
+    while True:
+        yield f"{group}-{number}"
+        number += 1
