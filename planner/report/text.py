@@ -1,0 +1,131 @@
+"""Plain text for terminals: kubectl's tables and the lines around them. Needs nothing but the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from planner.domain.plan import Plan, Refusal
+from planner.domain.rules import UNITS, Rule
+from planner.domain.scenario import Scenario
+from planner.report.usage import ResourceUse, ShardUse, placement_usage
+from planner.report.words import (
+    RULE_NAMES,
+    amount,
+    gap_text,
+    percent,
+    plural,
+    refusal_counts,
+    refusal_sentence,
+    usd_text,
+)
+
+_GAP = "   "
+_MOST_REFUSALS = 20
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Return a table with aligned columns and no lines.
+
+    Parameters
+    ----------
+    headers
+        One a column, written in capitals.
+    right
+        Positions of the columns that are aligned to the right.
+    """
+    cells = [[header.upper() for header in headers], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
+    to_right = set(right)
+    lines = (
+        _GAP.join(
+            cell.rjust(widths[column]) if column in to_right else cell.ljust(widths[column])
+            for column, cell in enumerate(row)
+        ).rstrip()
+        for row in cells
+    )
+    return "\n".join(lines)
+
+
+def plan_table(scenario: Scenario, plan: Plan, *, wide: bool = False) -> str:
+    """Return one line a shard: type, node, models, GPU memory, how full it is and its price.
+
+    ``full`` is the share of the fullest resource; ``wide`` names it and adds CPU, memory and disk.
+    """
+    headers = ["name", "type", "node", "models", "GPU memory", "full", "USD/h"]
+    if wide:
+        headers += ["binds", "CPU", "memory", "disk", "GPU time"]
+    shards = placement_usage(scenario, plan.placement)
+    return table(headers, [_shard_row(shard, wide=wide) for shard in shards], right=(3, 5, 6))
+
+
+def _shard_row(shard: ShardUse, *, wide: bool) -> list[str]:
+    binding = shard.binding
+    capacity = shard.device_capacity_bytes
+    row = [
+        shard.shard.name,
+        shard.shard_type.name,
+        shard.shard.node or "-",
+        f"{len(shard.occupants):,}",
+        _of(shard.device_used_bytes, capacity, "bytes") if capacity else "-",
+        percent(binding.full_ppm) if binding else "-",
+        usd_text(shard.shard_type.price_microusd_per_h).removesuffix(" USD/h"),
+    ]
+    if wide:
+        row.append(binding.name or RULE_NAMES[binding.rule] if binding else "-")
+        row += [_host(shard.host_use(rule)) for rule in (Rule.CPU, Rule.HOST_MEMORY, Rule.DISK)]
+        time = [device for device in shard.devices if device.is_gpu]
+        used, room = sum(d.used_milli for d in time), sum(d.room.capacity_milli for d in time)
+        row.append(_of(used, room, "milli") if time else "-")
+    return row
+
+
+def _of(used: int, capacity: int, unit: str) -> str:
+    return f"{amount(used, unit)}/{amount(capacity, unit)}"
+
+
+def _host(use: ResourceUse | None) -> str:
+    return "-" if use is None else _of(use.used, use.capacity, UNITS[use.rule])
+
+
+def plan_summary(scenario: Scenario, plan: Plan) -> str:
+    """Return what a plan costs, its bound and gap, what is placed and how it was searched, in four lines."""
+    devices = {item.name: item.device_count for item in scenario.shard_types}
+    shards = plan.placement.shards
+    wanted = sum(model.replicas for model in scenario.models)
+    refused = sum(refusal.replicas for refusal in plan.refusals)
+    count = sum(devices[shard.shard_type] for shard in shards)
+    bound = "no bound"
+    if plan.bound is not None:
+        bound = f"{usd_text(plan.bound.microusd_per_h)} ({plan.bound.method}), gap {gap_text(plan)}"
+    missing = (
+        f"; {plural(refused, 'replica')} of {plural(len(plan.refusals), 'model')} refused" if refused else ""
+    )
+    cost = usd_text(plan.cost_microusd_per_h)
+    return "\n".join(
+        (
+            f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'device')}",
+            f"bound    {bound}",
+            f"placed   {len(plan.placement.placed):,} of {plural(wanted, 'replica')}{missing}",
+            f"search   {plan.status}, {budget_text(plan)}",
+        )
+    )
+
+
+def budget_text(plan: Plan) -> str:
+    """Return what the solver was given: ``seed 0, work 100, 1 worker``."""
+    budget = plan.budget
+    limit = "" if budget.time_limit_ms is None else f", at most {budget.time_limit_ms / 1000:g} s"
+    stopped = ", stopped by the clock" if plan.stopped_by_clock else ""
+    return f"seed {plan.seed}, work {budget.work:,}, {plural(budget.workers, 'worker')}{limit}{stopped}"
+
+
+def refusal_lines(refusals: Sequence[Refusal], *, most: int = _MOST_REFUSALS) -> list[str]:
+    """Return a sentence a refusal; beyond ``most``, the rest counted by rule and subject."""
+    lines = [refusal_sentence(refusal) for refusal in refusals[:most]]
+    if len(refusals) > most:
+        lines.append(f"and {plural(len(refusals) - most, 'more model')}; in all:")
+        lines += [
+            f"  {plural(replicas, 'replica')} of {plural(models, 'model')}: {RULE_NAMES[rule]}, {subject}"
+            for rule, subject, models, replicas in refusal_counts(refusals)[:most]
+        ]
+    return lines

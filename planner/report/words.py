@@ -1,0 +1,162 @@
+"""Data in words: amounts with their units, and sentences for refusals and violations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from planner.domain.plan import Plan, Refusal, gap_ratio
+from planner.domain.rules import UNITS, Rule, Violation
+from planner.units import format_bytes, format_usd, quantity_bytes, quantity_milli
+
+RULE_NAMES: dict[Rule, str] = {
+    Rule.DEVICE_MEMORY: "GPU memory",
+    Rule.STARTABLE: "GPU memory while starting",
+    Rule.DEVICE_TIME: "GPU time",
+    Rule.EXCLUSIVE_DEVICES: "whole devices",
+    Rule.CPU: "CPU",
+    Rule.HOST_MEMORY: "host memory",
+    Rule.DISK: "disk",
+    Rule.EXTRA: "named resource",
+    Rule.MAX_MODELS: "models a shard",
+    Rule.CONFIG_MAP: "ConfigMap size",
+    Rule.TENANTS: "tenant isolation",
+    Rule.RUNTIME: "runtime",
+    Rule.DEVICE_CLASS: "device class",
+    Rule.SPREAD: "spread of replicas",
+    Rule.TOGETHER: "models together",
+    Rule.PIN: "pin",
+    Rule.MIN_COUNT: "fewest shards of a type",
+    Rule.MAX_COUNT: "most shards of a type",
+    Rule.NODE_SELECTOR: "node selector",
+    Rule.NODE_CPU: "CPU of the node",
+    Rule.NODE_MEMORY: "memory of the node",
+    Rule.NODE_PODS: "pods of the node",
+    Rule.NODE_DEVICES: "devices of the node",
+    Rule.IPS: "pod addresses",
+    Rule.MAX_SHARDS: "shards of the plan",
+    Rule.MAX_COST: "cost limit",
+    Rule.ACCOUNTED: "every replica placed or refused",
+    Rule.REFERENCE: "names that mean something",
+    Rule.COST: "cost",
+    Rule.BOUND: "bound",
+}
+"""What a rule is about, for people."""
+
+_SINGULAR = {"addresses": "address"}
+
+
+def amount(value: int, unit: str) -> str:
+    """Return a number with its unit: ``15.2Gi``, ``250m``, ``0.526 USD/h``, ``3 models``."""
+    if unit == "bytes":
+        return format_bytes(value)
+    if unit == "milli":
+        return quantity_milli(value)
+    if unit == "microusd":
+        return f"{format_usd(value)} USD/h"
+    word = _SINGULAR.get(unit, unit.removesuffix("s")) if value == 1 else unit
+    return f"{value:,} {word}"
+
+
+def _both_amounts(need: int, have: int, unit: str) -> tuple[str, str]:
+    """Return two amounts that read differently where the numbers do: exact ones if rounding hides it."""
+    texts = amount(need, unit), amount(have, unit)
+    if texts[0] == texts[1] and need != have and unit == "bytes":
+        texts = quantity_bytes(need), quantity_bytes(have)
+    return texts
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 shard`` or ``12,000 shards``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def percent(ppm: int) -> str:
+    """Return parts per million as a percentage with one decimal (``97.3 %``)."""
+    return f"{ppm / 10_000:.1f} %"
+
+
+def gap_text(plan: Plan) -> str:
+    """Return a plan's gap to its bound as ``1.25 %``; ``no bound`` without one."""
+    gap = gap_ratio(plan)
+    return "no bound" if gap is None else f"{100 * gap:.2f} %"
+
+
+def usd_text(microusd_per_h: int) -> str:
+    """Return a price as ``0.526 USD/h``."""
+    return f"{format_usd(microusd_per_h)} USD/h"
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+_REFUSED: dict[Rule, str] = {
+    Rule.DEVICE_MEMORY: "needs {need} of GPU memory, and {subject} has room for {have}",
+    Rule.STARTABLE: "needs {need} of GPU memory while it loads, and {subject} has {have}",
+    Rule.DEVICE_TIME: "needs {need} of a GPU's time, and {subject} has {have}",
+    Rule.EXCLUSIVE_DEVICES: "needs {need} of its own, and {subject} has {have}",
+    Rule.CPU: "needs {need} CPU, and {subject} has {have}",
+    Rule.HOST_MEMORY: "needs {need} of host memory, and {subject} has {have}",
+    Rule.DISK: "needs {need} of disk, and {subject} has {have}",
+    Rule.EXTRA: "needs {need} of the named resource {subject}, and {have} is there",
+    Rule.MAX_MODELS: "{subject} may hold {have}, and {need} would be there",
+    Rule.CONFIG_MAP: "the models.json of {subject} would take {need}, and a ConfigMap holds {have}",
+    Rule.TENANTS: "tenants are isolated, and {subject} belongs to another tenant",
+    Rule.RUNTIME: "no runtime here serves its backend ({subject})",
+    Rule.DEVICE_CLASS: "it has no footprint for any device class of this fleet ({subject})",
+    Rule.SPREAD: "its replicas must not share a {subject}: {need} wanted, {have} possible",
+    Rule.TOGETHER: "it must share a shard with the other models of {subject}, which do not fit together",
+    Rule.PIN: "it is pinned to {subject}, where it cannot be",
+    Rule.MIN_COUNT: "{subject} must open at least {need}, and {have} could be opened",
+    Rule.MAX_COUNT: "{subject} may open {have}, and {need} would be needed",
+    Rule.NODE_SELECTOR: "no node has the labels that {subject} selects",
+    Rule.NODE_CPU: "{subject} has {have} CPU left, and {need} is needed",
+    Rule.NODE_MEMORY: "{subject} has {have} of memory left, and {need} is needed",
+    Rule.NODE_PODS: "{subject} has room for {have}, and {need} would be needed",
+    Rule.NODE_DEVICES: "{subject} has {have} free, and {need} would be needed",
+    Rule.IPS: "the cluster has {have}, and {need} would be needed",
+    Rule.MAX_SHARDS: "the plan may open {have}, and {need} would be needed",
+    Rule.MAX_COST: "the plan may cost {have}, and {need} would be needed",
+}
+
+
+def refusal_sentence(refusal: Refusal) -> str:
+    """Return why replicas of a model were refused, in one sentence with numbers and units."""
+    head = f"{refusal.model}: {plural(refusal.replicas, 'replica')} refused"
+    return f"{head}: {refusal_reason(refusal)} [{refusal.rule.value}]"
+
+
+def refusal_reason(refusal: Refusal) -> str:
+    """Return the reason alone, as ``needs 20Gi of GPU memory, and nvidia-t4 has room for 14.3Gi``."""
+    template = _REFUSED.get(refusal.rule)
+    if template is None or (refusal.need is None and "{need}" in template):
+        reason = f"{RULE_NAMES[refusal.rule]}: {refusal.subject}"
+    else:
+        need, have = _both_amounts(refusal.need or 0, refusal.have or 0, UNITS.get(refusal.rule, ""))
+        reason = template.format(subject=refusal.subject, need=need, have=have)
+    proof = "no plan could place it" if refusal.proven else "the search found no room"
+    return f"{reason}; {proof}"
+
+
+def refusal_counts(refusals: Iterable[Refusal]) -> list[tuple[Rule, str, int, int]]:
+    """Return (rule, subject, models, replicas) of refusals, most replicas first."""
+    models: Counter[tuple[Rule, str]] = Counter()
+    replicas: Counter[tuple[Rule, str]] = Counter()
+    for refusal in refusals:
+        models[refusal.rule, refusal.subject] += 1
+        replicas[refusal.rule, refusal.subject] += refusal.replicas
+    ordered = sorted(replicas.items(), key=lambda item: (-item[1], item[0]))
+    return [(rule, subject, models[rule, subject], count) for (rule, subject), count in ordered]
+
+
+# -------------------------------------------------------------------------------------------- violations
+
+
+def violation_sentence(violation: Violation) -> str:
+    """Return a broken rule in one sentence with numbers and units."""
+    unit = UNITS.get(violation.rule, "")
+    numbers = ""
+    if violation.need is not None and violation.have is not None:
+        need, have = _both_amounts(violation.need, violation.have, unit)
+        numbers = f": need {need}, have {have}"
+    detail = f" ({violation.detail})" if violation.detail else ""
+    return f"{violation.subject}: {RULE_NAMES[violation.rule]}{numbers}{detail} [{violation.rule.value}]"
