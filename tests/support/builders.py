@@ -114,9 +114,7 @@ def a_scenario(
         name=name,
         namespace="models",
         cluster=cluster or Cluster(),
-        device_classes=_complete(
-            classes, _class_names(shard_types, nodes), _plain_class
-        ),
+        device_classes=_complete(classes, _class_names(shard_types, nodes), _plain_class),
         runtimes=_complete(
             runtimes, {item.runtime for item in shard_types}, lambda wanted: Runtime(name=wanted)
         ),
