@@ -10,7 +10,12 @@ from typing import Any
 
 def canonical_json(value: Any) -> str:
     """Return the canonical JSON of a frozen dataclass: sorted keys, no spaces, defaults included."""
-    return json.dumps(dataclasses.asdict(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_fields)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return a dataclass one level deep: ``dataclasses.asdict`` would copy every leaf of a large fleet."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def sha256_of(value: Any) -> str:
