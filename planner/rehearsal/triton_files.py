@@ -15,6 +15,8 @@ from planner.errors import Fault, InputError
 from planner.rehearsal.build import NativeParts
 
 _WHEEL = "nvidia-pytriton"
+_UTILITIES = "triton_python_backend_utils.py"
+_NUMPY2 = Path(__file__).with_name("numpy2.py")
 # Where Debian, Ubuntu and Fedora keep shared libraries; the loader searches these by itself.
 _SYSTEM_LIBRARIES = ("/lib/{arch}-linux-gnu", "/usr/lib/{arch}-linux-gnu", "/usr/lib64", "/usr/lib")
 
@@ -127,13 +129,20 @@ def make_backends(
     simulated
         Backend names that the sim backend answers to; each pays its own base.
     """
-    python = directory / "python"
-    python.mkdir(parents=True, exist_ok=True)
-    for path in (*files.python_backend.iterdir(), files.python_stub):
-        _link(python / path.name, path)
+    _fill_python_backend(directory / "python", files)
     if native is not None:
         _copy_backend(native.backend, directory, names=simulated)
     return directory
+
+
+def _fill_python_backend(directory: Path, files: TritonFiles) -> None:
+    """Link what the wheel has, and have its utilities adapt themselves to numpy 2."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in (files.python_backend / "libtriton_python.so", files.python_stub, _NUMPY2):
+        _link(directory / path.name, path)
+    utilities = (files.python_backend / _UTILITIES).read_text()
+    adapter = f"\n\nimport {_NUMPY2.stem}\n\n{_NUMPY2.stem}.adapt(__name__)\n"
+    (directory / _UTILITIES).write_text(utilities + adapter)
 
 
 def _copy_backend(library: Path, directory: Path, *, names: Iterable[str]) -> None:
