@@ -1,0 +1,353 @@
+"""Text of a YAML or JSON document to plain data, with the line of every part of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from planner.errors import Fault, InputError
+
+MAX_FILE_BYTES = 256 * 2**20
+"""Larger files are refused: a scenario of 5,000,000 models is generated or a table, not a document."""
+
+_MAX_ALIAS_VALUES = 1_000_000
+_MAX_ALIAS_FACTOR = 20
+_MAX_DEPTH = 200
+
+Loc = tuple[str | int, ...]
+"""A place in a document: field names and list positions."""
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Composes nodes under YAML 1.2's core rules: ``no`` is text, ``010`` and ``12:30`` are not numbers."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own protocol
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,40})", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def path_text(loc: Loc) -> str:
+    """Return a place as people write it: ``spec.models[3].replicas``."""
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+class Document:
+    """One document: its data and where each part of it stands.
+
+    Parameters
+    ----------
+    file
+        The file's name as faults report it.
+    data
+        Plain data: dict, list, text, int, float, bool, None.
+    text
+        What it was read from.
+    node
+        The composed YAML node, if it was composed already; lines are looked up in it, and only when a fault asks.
+    faults
+        What is wrong with the text itself though it could be read (doubled keys).
+    """
+
+    def __init__(
+        self, *, file: str, data: Any, text: str, node: Any = None, faults: tuple[Fault, ...] = ()
+    ) -> None:
+        self.file = file
+        self.data = data
+        self.faults = faults
+        self._text = text
+        self._node = node
+        self._composed = node is not None
+
+    def fault(self, loc: Loc, message: str) -> Fault:
+        """Return a fault at a place of this document."""
+        return Fault(path=path_text(loc), message=message, file=self.file, line=self.line_of(loc))
+
+    def line_of(self, loc: Loc) -> int | None:
+        """Return the 1-based line of a place, or of the nearest part around it that stands in the text."""
+        if not self._composed:
+            self._composed = True
+            self._node = _try_compose(self._text)
+        node = self._node
+        if node is None:
+            return None
+        line: int = node.start_mark.line
+        for part in loc:
+            found = _child(node, part)
+            if found is None:
+                break
+            node, line = found
+        return line + 1
+
+
+def _child(node: Any, part: str | int) -> tuple[Any, int] | None:
+    """Return a part of a node and the line that names it."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line
+    return None
+
+
+def _try_compose(text: str) -> Any:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
+        return None
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def read_document(path: Path, *, file: str | None = None) -> Document:
+    """Return the one document of a file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not one YAML or JSON document.
+    """
+    name = file if file is not None else str(path)
+    return parse_document(read_text(path, file=name), file=name)
+
+
+def read_text(path: Path, *, file: str) -> str:
+    """Return a file's text.
+
+    Raises
+    ------
+    InputError
+        It is missing, a directory, larger than ``MAX_FILE_BYTES``, not UTF-8 or not text.
+    """
+    try:
+        if path.is_dir():
+            raise _input_error(file, "is a directory; give the file of a scenario")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _input_error(file, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise _input_error(file, "no such file") from None
+    except OSError as error:
+        raise _input_error(file, f"cannot be read: {error.strerror or error}") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _input_error(file, f"is not UTF-8 text (byte {error.start})", line) from None
+    if "\0" in text:
+        raise _input_error(file, "is binary, not text", text.count("\n", 0, text.index("\0")) + 1)
+    return text
+
+
+def _input_error(file: str, message: str, line: int | None = None) -> InputError:
+    return InputError([Fault(path="", message=message, file=file, line=line)])
+
+
+def parse_document(text: str, *, file: str) -> Document:
+    """Return the one document of a text.
+
+    Raises
+    ------
+    InputError
+        It is empty, not YAML or JSON, holds several documents, or its aliases expand without end.
+    """
+    if text.lstrip()[:1] == "{":
+        data = _try_json(text)
+        if data is not None:
+            return Document(file=file, data=data, text=text)
+    documents = parse_documents(text, file=file)
+    if not documents:
+        raise _input_error(file, "is empty")
+    if len(documents) > 1:
+        raise _input_error(file, f"holds {len(documents)} documents; one is expected")
+    return documents[0]
+
+
+class _DoubledKeyError(ValueError):
+    pass
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _DoubledKeyError
+    return found
+
+
+def _try_json(text: str) -> Any:
+    """Return the data of a JSON text; None if it is not JSON or doubles a key (the YAML reader says where)."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_pairs)
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_documents(text: str, *, file: str) -> list[Document]:
+    """Return every document of a YAML stream; empty ones are left out.
+
+    Raises
+    ------
+    InputError
+        It is not YAML, or its aliases expand without end.
+    """
+    _refuse_depth(text, file)
+    loader = _Loader(text)
+    documents = []
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            documents.append(_document(node, text, file))
+    except yaml.YAMLError as error:
+        raise _yaml_error(error, file) from None
+    except RecursionError:
+        raise _input_error(file, "is nested too deeply") from None
+    finally:
+        loader.dispose()
+    return [document for document in documents if document.data is not None]
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """Refuse what would overflow the parser's stack: brackets nested without end."""
+    depth = 0
+    for match in re.finditer(rf"[\[{{]{{{_MAX_DEPTH},}}|(?:- ){{{_MAX_DEPTH},}}", text):
+        depth = len(match[0])
+        line = text.count("\n", 0, match.start()) + 1
+        raise _input_error(file, f"is nested too deeply ({depth} levels)", line)
+
+
+def _yaml_error(error: yaml.YAMLError, file: str) -> InputError:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    hint = "; YAML indents with spaces, not tabs" if "\\t" in problem or "'\t'" in problem else ""
+    return _input_error(file, f"is not valid YAML: {problem}{hint}", mark.line + 1 if mark else None)
+
+
+def _document(node: Any, text: str, file: str) -> Document:
+    reader = _Reader(file)
+    reader.refuse_expansion(node)
+    data = reader.value(node, ())
+    return Document(file=file, data=data, text=text, node=node, faults=tuple(reader.faults))
+
+
+class _Reader:
+    """Turns composed nodes into plain data, and notes doubled keys."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.faults: list[Fault] = []
+
+    def refuse_expansion(self, root: Any) -> None:
+        """Refuse documents whose aliases refer to themselves or multiply beyond reason.
+
+        Raises
+        ------
+        InputError
+            Naming the line of the anchor.
+        """
+        sizes: dict[int, int] = {}
+        nodes = 0
+
+        def size(node: Any, open_ids: frozenset[int]) -> int:
+            nonlocal nodes
+            if isinstance(node, yaml.ScalarNode):
+                nodes += 1
+                return 1
+            if id(node) in open_ids or len(open_ids) > _MAX_DEPTH:
+                why = "refers to itself" if id(node) in open_ids else "is nested too deeply"
+                raise _input_error(self.file, f"an anchor {why}", node.start_mark.line + 1)
+            if id(node) not in sizes:
+                nodes += 1
+                inner = open_ids | {id(node)}
+                children = (
+                    [part for pair in node.value for part in pair]
+                    if isinstance(node, yaml.MappingNode)
+                    else node.value
+                )
+                sizes[id(node)] = 1 + sum(size(child, inner) for child in children)
+            return sizes[id(node)]
+
+        total = size(root, frozenset())
+        if total > _MAX_ALIAS_VALUES and total > _MAX_ALIAS_FACTOR * nodes:
+            message = f"its aliases expand {nodes:,} values to {total:,}; write them out or use modelsFrom"
+            raise _input_error(self.file, message, root.start_mark.line + 1)
+
+    def value(self, node: Any, loc: Loc) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, loc)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*loc, index)) for index, item in enumerate(node.value)]
+        return self._mapping(node, loc)
+
+    def _mapping(self, node: Any, loc: Loc) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._note(loc, "a field's name has to be text", key)
+            elif key.tag == "tag:yaml.org,2002:merge":
+                merged.update(self._merged(value, loc))
+            elif key.value in found:
+                self._note((*loc, key.value), "the field stands twice", key)
+            else:
+                found[key.value] = self.value(value, (*loc, key.value))
+        return {**merged, **found} if merged else found
+
+    def _merged(self, node: Any, loc: Loc) -> dict[str, Any]:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for part in reversed(parts):
+            if isinstance(part, yaml.MappingNode):
+                merged.update(self._mapping(part, loc))
+            else:
+                self._note(loc, "'<<' takes a mapping or a list of mappings", part)
+        return merged
+
+    def _scalar(self, node: Any, loc: Loc) -> Any:
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        text: str = node.value
+        match kind:
+            case "str":
+                return text
+            case "null":
+                return None
+            case "bool":
+                return text.lower() == "true"
+            case "int":
+                return int(text) if re.fullmatch(r"[-+]?[0-9]{1,41}", text) else text
+            case "float":
+                return _float(text)
+        self._note(loc, f"the tag {node.tag!r} is not allowed", node)
+        return text
+
+    def _note(self, loc: Loc, message: str, node: Any) -> None:
+        line = node.start_mark.line + 1
+        self.faults.append(Fault(path=path_text(loc), message=message, file=self.file, line=line))
+
+
+def _float(text: str) -> float | str:
+    try:
+        return float(text.replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+    except ValueError:
+        return text

@@ -1,0 +1,271 @@
+"""How people write values: the scalar types that every document of ours is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from planner.domain.footprint import ZERO, Amount
+from planner.units import parse_bytes, parse_microusd, parse_milli, parse_ratio_ppm
+
+LARGEST_INT = 2**31 - 1
+
+
+class Shape(BaseModel):
+    """The base of every document: camelCase names, no unknown fields, no silent conversions."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, use_attribute_docstrings=True
+    )
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is, in the words of people: ``the number 3``, ``text 'abc'``, ``a list``."""
+    match value:
+        case None:
+            return "nothing (null)"
+        case bool():
+            return f"the boolean {str(value).lower()}"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f"the text {value[:60]!r}"
+        case Mapping():
+            return "a mapping"
+        case _:
+            return "a list"
+
+
+def _scalar(parse: Callable[[str], int], what: str) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"expected {what}, found {kind_of(value)}")
+        # A float's shortest text may be '1e-07'; a price or ratio is read without an exponent.
+        text = value if isinstance(value, str) else f"{Decimal(repr(value)):f}"
+        return parse(text)
+
+    return read
+
+
+def _text_or_number(pattern: str, description: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0}],
+            "description": description,
+        }
+    )
+
+
+_QUANTITY = r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2}|[numkMGTPE]|[KMGTPE]i)?\s*$"
+_NUMBER = r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$"
+
+read_bytes = _scalar(parse_bytes, "an amount of memory such as 16Gi")
+read_milli = _scalar(parse_milli, "an amount such as 250m or 2")
+
+Bytes = Annotated[
+    int, BeforeValidator(read_bytes), _text_or_number(_QUANTITY, "bytes, as a Kubernetes quantity: 16Gi")
+]
+Milli = Annotated[
+    int, BeforeValidator(read_milli), _text_or_number(_QUANTITY, "a Kubernetes quantity: 250m, 2")
+]
+Ratio = Annotated[
+    int,
+    BeforeValidator(_scalar(parse_ratio_ppm, "a ratio such as 3% or 0.03")),
+    _text_or_number(r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%?\s*$", "a share: 3% or 0.03"),
+]
+Price = Annotated[
+    int,
+    BeforeValidator(_scalar(parse_microusd, "a price in US dollars such as 0.526")),
+    _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars"),
+]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INT)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_INT)]
+
+
+# ------------------------------------------------------------------------------------------------- names
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """Text of a fixed form, with a message that says which."""
+
+    pattern: str
+    longest: int
+    what: str
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
+
+    def _read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {self.what}, found {kind_of(value)}")
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"{value[:80]!r} is not {self.what}")
+        if len(value) > self.longest:
+            raise ValueError(f"the name has {len(value)} characters; at most {self.longest} are allowed")
+        return value
+
+
+GROUP_LENGTH = 48
+"""KServe appends ``-predictor`` and we ``-<k>`` to an InferenceService's name, and a Service's has 63 at most."""
+
+_LOWER = "lower-case letters, digits and '-', with a letter or digit at both ends"
+ModelName = Annotated[str, _Name(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 253, f"a model's name: {_LOWER}")]
+ObjectName = Annotated[str, _Name(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 63, f"a name: {_LOWER}")]
+GroupName = Annotated[
+    str,
+    _Name(
+        r"[a-z]([-a-z0-9]*[a-z0-9])?",
+        GROUP_LENGTH,
+        "the name of a group of InferenceServices: lower-case letters, digits and '-', starting with a letter",
+    ),
+]
+PartName = Annotated[
+    str, _Name(r"[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a name: letters, digits, '-', '_' and '.'")
+]
+ResourceName = Annotated[
+    str,
+    _Name(
+        r"([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
+        253,
+        "a resource's name such as licenses or example.com/fpga",
+    ),
+]
+ClassOrAny = Annotated[
+    str, _Name(r"\*|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a device class or '*'")
+]
+StorageUri = Annotated[
+    str, _Name(r"[a-z][a-z0-9+.-]*://[!-~]+", 2048, "a storage URI: a scheme and a path, as s3://bucket/path")
+]
+
+
+# ----------------------------------------------------------------------------------------------- amounts
+
+
+def fault_at(at: str, message: str) -> PydanticCustomError:
+    """Return the fault of a part of a value that is read as a whole; ``at`` is its path from there."""
+    return PydanticCustomError("part", "{message}", {"at": at, "message": message})
+
+
+def _known_fields(value: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in value:
+        if key not in known:
+            raise PydanticCustomError("part_unknown", "{at}", {"at": key, "known": known})
+
+
+def _part(value: Mapping[str, Any], at: str, read: Callable[[Any], Any]) -> Any:
+    try:
+        return read(value[at])
+    except PydanticCustomError as error:
+        inner = dict(error.context or {})
+        inner["at"] = f"{at}.{inner['at']}"
+        raise PydanticCustomError(error.type, error.message_template, inner) from None
+    except ValueError as error:
+        raise fault_at(at, str(error)) from None
+
+
+def _amount_reader(read: Callable[[Any], int]) -> Callable[[Any], Amount]:
+    def read_amount(value: Any) -> Amount:
+        if not isinstance(value, Mapping):
+            number = read(value)
+            return Amount(p50=number, p95=number)
+        _known_fields(value, ("p50", "p95"))
+        if len(value) < 2:
+            raise ValueError("expected one quantity, or both p50 and p95")
+        p50, p95 = _part(value, "p50", read), _part(value, "p95", read)
+        if p50 > p95:
+            raise ValueError(f"p50 ({value['p50']}) is above p95 ({value['p95']})")
+        return Amount(p50=p50, p95=p95)
+
+    return read_amount
+
+
+_SCALAR_SCHEMA = {"anyOf": [{"type": "string", "pattern": _QUANTITY}, {"type": "number", "minimum": 0}]}
+_AMOUNT_SCHEMA: dict[str, Any] = {
+    "description": "one quantity, or its p50 and p95",
+    "anyOf": [
+        *_SCALAR_SCHEMA["anyOf"],
+        {
+            "type": "object",
+            "properties": {"p50": _SCALAR_SCHEMA, "p95": _SCALAR_SCHEMA},
+            "required": ["p50", "p95"],
+            "additionalProperties": False,
+        },
+    ],
+}
+
+read_bytes_amount = _amount_reader(read_bytes)
+read_milli_amount = _amount_reader(read_milli)
+BytesAmount = Annotated[Amount, PlainValidator(read_bytes_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+MilliAmount = Annotated[Amount, PlainValidator(read_milli_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMemory:
+    """GPU memory of a footprint: while loading, after warm-up and after the unload, in bytes."""
+
+    steady: Amount = ZERO
+    load_peak: Amount = ZERO
+    residual: Amount = ZERO
+
+
+def _read_gpu_memory(value: Any) -> GpuMemory:
+    if not isinstance(value, Mapping) or {"p50", "p95"} & value.keys():
+        steady = read_bytes_amount(value)
+        return GpuMemory(steady=steady, load_peak=steady)
+    _known_fields(value, ("steady", "loadPeak", "residual"))
+    if "steady" not in value:
+        raise ValueError(
+            "expected one quantity, or a mapping with steady and, if known, loadPeak and residual"
+        )
+    steady = _part(value, "steady", read_bytes_amount)
+    peak = _part(value, "loadPeak", read_bytes_amount) if value.get("loadPeak") is not None else steady
+    residual = _part(value, "residual", read_bytes_amount) if value.get("residual") is not None else ZERO
+    for quantile in ("p50", "p95"):
+        if getattr(peak, quantile) < getattr(steady, quantile):
+            raise fault_at(
+                "loadPeak", f"is below steady at {quantile}; a model is never smaller while it loads"
+            )
+    return GpuMemory(steady=steady, load_peak=peak, residual=residual)
+
+
+GpuMemoryAmount = Annotated[
+    GpuMemory,
+    PlainValidator(_read_gpu_memory),
+    WithJsonSchema(
+        {
+            "description": "one quantity, its p50 and p95, or steady, loadPeak and residual apart",
+            "anyOf": [
+                *_AMOUNT_SCHEMA["anyOf"],
+                {
+                    "type": "object",
+                    "properties": {
+                        "steady": _AMOUNT_SCHEMA,
+                        "loadPeak": _AMOUNT_SCHEMA,
+                        "residual": _AMOUNT_SCHEMA,
+                    },
+                    "required": ["steady"],
+                    "additionalProperties": False,
+                },
+            ],
+        }
+    ),
+]
