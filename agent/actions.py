@@ -1,0 +1,248 @@
+"""What to do next: (desired, observed) -> ordered actions. PURE.
+
+Each model is decided on its own, from what is desired of it and what is seen of it, so the agent may be
+stopped after any action and go on from what it finds. Order and what may run side by side are decided
+afterwards, over all models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.observed import Observed, Seen
+from agent.pins import CPU, UNPINNED, Pin, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Fetch a model's files beside the repository."""
+
+    name: str
+    storage_uri: str
+    urgency: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """Move a fetched copy into the repository; the server does not hold the model."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Write the pin into the model's config and load it, or move it in place where only the pin changed."""
+
+    name: str
+    pin: Pin
+    framework: str
+    urgency: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload:
+    """Ask for an unload; the index confirms it later."""
+
+    name: str
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Delete every copy of a model that nobody wants and the server does not hold."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """Delete a fetched copy that is not wanted any more."""
+
+    name: str
+
+
+Action = Download | Install | Load | Unload | Remove | Discard
+FileAction = Download | Install | Remove | Discard
+ServerAction = Load | Unload
+
+
+# ------------------------------------------------------------------------------------------------ one model
+
+
+def next_action(name: str, target: Target | None, observed: Observed) -> Action | None:
+    """Return the next step for one model, or None when there is nothing to do or something to wait for.
+
+    Parameters
+    ----------
+    name
+        The model.
+    target
+        What is desired of it; None when it is not desired.
+    observed
+        What is seen of it, whether the server answers, and the time.
+    """
+    seen = observed.seen(name)
+    if seen.failure is not None and observed.now_s < seen.failure.retry_at_s:
+        return None
+    if target is None:
+        return _towards_gone(name, seen, observed)
+    model = target.model
+    if seen.installed is None or seen.installed.storage_uri != model.storage_uri:
+        return _towards_files(target, seen, observed)
+    if seen.staged is not None:
+        return Discard(name=name)
+    if model.state == "standby":
+        return _towards_free(name, seen, observed) if seen.held else None
+    return _towards_loaded(target, seen, observed)
+
+
+def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
+    if seen.installed is None:
+        # The server may hold it from a repository that is not the agent's.
+        return Discard(name=name) if seen.staged is not None else None
+    if seen.held:
+        return _towards_free(name, seen, observed)
+    if not observed.server_live:
+        return None  # it may hold the model all the same
+    if seen.installed.storage_uri is None:
+        return (
+            Discard(name=name) if seen.staged is not None else None
+        )  # not the agent's files: left where they are
+    return Remove(name=name)
+
+
+def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | None:
+    model = target.model
+    if seen.staged is None or seen.staged.storage_uri != model.storage_uri:
+        return Download(name=model.name, storage_uri=model.storage_uri, urgency=_urgency(target))
+    if seen.held:
+        return _towards_free(model.name, seen, observed)
+    if seen.installed is not None and not observed.server_live:
+        return None  # it may hold the copy that would be replaced
+    return Install(name=model.name)
+
+
+def _towards_free(name: str, seen: Seen, observed: Observed) -> Action | None:
+    """Return what frees a held model: an unload, unless one is under way or a load must end first."""
+    if not observed.server_live or seen.row is None or seen.row.state in ("LOADING", "UNLOADING"):
+        return None
+    return Unload(name=name, devices=held_devices(seen))
+
+
+def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | None:
+    if not observed.server_live or target.pin is None or seen.installed is None:
+        return None
+    if seen.row is not None and seen.row.state in ("LOADING", "UNLOADING"):
+        return None
+    ready = seen.row is not None and seen.row.state == "READY"
+    if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
+        return None
+    return Load(
+        name=target.model.name, pin=target.pin, framework=target.model.framework, urgency=_urgency(target)
+    )
+
+
+def _urgency(target: Target) -> tuple[int, int]:
+    """Return a sort key: as the document orders, and the largest load peak first while there is most room."""
+    return target.model.order, -target.model.load_peak_bytes
+
+
+def held_devices(seen: Seen) -> tuple[str, ...]:
+    """Return where a held model has its memory, as far as is known."""
+    return seen.installed.loaded_devices if seen.installed is not None else ()
+
+
+# ------------------------------------------------------------------------------------------------ all models
+
+
+def next_actions(targets: Mapping[str, Target], observed: Observed) -> tuple[Action, ...]:
+    """Return the next step of every model that has one, most urgent first."""
+    names = {*targets, *observed.models}
+    steps = (next_action(name, targets.get(name), observed) for name in names)
+    return tuple(sorted((step for step in steps if step is not None), key=rank))
+
+
+def rank(action: Action) -> tuple[int, tuple[int, int], str]:
+    """Return the sort key of an action: what frees room comes before what takes it."""
+    match action:
+        case Unload() | Remove() | Discard():
+            return 0, (0, 0), action.name
+        case Install():
+            return 1, (0, 0), action.name
+        case Download() | Load():
+            return 2, action.urgency, action.name
+        case _:
+            assert_never(action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """How many actions may run side by side.
+
+    Parameters
+    ----------
+    files
+        Downloads and other work on files.
+    server
+        Calls to the server. Every load holds one of its HTTP threads until it ends (Triton has 8 by default),
+        so this stays below their number or health checks hang.
+    loads_per_device
+        Loads on one GPU: the plan leaves room for the load peaks of so many.
+    """
+
+    files: int = 4
+    server: int = 4
+    loads_per_device: int = 1
+
+
+def admit(
+    waiting: Iterable[Action], running: Collection[Action], *, lanes: Lanes, freeing: Collection[str] = ()
+) -> tuple[Action, ...]:
+    """Return which of the waiting actions may start now, in their order.
+
+    Parameters
+    ----------
+    waiting
+        Most urgent first.
+    running
+        Under way.
+    lanes
+        How many may run.
+    freeing
+        Devices on which an unload is under way: a load before its end would need both models' memory.
+    """
+    files = lanes.files - sum(isinstance(action, FileAction) for action in running)
+    server = lanes.server - sum(isinstance(action, ServerAction) for action in running)
+    busy = [device for action in running if isinstance(action, Load) for device in gpus(action.pin.devices)]
+    closed = set(freeing)
+    admitted: list[Action] = []
+    for action in waiting:
+        if files <= 0 and server <= 0:
+            break
+        match action:
+            case Download() | Install() | Remove() | Discard():
+                if files > 0:
+                    files -= 1
+                    admitted.append(action)
+            case Unload():
+                closed.update(gpus(action.devices))
+                if server > 0:
+                    server -= 1
+                    admitted.append(action)
+            case Load():
+                wanted = gpus(action.pin.devices)
+                free = all(d not in closed and busy.count(d) < lanes.loads_per_device for d in wanted)
+                if server > 0 and free:
+                    server -= 1
+                    busy.extend(wanted)
+                    admitted.append(action)
+            case _:
+                assert_never(action)
+    return tuple(admitted)
+
+
+def gpus(devices: Iterable[str]) -> tuple[str, ...]:
+    """Return the devices whose memory is tight: the CPU and unpinned models wait for nobody."""
+    return tuple(device for device in devices if device not in (CPU, UNPINNED))

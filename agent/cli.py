@@ -1,0 +1,276 @@
+"""The command ``shardpack-agent``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.actions import Lanes
+from agent.backoff import Backoff
+from agent.documents import Documents
+from agent.errors import SettingsError
+from agent.health import StatusServer, Views
+from agent.loop import Loop
+from agent.memory import open_nvml
+from agent.metrics import Metrics, package_version
+from agent.repository import Repository
+from agent.servers.triton import Timeouts, Triton
+from agent.settings import Settings, default_state_dir
+from agent.status import status_document
+from agent.storage import Limits
+from agent.watch import watch_directory
+
+log = logging.getLogger(__name__)
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHARDPACK_AGENT"}
+)
+@click.option(
+    "--config-dir",
+    type=_FOLDER,
+    default=Path("/mnt/configs"),
+    show_default=True,
+    help="Where placement documents (*.json) or models.json are mounted.",
+)
+@click.option(
+    "--model-dir",
+    type=_FOLDER,
+    default=Path("/mnt/models"),
+    show_default=True,
+    help="The server's model repository.",
+)
+@click.option(
+    "--state-dir",
+    type=_FOLDER,
+    default=None,
+    help="The agent's own files, on the same mount as the models and not among them.  "
+    "[default: .shardpack/<name> beside --model-dir]",
+)
+@click.option(
+    "--component-port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="The server's HTTP port on this host.",
+)
+@click.option("--server-url", default=None, help="The server's address, in place of --component-port.")
+@click.option(
+    "--status-address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where /status, /metrics, /readyz and /livez are answered; 0.0.0.0 in a pod.",
+)
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    default=9082,
+    show_default=True,
+    help="Their port; 0 takes a free one.",
+)
+@click.option(
+    "--status-port-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the status port here once it is open.",
+)
+@click.option(
+    "--visible-devices",
+    envvar="CUDA_VISIBLE_DEVICES",
+    default=None,
+    help="The server's CUDA_VISIBLE_DEVICES, to know its ordinals.  [default: the agent's own]",
+)
+@click.option(
+    "--parallel-downloads",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Downloads at a time.",
+)
+@click.option(
+    "--parallel-loads",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Calls to the server at a time; keep it below its HTTP threads (Triton: 8).",
+)
+@click.option(
+    "--loads-per-device",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Loads at a time on one GPU.",
+)
+@click.option(
+    "--load-timeout",
+    type=click.FloatRange(1),
+    default=900.0,
+    show_default=True,
+    help="Seconds that one load may take.",
+)
+@click.option(
+    "--poll-period",
+    type=click.FloatRange(0.05),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks at the server and the documents when nothing happens.",
+)
+@click.option(
+    "--retry-base",
+    type=click.FloatRange(0.01),
+    default=10.0,
+    show_default=True,
+    help="Seconds of the first wait after a refusal; a stumble waits a tenth of it.",
+)
+@click.option(
+    "--max-model-bytes",
+    type=click.IntRange(1),
+    default=1 << 40,
+    show_default=True,
+    help="Bytes that one model may be at most, unpacked.",
+)
+@click.option(
+    "--metrics-models",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Above so many models there is no metric a model.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option("--enable-puller", is_flag=True, hidden=True, help="KServe's flag: always on here.")
+@click.option(
+    "--port",
+    "proxy_port",
+    type=int,
+    default=None,
+    hidden=True,
+    help="KServe's proxy port: there is no proxy.",
+)
+@click.version_option(package_version(), prog_name="shardpack-agent")
+def main(**options: Any) -> None:
+    """Load and unload models on the server beside it until it holds what the mounted documents ask for."""
+    _start_logging(options["log_level"])
+    if options["proxy_port"] is not None:
+        log.warning("there is no proxy; route to the server", extra={"port": options["proxy_port"]})
+    try:
+        run(_settings(options))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _settings(options: Mapping[str, Any]) -> Settings:
+    return Settings(
+        config_dir=options["config_dir"],
+        model_dir=options["model_dir"],
+        state_dir=options["state_dir"] or default_state_dir(options["model_dir"]),
+        server_url=options["server_url"] or f"http://127.0.0.1:{options['component_port']}",
+        status_address=options["status_address"],
+        status_port=options["status_port"],
+        status_port_file=options["status_port_file"],
+        visible_devices=options["visible_devices"],
+        lanes=Lanes(
+            files=options["parallel_downloads"],
+            server=options["parallel_loads"],
+            loads_per_device=options["loads_per_device"],
+        ),
+        timeouts=Timeouts(load_s=options["load_timeout"]),
+        limits=Limits(total_bytes=options["max_model_bytes"]),
+        poll_s=options["poll_period"],
+        stumble=Backoff(base_s=options["retry_base"] / 10, cap_s=60.0),
+        refusal=Backoff(base_s=options["retry_base"], cap_s=600.0),
+        metrics_models=options["metrics_models"],
+    )
+
+
+def run(settings: Settings) -> None:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SettingsError
+        It cannot run with these settings.
+    """
+    loop = wire(settings)
+    metrics = Metrics(snapshot=loop.snapshot, devices=loop.devices, most_models=settings.metrics_models)
+    loop.count = metrics.count
+    loop.prepare()
+    try:
+        status = StatusServer(settings.status_address, settings.status_port, _views(loop, metrics))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.status_address}:{settings.status_port}: {error}"
+        ) from error
+    _announce(status.port, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: loop.stop())
+    watch_directory(settings.config_dir, loop.hint)
+    loop.run()
+    status.close()
+    log.info("ended")
+
+
+def wire(settings: Settings) -> Loop:
+    """Return a loop with everything it works with."""
+    return Loop(
+        settings=settings,
+        server=Triton(
+            settings.server_url,
+            connections=settings.lanes.server + 1,  # one more for the looks at the index
+            timeouts=settings.timeouts,
+        ),
+        repository=Repository(settings.model_dir, settings.state_dir, settings.limits),
+        documents=Documents(settings.config_dir, settings.state_dir),
+        nvml=open_nvml(settings.visible_devices),
+    )
+
+
+def _views(loop: Loop, metrics: Metrics) -> Views:
+    return Views(
+        status=lambda limit, after: status_document(
+            loop.snapshot(), loop.devices(), limit=limit, after=after
+        ),
+        ready=loop.readiness,
+        alive=loop.alive,
+        metrics=metrics.text,
+    )
+
+
+def _announce(port: int, settings: Settings) -> None:
+    log.info(
+        "started", extra={"port": port, "server": settings.server_url, "models": str(settings.model_dir)}
+    )
+    if settings.status_port_file is not None:
+        temporary = settings.status_port_file.with_name(f".{settings.status_port_file.name}")
+        temporary.write_text(f"{port}\n", encoding="utf-8")
+        temporary.rename(settings.status_port_file)
+
+
+class _Lines(logging.Formatter):
+    """One line a message, its fields as ``key=value`` behind it."""
+
+    _known = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = [f"{key}={value!r}" for key, value in vars(record).items() if key not in self._known]
+        line = " ".join([self.formatTime(record), record.levelname.lower(), record.getMessage(), *fields])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _start_logging(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+if __name__ == "__main__":
+    main()

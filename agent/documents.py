@@ -1,0 +1,117 @@
+"""The mounted documents: read, judged whole, and the last complete set kept.
+
+The directory is laid out as a kubelet mounts ConfigMaps: every ``*.json`` but ``models.json`` is a placement
+document, and when there is one they are obeyed and ``models.json`` is not. A kubelet writes a new set into a
+new folder and renames the link ``..data`` to it, so the link is followed once and the set is read behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.desired import MODELS_JSON, Desired, DocumentError, read_models_json, read_placement
+
+log = logging.getLogger(__name__)
+
+_DATA_LINK = "..data"
+_LAST = "documents.json"
+
+
+def read_texts(directory: Path) -> dict[str, str]:
+    """Return the documents' texts by file name.
+
+    Raises
+    ------
+    DocumentError
+        The directory or a file cannot be read, or is no text.
+    """
+    try:
+        link = directory / _DATA_LINK
+        folder = link.resolve(strict=True) if link.is_symlink() else directory
+        paths = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".")]
+        return {path.name: path.read_text(encoding="utf-8") for path in paths}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{directory}: {error}") from error
+
+
+def read_desired(texts: Mapping[str, str]) -> Desired:
+    """Return what a set of documents asks for.
+
+    Raises
+    ------
+    DocumentError
+        There is none, or they cannot be obeyed.
+    """
+    placement = {name: text for name, text in texts.items() if name != MODELS_JSON}
+    if placement:
+        return read_placement(placement)
+    if MODELS_JSON in texts:
+        return read_models_json(texts[MODELS_JSON])
+    raise DocumentError("neither a placement document nor models.json is there")
+
+
+@dataclass(slots=True)
+class Documents:
+    """Reads a directory again and again and keeps the last complete set, also over a restart.
+
+    Parameters
+    ----------
+    directory
+        Where the documents are mounted.
+    state_dir
+        Where the last complete set is kept, so that a restart beside a broken set forgets nothing.
+    desired
+        The last complete set; None before the first.
+    fault
+        Why what is there now cannot be obeyed; None when it is obeyed.
+    """
+
+    directory: Path
+    state_dir: Path
+    desired: Desired | None = None
+    fault: str | None = None
+    _texts: Mapping[str, str] | None = None
+
+    def recall(self) -> None:
+        """Take up the last complete set of an earlier run."""
+        try:
+            texts = json.loads((self.state_dir / _LAST).read_text(encoding="utf-8"))
+            self.desired = read_desired(texts)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError) as error:
+            log.warning("the documents kept from an earlier run cannot be read", extra={"error": str(error)})
+
+    def refresh(self) -> bool:
+        """Read the directory; return whether what is desired has changed."""
+        try:
+            texts = read_texts(self.directory)
+            if texts == self._texts and self.fault is None:
+                return False
+            desired = read_desired(texts)
+        except DocumentError as error:
+            self._refuse(str(error))
+            return False
+        self.fault = None
+        self._texts = texts
+        changed = self.desired is None or self.desired != desired
+        self.desired = desired
+        if changed:
+            self._keep(texts)
+        return changed
+
+    def _refuse(self, fault: str) -> None:
+        if fault != self.fault:
+            log.warning(
+                "the documents cannot be obeyed; the last complete ones stand", extra={"error": fault}
+            )
+        self.fault = fault
+
+    def _keep(self, texts: Mapping[str, str]) -> None:
+        temporary = self.state_dir / f".{_LAST}"
+        temporary.write_text(json.dumps(texts), encoding="utf-8")
+        temporary.rename(self.state_dir / _LAST)

@@ -1,0 +1,96 @@
+"""The agent's error tree.
+
+::
+
+    AgentError
+    ├── SettingsError        the agent cannot run as it was started; the command ends with 2
+    ├── PinError             a model cannot be pinned as its document asks
+    ├── StorageError         a model's files could not be fetched; `retry` says whether soon or late
+    │   └── SupersededError       nobody wants these files any more: not a failure
+    └── ServerError          a call to the model server
+        ├── UnreachableError      no answer, or none in time: what the server did is unknown
+        └── RefusedError          the server answered with an error; carries status and text
+
+``desired.DocumentError`` stands outside: that module is read by the planner too and has nothing above it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Retry = Literal["soon", "late"]
+"""Soon: a network that stumbled. Late: an answer that will hardly change by itself, such as a 404."""
+
+
+class AgentError(Exception):
+    """The root of every error that the agent raises on purpose."""
+
+
+class SettingsError(AgentError):
+    """The agent cannot run with these settings."""
+
+
+class PinError(AgentError):
+    """A model cannot be pinned as its document asks.
+
+    Parameters
+    ----------
+    reason
+        One word for programs, as ``DeviceNotVisible``.
+    message
+        What is wrong, for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class StorageError(AgentError):
+    """A model's files could not be fetched.
+
+    Parameters
+    ----------
+    reason
+        One word for programs, as ``NotFound``.
+    message
+        What is wrong, for people; without credentials.
+    retry
+        Whether another try may help soon.
+    """
+
+    def __init__(self, reason: str, message: str, *, retry: Retry = "late") -> None:
+        self.reason = reason
+        self.retry: Retry = retry
+        super().__init__(message)
+
+
+class SupersededError(StorageError):
+    """The files being fetched are not wanted any more."""
+
+    def __init__(self) -> None:
+        super().__init__("Superseded", "a newer document does not ask for these files", retry="soon")
+
+
+class ServerError(AgentError):
+    """A call to the model server failed."""
+
+
+class UnreachableError(ServerError):
+    """The server gave no answer, or none in time; what it did is unknown until its index is read again."""
+
+
+class RefusedError(ServerError):
+    """The server answered with an error.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    message
+        The server's own text.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)

@@ -1,0 +1,135 @@
+"""Probes, metrics and status over HTTP, for the kubelet, Prometheus and the controller."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from agent.desired import MODEL_NAME
+
+_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_LARGEST_PAGE = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What is answered: each is asked from another thread.
+
+    Parameters
+    ----------
+    status
+        (limit, after) -> the status document.
+    ready
+        Whether traffic may come, and a sentence about it.
+    alive
+        Whether the agent's own loop still turns.
+    metrics
+        The metrics' text.
+    """
+
+    status: Callable[[int | None, str | None], dict[str, object]]
+    ready: Callable[[], tuple[bool, str]]
+    alive: Callable[[], bool]
+    metrics: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    kind: str
+    body: bytes
+
+
+def answer(views: Views, target: str) -> _Answer:
+    """Return the answer to a GET of ``target`` (path and query)."""
+    parts = urlsplit(target)
+    match parts.path:
+        case "/livez":
+            alive = views.alive()
+            return _text(200 if alive else 503, "ok" if alive else "the agent's loop does not turn")
+        case "/readyz":
+            ready, sentence = views.ready()
+            return _text(200 if ready else 503, sentence)
+        case "/metrics":
+            return _Answer(200, _METRICS, views.metrics())
+        case "/status":
+            return _status(views, parts.query)
+        case _:
+            return _text(404, "try /livez, /readyz, /metrics or /status")
+
+
+def _status(views: Views, query: str) -> _Answer:
+    asked = {name: values[-1] for name, values in parse_qs(query).items()}
+    limit, after = asked.get("limit"), asked.get("continue")
+    if limit is not None and not (limit.isdecimal() and 0 < int(limit) <= _LARGEST_PAGE):
+        return _text(400, f"limit: expected a number from 1 to {_LARGEST_PAGE}")
+    if after is not None and not MODEL_NAME.fullmatch(after):
+        return _text(400, "continue: expected what the page before said")
+    document = views.status(None if limit is None else int(limit), after)
+    return _Answer(200, _JSON, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _text(status: int, sentence: str) -> _Answer:
+    return _Answer(status, _TEXT, f"{sentence}\n".encode())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # an idle or half-sent request does not hold a thread for longer
+    views: ClassVar[Views]
+
+    def do_GET(self) -> None:
+        found = answer(self.views, self.path)
+        self.send_response(found.status)
+        self.send_header("Content-Type", found.kind)
+        self.send_header("Content-Length", str(len(found.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(found.body)
+
+    do_HEAD = do_GET  # noqa: N815  # the name that http.server looks for
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+        """Say nothing: probes come every few seconds."""
+
+    def version_string(self) -> str:
+        return "shardpack-agent"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+
+class StatusServer:
+    """Serves the views until it is closed.
+
+    Parameters
+    ----------
+    address, port
+        Where; port 0 takes a free one.
+    views
+        What is answered.
+    """
+
+    def __init__(self, address: str, port: int, views: Views) -> None:
+        handler = type("Handler", (_Handler,), {"views": views})
+        self._server = _Server((address, port), handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.25}, name="status", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()

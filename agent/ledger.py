@@ -1,0 +1,218 @@
+"""What the loop knows, model by model, and which actions follow from it.
+
+The only mutable state of the agent beside the disk. The loop's thread writes; other threads take snapshots.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import insort
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from agent.actions import Action, held_devices, next_action, rank
+from agent.observed import NOTHING, Copy, Observed, Seen, with_row
+from agent.outcomes import SERVER_UNREACHABLE
+from agent.pins import Target
+from agent.servers.port import IndexRow
+from agent.status import ModelState, state_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at the server and at the repository.
+
+    Parameters
+    ----------
+    rows
+        The server's index.
+    folders
+        The models that have a folder in the repository.
+    began_s
+        When it began: what an action changed since is newer.
+    """
+
+    rows: Mapping[str, IndexRow]
+    folders: frozenset[str]
+    began_s: float
+
+
+class Waiting:
+    """The actions that may be started, at most one a model, in the order of `agent.actions.rank`."""
+
+    def __init__(self) -> None:
+        self._order: list[Action] = []
+        self._current: dict[str, Action] = {}
+
+    def __iter__(self) -> Iterator[Action]:
+        return (action for action in self._order if self._current.get(action.name) is action)
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def put(self, name: str, action: Action | None) -> None:
+        """Replace what waits for a model."""
+        if action is None:
+            self._current.pop(name, None)
+        elif self._current.get(name) != action:
+            self._current[name] = action
+            insort(self._order, action, key=rank)
+
+    def take(self, actions: Collection[Action]) -> None:
+        """Take out what has been started."""
+        for action in actions:
+            self._current.pop(action.name, None)
+        self._order = list(self)
+
+    def clear(self) -> None:
+        """Take out everything."""
+        self._order.clear()
+        self._current.clear()
+
+
+class Ledger:
+    """Everything that is known of every model.
+
+    Parameters
+    ----------
+    models
+        What an earlier run left on disk.
+    """
+
+    def __init__(self, models: Mapping[str, Seen]) -> None:
+        self.waiting = Waiting()
+        self.running: dict[str, Action] = {}
+        self.targets: Mapping[str, Target] = {}
+        self.server_live = False
+        self._lock = threading.Lock()
+        self._models = dict(models)
+        self._changed_at_s: dict[str, float] = {}
+        self._unloading: set[str] = set()
+        self._since: dict[str, tuple[ModelState, float]] = {}
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def seen(self, name: str) -> Seen:
+        """Return what is known of a model."""
+        return self._models.get(name, NOTHING)
+
+    def observed(self, now_s: float) -> Observed:
+        """Return everything as the decision wants it; a view, not a copy."""
+        return Observed(models=self._models, server_live=self.server_live, now_s=now_s)
+
+    def freeing(self) -> frozenset[str]:
+        """Return the devices on which an unload is under way."""
+        return frozenset(device for name in self._unloading for device in held_devices(self.seen(name)))
+
+    @property
+    def unloading(self) -> bool:
+        """Whether an unload is awaited."""
+        return bool(self._unloading)
+
+    def copies(self) -> tuple[dict[str, Seen], dict[str, Action], dict[str, tuple[ModelState, float]]]:
+        """Return models, running actions and states, for another thread."""
+        with self._lock:
+            return dict(self._models), dict(self.running), dict(self._since)
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    def aim(self, targets: Mapping[str, Target], *, now_s: float, wall_s: float) -> None:
+        """Take up new targets: what failed before is tried again, and everything is decided anew."""
+        self.targets = targets
+        for name, seen in list(self._models.items()):
+            if seen.failure is not None:
+                self._models[name] = replace(seen, failure=None)
+        self.decide_all(now_s=now_s)
+        for name in {*targets, *self._models}:
+            self._note(name, wall_s)
+
+    def start(self, action: Action, *, wall_s: float) -> None:
+        """Note that an action is under way."""
+        with self._lock:
+            self.running[action.name] = action
+        self._note(action.name, wall_s)
+
+    def finish(self, name: str, seen: Seen, *, now_s: float, wall_s: float) -> None:
+        """Note what is known of a model after its action, and decide what follows."""
+        with self._lock:
+            self.running.pop(name, None)
+        self._changed_at_s[name] = now_s
+        self._put(name, seen)
+        self.decide(name, now_s=now_s)
+        self._note(name, wall_s)
+
+    def look(self, look: Look, *, now_s: float, wall_s: float) -> bool:
+        """Take over a look at the world; return whether the server turned out to be another process."""
+        restarted = self._restarted(look.rows)
+        was_live, self.server_live = self.server_live, True
+        for name in {*self._models, *look.rows, *look.folders}:
+            before = self.seen(name)
+            seen = self._looked(name, look, now_s)
+            if restarted and seen.failure is not None and seen.failure.reason != SERVER_UNREACHABLE:
+                seen = replace(seen, failure=None)
+            if seen is before:
+                continue
+            self._put(name, seen)
+            self.decide(name, now_s=now_s)
+            self._note(name, wall_s)
+        if not was_live:
+            self.decide_all(now_s=now_s)
+        return restarted
+
+    def lose_server(self, *, now_s: float) -> None:
+        """Note that the server does not answer: what is known of it is from before."""
+        if self.server_live:
+            self.server_live = False
+            self.decide_all(now_s=now_s)
+
+    def decide(self, name: str, *, now_s: float) -> None:
+        """Decide anew what follows for one model."""
+        if name not in self.running:
+            self.waiting.put(name, next_action(name, self.targets.get(name), self.observed(now_s)))
+
+    def decide_all(self, *, now_s: float) -> None:
+        """Decide anew what follows for every model."""
+        self.waiting.clear()
+        for name in {*self.targets, *self._models}:
+            self.decide(name, now_s=now_s)
+
+    # -------------------------------------------------------------------------------------------- small steps
+
+    def _looked(self, name: str, look: Look, now_s: float) -> Seen:
+        seen = self.seen(name)
+        # What an action has changed since the look began, or is changing, is newer than the look.
+        if name in self.running or self._changed_at_s.get(name, look.began_s - 1) >= look.began_s:
+            return seen
+        if (seen.installed is not None) != (name in look.folders):
+            seen = replace(seen, installed=Copy() if name in look.folders else None)
+        return with_row(seen, look.rows.get(name), now_s=now_s)
+
+    def _restarted(self, rows: Mapping[str, IndexRow]) -> bool:
+        """Return whether every model that was READY has left the index: servers do not forget."""
+        ready = [
+            name for name, seen in self._models.items() if seen.row is not None and seen.row.state == "READY"
+        ]
+        return bool(ready) and not any(name in rows for name in ready if name not in self.running)
+
+    def _put(self, name: str, seen: Seen) -> None:
+        with self._lock:
+            if seen == NOTHING:
+                self._models.pop(name, None)
+            else:
+                self._models[name] = seen
+        if seen.row is not None and seen.row.state == "UNLOADING":
+            self._unloading.add(name)
+        else:
+            self._unloading.discard(name)
+
+    def _note(self, name: str, wall_s: float) -> None:
+        """Keep since when a model is in its state."""
+        target, seen, action = self.targets.get(name), self.seen(name), self.running.get(name)
+        known = self._since.get(name)
+        with self._lock:
+            if target is None and action is None and (seen.installed is None or not seen.held):
+                self._since.pop(name, None)
+                return
+            state = state_of(target, seen, action)
+            if known is None or known[0] != state:
+                self._since[name] = (state, wall_s)

@@ -1,0 +1,396 @@
+"""The loop: observe, decide, act; and again.
+
+One thread decides. Workers carry out actions and look at the server, and report through an inbox that holds
+at most one message a worker and one hint: nothing can overflow, and what is missed is seen at the next look.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from random import Random
+from threading import Event
+from typing import assert_never
+
+from agent.actions import Action, Download, admit
+from agent.documents import Documents
+from agent.errors import ServerError
+from agent.ledger import Ledger, Look
+from agent.memory import DeviceMemory, Nvml
+from agent.observed import NOTHING, Seen
+from agent.outcomes import SERVER_UNREACHABLE, Failed, Loaded, Outcome, after, carry_out
+from agent.pins import targets
+from agent.repository import Repository
+from agent.servers.port import ModelServer, ServerInfo
+from agent.settings import Settings
+from agent.status import Snapshot, all_attempted, attempted
+from agent.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_UNANSWERED = 3  # looks in a row without an answer before the server counts as gone for readiness
+_STUCK_S = 120.0  # the loop's own steps take milliseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time, as the loop asks for it.
+
+    Parameters
+    ----------
+    monotonic, wall
+        Seconds that only run forward, and seconds since the epoch.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """The documents may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """The agent should end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    action: Action
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    found: Look | str
+    info: ServerInfo | None
+
+
+_Message = _Hint | _Stop | _Finished | _Looked
+
+
+@dataclass(slots=True)
+class Loop:
+    """One agent's loop.
+
+    Parameters
+    ----------
+    settings, server, repository, documents
+        What it works with.
+    nvml
+        The devices; None where nothing can say.
+    count
+        Told every action and what came of it.
+    clock, random
+        Time and chance.
+    """
+
+    settings: Settings
+    server: ModelServer
+    repository: Repository
+    documents: Documents
+    nvml: Nvml | None = None
+    count: Callable[[Action, Outcome], None] = lambda _action, _outcome: None
+    clock: Clock = field(default_factory=Clock)
+    random: Random = field(default_factory=Random)
+    _ledger: Ledger = field(init=False)
+    _workers: Workers = field(init=False)
+    _inbox: SimpleQueue[_Message] = field(init=False, default_factory=SimpleQueue)
+    _hinted: Event = field(init=False, default_factory=Event)
+    _unwanted: dict[str, Event] = field(init=False, default_factory=dict)
+    _retries: list[tuple[float, str]] = field(init=False, default_factory=list)
+    _stopping: bool = field(init=False, default=False)
+    _turned_at_s: float = field(init=False, default=0.0)
+    _read_at_s: float = field(init=False, default=0.0)
+    _look_at_s: float = field(init=False, default=0.0)
+    _looking: bool = field(init=False, default=False)
+    _unanswered: int = field(init=False, default=_UNANSWERED)
+    _info: ServerInfo | None = field(init=False, default=None)
+    _server_since: float | None = field(init=False, default=None)
+    _ready: bool = field(init=False, default=False)
+    _observed_generation: str | None = field(init=False, default=None)
+    _memory: tuple[float, tuple[DeviceMemory, ...]] = field(init=False, default=(float("-inf"), ()))
+
+    # ------------------------------------------------------------------------------------- from other threads
+
+    def hint(self) -> None:
+        """Say that the documents may have changed."""
+        if not self._hinted.is_set():
+            self._hinted.set()
+            self._inbox.put(_Hint())
+
+    def stop(self) -> None:
+        """End the loop; safe in a signal handler."""
+        self._inbox.put(_Stop())
+
+    def alive(self) -> bool:
+        """Return whether the loop turns."""
+        return self.clock.monotonic() - self._turned_at_s < _STUCK_S
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that the agent tells of itself."""
+        models, running, since = self._ledger.copies()
+        live = self._unanswered == 0
+        known = self._ledger.targets
+        return Snapshot(
+            desired=self.documents.desired,
+            document_fault=self.documents.fault,
+            targets=known,
+            models=models,
+            running=running,
+            since=since,
+            observed_generation=self._observed_generation,
+            ready=self._ready and self._unanswered < _UNANSWERED,
+            live=live,
+            server=self._info,
+            server_since=self._server_since,
+        )
+
+    def devices(self) -> tuple[DeviceMemory, ...]:
+        """Return the devices' memory, asked at most once a second."""
+        if self.nvml is None:
+            return ()
+        asked_at_s, memory = self._memory
+        now_s = self.clock.monotonic()
+        if now_s - asked_at_s >= 1.0:
+            memory = self.nvml.memory()
+            self._memory = (now_s, memory)
+        return memory
+
+    # ----------------------------------------------------------------------------------------------- the loop
+
+    def readiness(self) -> tuple[bool, str]:
+        """Return whether traffic may come, and a sentence about it."""
+        snapshot = self.snapshot()
+        if snapshot.ready:
+            return True, "ready"
+        if snapshot.desired is None:
+            return False, f"no complete document yet: {snapshot.document_fault or 'none was read'}"
+        done = sum(
+            attempted(target, snapshot.models.get(name, NOTHING)) for name, target in snapshot.targets.items()
+        )
+        server = "" if snapshot.live else "; the server does not answer"
+        return False, f"{done} of {len(snapshot.targets)} models attempted{server}"
+
+    def prepare(self) -> None:
+        """Take up what an earlier run left behind.
+
+        Raises
+        ------
+        SettingsError
+            The folders cannot be used.
+        """
+        self.repository.prepare()
+        self.repository.recover()
+        installed, staged = self.repository.installed(), self.repository.staged()
+        models = {
+            name: Seen(installed=installed.get(name), staged=staged.get(name))
+            for name in {*installed, *staged}
+        }
+        self._ledger = Ledger(models)
+        self._workers = Workers(self.settings.lanes.files + self.settings.lanes.server + 1)
+        self.documents.recall()
+        self._turned_at_s = self.clock.monotonic()
+        self._aim()
+
+    def run(self) -> None:
+        """Observe, decide, act until told to stop."""
+        while not self._stopping:
+            self._turn()
+            self._wait()
+        for event in self._unwanted.values():
+            event.set()
+        self.server.rest()
+
+    def _turn(self) -> None:
+        now_s = self.clock.monotonic()
+        self._turned_at_s = now_s
+        if now_s >= self._read_at_s:
+            self._read_at_s = now_s + self.settings.poll_s
+            if self.documents.refresh():
+                log.info(
+                    "new documents",
+                    extra={"models": len(self.documents.desired.models) if self.documents.desired else 0},
+                )
+                self._aim()
+        if now_s >= self._look_at_s and not self._looking:
+            self._looking = True
+            self._workers.submit(self._look)
+        while self._retries and self._retries[0][0] <= now_s:
+            _, name = heapq.heappop(self._retries)
+            self._ledger.decide(name, now_s=now_s)
+        self._start_actions()
+        self._settle()
+
+    def _wait(self) -> None:
+        """Take over every message that has come, or wait for the first one until something is due."""
+        now_s = self.clock.monotonic()
+        due = [self._read_at_s]
+        if not self._looking:
+            due.append(self._look_at_s)
+        if self._retries:
+            due.append(self._retries[0][0])
+        try:
+            self._take(self._inbox.get(timeout=max(0.0, min(due) - now_s)))
+            while True:
+                self._take(self._inbox.get_nowait())
+        except Empty:
+            return
+
+    def _take(self, message: _Message) -> None:
+        match message:
+            case _Hint():
+                self._hinted.clear()
+                self._read_at_s = 0.0
+            case _Stop():
+                self._stopping = True
+            case _Finished(action=action, outcome=outcome):
+                self._finish(action, outcome)
+            case _Looked(found=found, info=info):
+                self._take_look(found, info)
+            case _:
+                assert_never(message)
+
+    # ----------------------------------------------------------------------------------------------- deciding
+
+    def _aim(self) -> None:
+        """Turn to what the documents ask for now; what is under way and not wanted any more is broken off."""
+        desired = self.documents.desired
+        if desired is None:
+            return
+        aims = targets(desired, visible=self.nvml.uuids if self.nvml else None)
+        self._retries.clear()
+        self._ledger.aim(aims, now_s=self.clock.monotonic(), wall_s=self.clock.wall())
+        for name, action in self._ledger.running.items():
+            target = aims.get(name)
+            if isinstance(action, Download) and (
+                target is None or target.model.storage_uri != action.storage_uri
+            ):
+                self._unwanted[name].set()
+
+    def _start_actions(self) -> None:
+        if self.documents.desired is None:
+            return  # nothing is known, which is not the same as nothing being desired
+        ledger = self._ledger
+        admitted = admit(
+            ledger.waiting, ledger.running.values(), lanes=self.settings.lanes, freeing=ledger.freeing()
+        )
+        if not admitted:
+            return
+        ledger.waiting.take(admitted)
+        for action in admitted:
+            self._unwanted[action.name] = Event()
+            ledger.start(action, wall_s=self.clock.wall())
+            self._workers.submit(lambda action=action: self._act(action))  # type: ignore[misc]  # bound now, not later
+
+    def _settle(self) -> None:
+        """Note when everything was attempted, and let the server's connections go."""
+        ledger = self._ledger
+        if ledger.running or ledger.waiting or not ledger.server_live or self.documents.desired is None:
+            return
+        if self._observed_generation == self.documents.desired.generation and self._ready:
+            return
+        models, _, _ = ledger.copies()
+        if all_attempted(ledger.targets, models):
+            self._ready = True
+            self._observed_generation = self.documents.desired.generation
+            log.info("every model was attempted", extra={"models": len(ledger.targets)})
+            self.server.rest()
+
+    # ------------------------------------------------------------------------------------------------- acting
+
+    def _act(self, action: Action) -> None:
+        """Carry out one action on a worker's thread."""
+        try:
+            outcome = carry_out(
+                action,
+                repository=self.repository,
+                server=self.server,
+                unwanted=self._unwanted[action.name].is_set,
+                seconds=self.clock.monotonic,
+            )
+        except Exception as error:  # a fault of ours must not stop the other models
+            log.exception("an action ended in an error that nobody expected", extra={"model": action.name})
+            outcome = Failed(state="FailedToLoad", reason="Internal", message=repr(error), retry="late")
+        self._inbox.put(_Finished(action, outcome))
+
+    def _finish(self, action: Action, outcome: Outcome) -> None:
+        now_s = self.clock.monotonic()
+        self._unwanted.pop(action.name, None)
+        self.count(action, outcome)
+        before = self._ledger.seen(action.name)
+        seen = after(before, outcome, now_s=now_s, wait_s=self._wait_s(before, outcome))
+        self._ledger.finish(action.name, seen, now_s=now_s, wall_s=self.clock.wall())
+        _tell(action, outcome)
+        if seen.failure is not None and isinstance(outcome, Failed):
+            heapq.heappush(self._retries, (seen.failure.retry_at_s, action.name))
+            if outcome.reason == SERVER_UNREACHABLE:
+                self._ledger.lose_server(now_s=now_s)
+                self._look_at_s = now_s
+        if self._ledger.unloading:
+            self._look_at_s = min(self._look_at_s, now_s + self.settings.settle_s)
+
+    def _wait_s(self, before: Seen, outcome: Outcome) -> float:
+        if not isinstance(outcome, Failed):
+            return 0.0
+        attempts = 1 if before.failure is None else before.failure.attempts + 1
+        backoff = self.settings.stumble if outcome.retry == "soon" else self.settings.refusal
+        return backoff.wait_s(attempts, self.random)
+
+    def _look(self) -> None:
+        """Look at the server and the repository on a worker's thread."""
+        began_s = self.clock.monotonic()
+        info = self._info
+        try:
+            if info is None:
+                info = self.server.info()
+            found: Look | str = Look(
+                rows=self.server.index(), folders=self.repository.installed_names(), began_s=began_s
+            )
+        except (ServerError, OSError) as error:
+            found = str(error)
+        except Exception as error:  # as above: the agent goes on and says so
+            log.exception("a look at the server ended in an error that nobody expected")
+            found = repr(error)
+        self._inbox.put(_Looked(found, info))
+
+    def _take_look(self, found: Look | str, info: ServerInfo | None) -> None:
+        self._looking = False
+        now_s, wall_s = self.clock.monotonic(), self.clock.wall()
+        if isinstance(found, str):
+            self._unanswered += 1
+            if self._unanswered == _UNANSWERED:
+                log.warning("the server does not answer", extra={"error": found})
+            self._info = None
+            self._ledger.lose_server(now_s=now_s)
+            self._look_at_s = now_s + min(
+                self.settings.poll_s, self.settings.settle_s * 2 ** min(self._unanswered, 10)
+            )
+            return
+        returned = self._unanswered >= _UNANSWERED
+        self._unanswered = 0
+        self._info = info
+        restarted = self._ledger.look(found, now_s=now_s, wall_s=wall_s)
+        if returned or restarted:
+            log.info("a server process is there", extra={"server": info.kind if info else None})
+            self._server_since = wall_s
+            self._ready = False
+        self._look_at_s = now_s + (self.settings.settle_s if self._ledger.unloading else self.settings.poll_s)
+        if not self._ledger.running:
+            self.server.rest()
+
+
+def _tell(action: Action, outcome: Outcome) -> None:
+    fields: dict[str, object] = {"action": type(action).__name__.lower(), "model": action.name}
+    if isinstance(outcome, Failed):
+        log.warning("an action failed", extra={**fields, "reason": outcome.reason, "error": outcome.message})
+    elif isinstance(outcome, Loaded):
+        log.info("a model is loaded", extra={**fields, "seconds": round(outcome.seconds, 3)})
+    else:
+        log.debug("an action is done", extra=fields)

@@ -1,0 +1,138 @@
+"""What the agent sees of each model: on the server, on disk, and in its own memory. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from agent.servers.port import IndexRow
+
+UNLOAD_GRACE_S = 2.0
+"""For so long after an unload was asked a READY in the index means that the index lags behind; later, that the
+unload did not happen. Triton's index turns at once, but an answer may have been under way before."""
+
+FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A model's files on disk.
+
+    Parameters
+    ----------
+    storage_uri
+        Where they came from; None for a folder that the agent did not put there.
+    total_bytes, download_seconds
+        What the download measured; None where it is not known.
+    loaded_pin
+        The ``instance_group`` text with which the copy was last loaded, empty for the author's own; None when
+        it was not loaded, or its config has been written since.
+    loaded_devices
+        The devices of that pin.
+    """
+
+    storage_uri: str | None = None
+    total_bytes: int | None = None
+    download_seconds: float | None = None
+    loaded_pin: str | None = None
+    loaded_devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The last thing that went wrong with a model.
+
+    Parameters
+    ----------
+    state
+        What the status calls it.
+    reason, message
+        One word for programs, a sentence for people.
+    attempts
+        Failed tries in a row, at least one.
+    retry_at_s
+        When to try again, on the clock of `Observed.now_s`.
+    """
+
+    state: FailedState
+    reason: str
+    message: str
+    attempts: int
+    retry_at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Everything that is known of one model.
+
+    Parameters
+    ----------
+    row
+        What the server's index says; None when it says nothing.
+    installed
+        The copy in the repository.
+    staged
+        A complete download beside it.
+    failure
+        What went wrong last; None after a success.
+    unload_asked_at_s
+        When the unload was asked that the index does not confirm yet.
+    load_seconds
+        How long the last load took.
+    """
+
+    row: IndexRow | None = None
+    installed: Copy | None = None
+    staged: Copy | None = None
+    failure: Failure | None = None
+    unload_asked_at_s: float | None = None
+    load_seconds: float | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the server holds the model or is about to: its files must stay."""
+        return self.row is not None and self.row.state != "UNAVAILABLE"
+
+
+NOTHING = Seen()
+
+
+def with_row(seen: Seen, row: IndexRow | None, *, now_s: float) -> Seen:
+    """Return what is known of a model after a look at the server's index."""
+    asked_at_s = seen.unload_asked_at_s
+    if (
+        row is not None
+        and row.state == "READY"
+        and asked_at_s is not None
+        and now_s - asked_at_s < UNLOAD_GRACE_S
+    ):
+        row = IndexRow("UNLOADING", row.reason)
+    if row is None or row.state != "UNLOADING":
+        asked_at_s = None
+    if row == seen.row and asked_at_s == seen.unload_asked_at_s:
+        return seen
+    return replace(seen, row=row, unload_asked_at_s=asked_at_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One look at the world.
+
+    Parameters
+    ----------
+    models
+        By name; what is not here is nowhere.
+    server_live
+        Whether the server answered last time; when not, the rows are from before and nothing is asked of it.
+    now_s
+        A clock that only runs forward.
+    """
+
+    models: Mapping[str, Seen] = field(default_factory=dict)
+    server_live: bool
+    now_s: float
+
+    def seen(self, name: str) -> Seen:
+        """Return what is known of a model."""
+        return self.models.get(name, NOTHING)

@@ -1,0 +1,211 @@
+"""Carry out one action, and say what came of it; what is known afterwards is a pure function of that."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
+from agent.errors import PinError, RefusedError, Retry, StorageError, SupersededError, UnreachableError
+from agent.observed import NOTHING, Copy, FailedState, Failure, Seen
+from agent.repository import Repository
+from agent.servers.port import IndexRow, ModelServer
+
+SERVER_UNREACHABLE = "ServerUnreachable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """A copy is staged."""
+
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A staged copy is in the repository."""
+
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The model serves where it should."""
+
+    copy: Copy
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadAsked:
+    """The server has accepted an unload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """No copy is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """No staged copy is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The action ended early because a newer document does not ask for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The action failed."""
+
+    state: FailedState
+    reason: str
+    message: str
+    retry: Retry
+
+
+Outcome = Downloaded | Installed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
+
+
+def carry_out(
+    action: Action,
+    *,
+    repository: Repository,
+    server: ModelServer,
+    unwanted: Callable[[], bool],
+    seconds: Callable[[], float],
+) -> Outcome:
+    """Do what an action says.
+
+    Parameters
+    ----------
+    action
+        What to do.
+    repository, server
+        Where to do it.
+    unwanted
+        Asked during a download; true ends it.
+    seconds
+        A clock that only runs forward.
+    """
+    try:
+        return _carry_out(action, repository, server, unwanted, seconds)
+    except SupersededError:
+        return Dropped()
+    except (StorageError, PinError, UnreachableError, RefusedError, OSError, UnicodeError) as error:
+        return _failed(action, error)
+
+
+def _carry_out(
+    action: Action,
+    repository: Repository,
+    server: ModelServer,
+    unwanted: Callable[[], bool],
+    seconds: Callable[[], float],
+) -> Outcome:
+    match action:
+        case Download(name=name, storage_uri=uri):
+            return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=seconds))
+        case Install(name=name):
+            return Installed(copy=repository.install(name))
+        case Load(name=name, pin=pin, framework=framework):
+            started_s = seconds()
+            repository.place(name, pin, framework)
+            server.load(name)
+            return Loaded(copy=repository.remember_loaded(name, pin), seconds=seconds() - started_s)
+        case Unload(name=name):
+            server.unload(name)
+            return UnloadAsked()
+        case Remove(name=name):
+            repository.remove(name)
+            return Removed()
+        case Discard(name=name):
+            repository.discard_staged(name)
+            return Discarded()
+        case _:
+            assert_never(action)
+
+
+def _failed(action: Action, error: Exception) -> Failed:
+    reason, retry = _judged(action, error)
+    return Failed(state=_failed_state(action), reason=reason, message=str(error), retry=retry)
+
+
+def _failed_state(action: Action) -> FailedState:
+    match action:
+        case Download() | Install():
+            return "DownloadFailed"
+        case Load():
+            return "FailedToLoad"
+        case Unload() | Remove() | Discard():
+            return "Unloading"
+        case _:
+            assert_never(action)
+
+
+def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR0911 - one a case
+    """Return one word for an error, and whether another try may soon help."""
+    match error:
+        case StorageError(reason=reason, retry=retry):
+            return reason, retry
+        case PinError(reason=reason):
+            return reason, "late"
+        case UnreachableError():
+            return SERVER_UNREACHABLE, "soon"
+        case RefusedError():
+            # A load that failed will mostly fail again; a refused unload keeps memory that others wait for.
+            return ("LoadRefused", "late") if isinstance(action, Load) else ("UnloadRefused", "soon")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return "DiskFull", "soon"
+        case UnicodeError():
+            return "BadConfig", "late"
+        case _:
+            return "IoError", "soon"
+
+
+def after(  # noqa: PLR0911 - one a case
+    seen: Seen, outcome: Outcome, *, now_s: float, wait_s: float
+) -> Seen:
+    """Return what is known of a model after an action. PURE.
+
+    Parameters
+    ----------
+    seen
+        What was known before.
+    outcome
+        What came of the action.
+    now_s, wait_s
+        The time, and how long to wait if it failed.
+    """
+    match outcome:
+        case Downloaded(copy=copy):
+            return replace(seen, staged=copy, failure=None)
+        case Installed(copy=copy):
+            return replace(seen, installed=copy, staged=None, row=None, failure=None)
+        case Loaded(copy=copy, seconds=load_seconds):
+            return replace(
+                seen, installed=copy, row=IndexRow("READY"), failure=None, load_seconds=load_seconds
+            )
+        case UnloadAsked():
+            return replace(seen, row=IndexRow("UNLOADING"), unload_asked_at_s=now_s, failure=None)
+        case Removed():
+            return NOTHING
+        case Discarded():
+            return replace(seen, staged=None, failure=None)
+        case Dropped():
+            return seen
+        case Failed():
+            failure = Failure(
+                state=outcome.state,
+                reason=outcome.reason,
+                message=outcome.message,
+                attempts=1 if seen.failure is None else seen.failure.attempts + 1,
+                retry_at_s=now_s + wait_s,
+            )
+            return replace(seen, failure=failure)
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,292 @@
+"""The model repository on disk and what the agent remembers of it.
+
+Two trees on one filesystem, so that everything moves by rename::
+
+    <model-dir>/<model>/...         what the server lists and loads; nothing else is written here
+    <state-dir>/parts/<model>/      a download under way; worthless after a crash
+    <state-dir>/staged/<model>/     a complete download: model/, record.json, config.pbtxt
+    <state-dir>/records/<model>/    the same without model/, which has been moved to <model-dir>
+    <state-dir>/trash/<number>/     being deleted
+
+``record.json`` says where a copy came from and with which pin it was last loaded; ``config.pbtxt`` is the one
+that the model brought, from which the one in the repository is always made anew. Every step is one rename;
+``recover`` finishes what a crash cut short. The state directory must not lie inside the model directory: the
+server would list it as a model, and a file written in a model's folder makes its next load a full one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from agent.desired import MODEL_NAME
+from agent.errors import SettingsError
+from agent.observed import Copy
+from agent.pbtxt import minimal_config, with_placement
+from agent.pins import Pin
+from agent.storage import Limits, fetch
+from agent.storage.layout import CONFIG, sync_folder
+
+log = logging.getLogger(__name__)
+
+_RECORD = "record.json"
+_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The files of one server's models.
+
+    Parameters
+    ----------
+    model_dir
+        The server's model repository.
+    state_dir
+        The agent's own tree, on the same filesystem, not inside ``model_dir``.
+    limits
+        What one model may be at most.
+    """
+
+    model_dir: Path
+    state_dir: Path
+    limits: Limits
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def prepare(self) -> None:
+        """Make the folders and check that files can be moved between them.
+
+        Raises
+        ------
+        SettingsError
+            The folders overlap, are on different filesystems or cannot be written.
+        """
+        model_dir, state_dir = self.model_dir.resolve(), self.state_dir.resolve()
+        if state_dir.is_relative_to(model_dir):
+            raise SettingsError(
+                f"the state directory {state_dir} lies inside the model directory {model_dir}"
+            )
+        try:
+            for folder in (
+                model_dir,
+                *(self.state_dir / part for part in ("parts", "staged", "records", "trash")),
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self._trash_path()
+            probe.mkdir()
+            # Two mounts of one volume have equal device numbers and still refuse a rename, so try one.
+            probe.rename(model_dir / ".shardpack-probe")
+            (model_dir / ".shardpack-probe").rmdir()
+        except OSError as error:
+            raise SettingsError(
+                f"{state_dir} and {model_dir} must be writable and on one mount, so that files move: {error}"
+            ) from error
+
+    def recover(self) -> None:
+        """Finish or undo what was under way when the agent ended."""
+        _empty(self.state_dir / "parts")
+        for staged in (self.state_dir / "staged").iterdir():
+            if (staged / _MODEL).is_dir() and (staged / _RECORD).is_file():
+                continue
+            # `install` moved the files and was stopped before it moved the record.
+            if (
+                (staged / _RECORD).is_file()
+                and not self._record(staged.name).exists()
+                and self._live(staged.name).is_dir()
+            ):
+                staged.rename(self._record(staged.name))
+            else:
+                self._discard(staged)
+        for record in (self.state_dir / "records").iterdir():
+            if not self._live(record.name).is_dir():
+                self._discard(record)
+        _empty(self.state_dir / "trash")
+
+    def installed(self) -> dict[str, Copy]:
+        """Return the copies in the repository; those that the agent did not put there have no URI."""
+        with os.scandir(self.model_dir) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return {name: self._known(name) for name in names if MODEL_NAME.fullmatch(name)}
+
+    def installed_names(self) -> frozenset[str]:
+        """Return the folders in the repository: a cheaper look, for what others may have deleted."""
+        with os.scandir(self.model_dir) as entries:
+            return frozenset(entry.name for entry in entries if MODEL_NAME.fullmatch(entry.name))
+
+    def staged(self) -> dict[str, Copy]:
+        """Return the complete downloads that wait for their turn."""
+        copies = {path.name: _read_record(path) for path in (self.state_dir / "staged").iterdir()}
+        return {name: copy for name, copy in copies.items() if copy is not None}
+
+    # ------------------------------------------------------------------------------------------------- acting
+
+    def download(
+        self, name: str, uri: str, *, unwanted: Callable[[], bool], seconds: Callable[[], float]
+    ) -> Copy:
+        """Fetch a model's files and stage them, in place of what was staged before.
+
+        Parameters
+        ----------
+        name, uri
+            The model and where it comes from.
+        unwanted
+            Asked often; true ends the download.
+        seconds
+            A clock that only runs forward.
+
+        Raises
+        ------
+        StorageError
+            The files cannot be had.
+        """
+        part = self.state_dir / "parts" / name
+        self._discard(part)
+        part.mkdir()
+        started = seconds()
+        try:
+            fetched = fetch(uri, into=part, limits=self.limits, unwanted=unwanted)
+            copy = Copy(
+                storage_uri=uri, total_bytes=fetched.total_bytes, download_seconds=seconds() - started
+            )
+            return self._stage(name, part, fetched.folder, copy)
+        finally:
+            self._discard(part)
+
+    def _stage(self, name: str, part: Path, folder: Path, copy: Copy) -> Copy:
+        ready = part / "ready"
+        ready.mkdir()
+        if (folder / CONFIG).is_file():
+            shutil.copyfile(folder / CONFIG, ready / CONFIG)
+        folder.rename(ready / _MODEL)
+        _write(ready / _RECORD, json.dumps(asdict(copy)))
+        sync_folder(ready)
+        self._discard(self._staged(name))
+        ready.rename(self._staged(name))
+        sync_folder(self._staged(name).parent)
+        return copy
+
+    def install(self, name: str) -> Copy:
+        """Move a staged copy into the repository, in place of any other; the server must not hold it."""
+        staged = self._staged(name)
+        copy = _read_record(staged)
+        if copy is None:
+            raise FileNotFoundError(f"no staged copy of {name}")
+        self._discard(self._live(name))
+        self._discard(self._record(name))
+        (staged / _MODEL).rename(self._live(name))
+        staged.rename(self._record(name))
+        sync_folder(self.model_dir)
+        return copy
+
+    def place(self, name: str, pin: Pin, framework: str) -> None:
+        """Write the model's config with its pin, if it does not say so already.
+
+        Raises
+        ------
+        PinError
+            The model's own config cannot be read, or it has none and needs one.
+        """
+        original = self._record(name) / CONFIG
+        text = original.read_text(encoding="utf-8") if original.is_file() else minimal_config(framework)
+        placed = with_placement(text, name=name, instance_group=pin.instance_group)
+        live = self._live(name) / CONFIG
+        if live.is_file() and live.read_bytes() == placed.encode():
+            return
+        # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
+        self._write_record(name, replace(self._known(name), loaded_pin=None))
+        temporary = self._trash_path()
+        _write(temporary, placed)
+        temporary.rename(live)
+
+    def remember_loaded(self, name: str, pin: Pin) -> Copy:
+        """Note that the copy in the repository is loaded with this pin."""
+        copy = replace(self._known(name), loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
+        self._write_record(name, copy)
+        return copy
+
+    def remove(self, name: str) -> None:
+        """Delete every copy of a model; the server must not hold it."""
+        self._discard(self._live(name))
+        self._discard(self._record(name))
+        self._discard(self._staged(name))
+
+    def discard_staged(self, name: str) -> None:
+        """Delete a download that is not wanted any more."""
+        self._discard(self._staged(name))
+
+    # -------------------------------------------------------------------------------------------- small steps
+
+    def _live(self, name: str) -> Path:
+        return self.model_dir / name
+
+    def _staged(self, name: str) -> Path:
+        return self.state_dir / "staged" / name
+
+    def _record(self, name: str) -> Path:
+        return self.state_dir / "records" / name
+
+    def _known(self, name: str) -> Copy:
+        return _read_record(self._record(name)) or Copy()
+
+    def _write_record(self, name: str, copy: Copy) -> None:
+        folder = self._record(name)
+        folder.mkdir(exist_ok=True)
+        temporary = folder / f".{_RECORD}"
+        temporary.write_text(json.dumps(asdict(copy)), encoding="utf-8")
+        temporary.rename(folder / _RECORD)
+
+    def _trash_path(self) -> Path:
+        return self.state_dir / "trash" / f"{os.getpid()}-{next(_numbers)}"
+
+    def _discard(self, path: Path) -> None:
+        """Delete a tree so that it is gone for everybody at once."""
+        trash = self._trash_path()
+        try:
+            path.rename(trash)
+        except FileNotFoundError:
+            return
+        _delete(trash)
+
+
+_numbers = count()
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _read_record(folder: Path) -> Copy | None:
+    """Return a record, or None where there is none that can be read."""
+    try:
+        fields: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return Copy(**{**fields, "loaded_devices": tuple(fields["loaded_devices"])})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError, NotADirectoryError) as error:
+        log.warning(
+            "a record cannot be read; its model will be downloaded again",
+            extra={"folder": str(folder), "error": str(error)},
+        )
+        return None
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        _delete(entry)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""Everything that can be set about an agent, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.actions import Lanes
+from agent.backoff import Backoff
+from agent.errors import SettingsError
+from agent.servers.triton import Timeouts
+from agent.storage import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one agent runs.
+
+    Parameters
+    ----------
+    config_dir
+        Where the documents are mounted.
+    model_dir
+        The server's model repository.
+    state_dir
+        The agent's own files: on the filesystem of ``model_dir`` and not inside it.
+    server_url
+        The server's HTTP address.
+    status_address, status_port
+        Where probes, metrics and status are answered; port 0 takes a free one.
+    status_port_file
+        Where the port is written once it is open.
+    visible_devices
+        The server's ``CUDA_VISIBLE_DEVICES``: ordinals, UUIDs or their beginnings; None sees all.
+    lanes, timeouts, limits
+        What runs side by side, how long a call may take, what a model may be.
+    poll_s
+        Between two looks at the server and at the documents when nothing happens.
+    settle_s
+        Between two looks while an unload is awaited.
+    stumble, refusal
+        Waits after what may pass soon (no answer, a broken transfer) and after what hardly will (a refusal).
+    metrics_models
+        Above so many models there are no metrics a model.
+    """
+
+    config_dir: Path
+    model_dir: Path
+    state_dir: Path
+    server_url: str
+    status_address: str = "127.0.0.1"
+    status_port: int = 9082
+    status_port_file: Path | None = None
+    visible_devices: str | None = None
+    lanes: Lanes = field(default_factory=Lanes)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    poll_s: float = 2.0
+    settle_s: float = 0.1
+    stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
+    refusal: Backoff = field(default_factory=lambda: Backoff(base_s=10.0, cap_s=600.0))
+    metrics_models: int = 1000
+
+    def __post_init__(self) -> None:
+        if not self.server_url.startswith(("http://", "https://")):
+            raise SettingsError(f"server URL {self.server_url!r}: write http://host:port")
+        if self.poll_s <= 0 or self.settle_s <= 0:
+            raise SettingsError("periods must be above zero seconds")
+        if min(self.lanes.files, self.lanes.server, self.lanes.loads_per_device) < 1:
+            raise SettingsError("at least one download and one load must be allowed at a time")
+
+
+def default_state_dir(model_dir: Path) -> Path:
+    """Return a folder beside the model repository: on its filesystem, and out of the server's sight."""
+    resolved = model_dir.resolve()
+    return resolved.parent / ".shardpack" / resolved.name

@@ -1,0 +1,246 @@
+"""What the agent tells of itself: the state of every model, readiness, the status document. PURE.
+
+The document's JSON Schema is shipped beside this module as ``status.schema.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from agent.actions import Action, Download, Install, Load, Unload
+from agent.desired import Desired
+from agent.memory import DeviceMemory
+from agent.observed import NOTHING, Seen
+from agent.outcomes import SERVER_UNREACHABLE
+from agent.pins import Target, planned_bytes
+from agent.servers.port import ServerInfo
+
+VERSION = 1
+ModelState = Literal[
+    "Pending", "Downloading", "DownloadFailed", "Loading", "Loaded", "FailedToLoad", "Unloading", "Standby"
+]
+STATES: tuple[ModelState, ...] = (
+    "Pending",
+    "Downloading",
+    "DownloadFailed",
+    "Loading",
+    "Loaded",
+    "FailedToLoad",
+    "Unloading",
+    "Standby",
+)
+
+_TRIES_WITHOUT_SERVER = 3
+"""A load that met no server counts as attempted only after so many tries: the server may just be starting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One consistent look at the agent.
+
+    Parameters
+    ----------
+    desired, document_fault
+        What is obeyed (None before the first document), and why the documents that are there now are not.
+    targets, models, running
+        Per model: what is desired, what is seen, what is being done.
+    since
+        Per model: its state and since when, seconds since the epoch.
+    observed_generation
+        The last generation of which every model was attempted.
+    ready, live
+        Whether traffic may come; whether the server answers.
+    server, server_since
+        Kind and version; since when this server process has been seen, seconds since the epoch.
+    """
+
+    desired: Desired | None
+    document_fault: str | None
+    targets: Mapping[str, Target]
+    models: Mapping[str, Seen]
+    running: Mapping[str, Action]
+    since: Mapping[str, tuple[ModelState, float]]
+    observed_generation: str | None
+    ready: bool
+    live: bool
+    server: ServerInfo | None
+    server_since: float | None
+
+
+# ------------------------------------------------------------------------------------------------ one model
+
+
+def state_of(target: Target | None, seen: Seen, action: Action | None) -> ModelState:
+    """Return a model's state.
+
+    Parameters
+    ----------
+    target
+        What is desired; None when it is not desired and on its way out.
+    seen
+        What is known of it.
+    action
+        What is being done to it.
+    """
+    moving = _moving_state(seen, action)
+    if moving is not None:
+        return moving
+    if target is None:
+        return "Unloading"
+    if target.fault is not None:
+        return "FailedToLoad"
+    if seen.failure is not None:
+        return seen.failure.state
+    return _settled_state(target, seen)
+
+
+def _moving_state(seen: Seen, action: Action | None) -> ModelState | None:
+    """Return the state of a model to which something is being done, by the agent or by the server."""
+    on_server = None if seen.row is None else seen.row.state
+    if isinstance(action, Download | Install):
+        return "Downloading"
+    if isinstance(action, Load) or on_server == "LOADING":
+        return "Loading"
+    if isinstance(action, Unload) or on_server == "UNLOADING":
+        return "Unloading"
+    return None
+
+
+def _settled_state(target: Target, seen: Seen) -> ModelState:
+    if not _has_files(target, seen):
+        return "Pending"
+    if target.model.state == "standby":
+        return "Pending" if seen.held else "Standby"
+    return "Loaded" if _serves(target, seen) else "Pending"
+
+
+def attempted(target: Target, seen: Seen) -> bool:
+    """Return whether everything was tried to serve a model, whatever came of it."""
+    if target.fault is not None:
+        return True
+    if seen.failure is not None:
+        return seen.failure.reason != SERVER_UNREACHABLE or seen.failure.attempts >= _TRIES_WITHOUT_SERVER
+    if not _has_files(target, seen):
+        return False
+    return target.model.state == "standby" or (seen.row is not None and seen.row.state == "READY")
+
+
+def all_attempted(targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:
+    """Return whether every desired model was attempted."""
+    return all(attempted(target, models.get(name, NOTHING)) for name, target in targets.items())
+
+
+def _has_files(target: Target, seen: Seen) -> bool:
+    return seen.installed is not None and seen.installed.storage_uri == target.model.storage_uri
+
+
+def _serves(target: Target, seen: Seen) -> bool:
+    wanted = None if target.pin is None else target.pin.instance_group or ""
+    ready = seen.row is not None and seen.row.state == "READY"
+    return ready and seen.installed is not None and seen.installed.loaded_pin == wanted
+
+
+# --------------------------------------------------------------------------------------------- the document
+
+
+def status_document(
+    snapshot: Snapshot, devices: Iterable[DeviceMemory], *, limit: int | None, after: str | None
+) -> dict[str, Any]:
+    """Return the status, or one page of it.
+
+    Parameters
+    ----------
+    snapshot
+        The agent.
+    devices
+        The devices' memory.
+    limit
+        At most so many models; None is all.
+    after
+        The ``continue`` of the page before; None begins.
+    """
+    names = sorted(name for name in {*snapshot.targets, *snapshot.since} if after is None or name > after)
+    page = names if limit is None else names[:limit]
+    desired = snapshot.desired
+    return {
+        "version": VERSION,
+        "shard": desired.shard if desired else None,
+        "generation": desired.generation if desired else None,
+        "observedGeneration": snapshot.observed_generation,
+        "documentFault": snapshot.document_fault,
+        "ready": snapshot.ready,
+        "server": {
+            "kind": snapshot.server.kind if snapshot.server else None,
+            "version": snapshot.server.version if snapshot.server else None,
+            "live": snapshot.live,
+            "startedAt": _time(snapshot.server_since),
+        },
+        "models": {name: _model_entry(snapshot, name) for name in page},
+        "devices": [_device_entry(device) for device in devices],
+        "continue": page[-1] if len(page) < len(names) else None,
+    }
+
+
+def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    target = snapshot.targets.get(name)
+    seen = snapshot.models.get(name, NOTHING)
+    state, since = snapshot.since.get(name, ("Pending", None))
+    reason, message = _explanation(target, seen)
+    copy = seen.installed or seen.staged
+    return {
+        "state": state,
+        "reason": reason,
+        "message": message,
+        "since": _time(since),
+        "attempts": seen.failure.attempts if seen.failure else 0,
+        "bytes": copy.total_bytes if copy else None,
+        "downloadSeconds": _rounded(copy.download_seconds if copy else None),
+        "loadSeconds": _rounded(seen.load_seconds),
+        "device": ",".join(target.pin.devices) if target and target.pin else None,
+        "plannedBytes": target.model.steady_bytes if target else None,
+        "measuredBytes": None,
+        "storageUri": copy.storage_uri if copy else None,
+        "digest": None,
+    }
+
+
+def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | None]:
+    if target is not None and target.fault is not None:
+        return target.fault.reason, str(target.fault)
+    if seen.failure is not None:
+        return seen.failure.reason, seen.failure.message
+    if target is not None and seen.held and not _has_files(target, seen):
+        return (
+            "OldCopyServes",
+            "the copy that serves comes from another storageUri; the new one is being fetched",
+        )
+    return None, None
+
+
+def _device_entry(device: DeviceMemory) -> dict[str, Any]:
+    return {
+        "uuid": device.uuid,
+        "index": device.index,
+        "totalBytes": device.total_bytes,
+        "reservedBytes": device.reserved_bytes,
+        "usedBytes": device.used_bytes,
+        "foreignBytes": None,
+        "residualBytes": None,
+    }
+
+
+def device_planned_bytes(snapshot: Snapshot, device: DeviceMemory) -> int:
+    """Return the steady bytes that the documents plan on a device."""
+    return planned_bytes(snapshot.targets, device=f"gpu:{device.index}")
+
+
+def _time(seconds: float | None) -> str | None:
+    """Return a time as Kubernetes writes it: UTC, whole seconds."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,120 @@
+"""Unpack archives that somebody else made: nothing lands outside the folder, nothing grows without bound."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from agent.errors import StorageError
+from agent.storage.limits import Budget
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (*TAR_SUFFIXES, ".zip")
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file of this name is unpacked."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def unpack(archive: Path, into: Path, *, name: str, budget: Budget) -> None:
+    """Unpack an archive into an existing, empty folder.
+
+    Only plain files and folders are taken: links, devices and names that lead outside are refused, not
+    skipped, because a model that lacks a file fails in stranger ways.
+
+    Parameters
+    ----------
+    archive
+        The file to read.
+    into
+        The folder to fill.
+    name
+        The archive's name: its ending tells the kind, whatever it is called on disk.
+    budget
+        Counts what is written.
+
+    Raises
+    ------
+    StorageError
+        Not such an archive, damaged, too large, or with an entry that must not be unpacked.
+    """
+    opened = _unpack_tar if name.lower().endswith(TAR_SUFFIXES) else _unpack_zip
+    try:
+        opened(archive, into, budget)
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise StorageError("BadArchive", f"{name}: {error}") from error
+    except OSError as error:
+        # bz2, lzma and gzip report damage as a bare OSError; those of the file system have a number.
+        if error.errno is None:
+            raise StorageError("BadArchive", f"{name}: {error}") from error
+        raise
+
+
+def _unpack_tar(archive: Path, into: Path, budget: Budget) -> None:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            budget.enter(member.name)
+            target = _inside(into, member.name)
+            if member.isdir():
+                _make_folder(target)
+            elif member.isreg():
+                source = tar.extractfile(member)
+                if source is None:  # a regular member always has content
+                    raise StorageError("BadArchive", f"{member.name!r} has no content")
+                _make_file(target, source, budget)
+            else:
+                raise StorageError(
+                    "UnsafeArchive",
+                    f"{member.name!r} is a link or a special file; only files and folders are unpacked",
+                )
+
+
+def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            budget.enter(member.filename)
+            target = _inside(into, member.filename)
+            # The upper half holds the Unix mode where the archive was made on such a system.
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise StorageError(
+                    "UnsafeArchive",
+                    f"{member.filename!r} is a link or a special file; only files and folders are unpacked",
+                )
+            if member.is_dir():
+                _make_folder(target)
+            else:
+                with packed.open(member) as source:
+                    _make_file(target, source, budget)
+
+
+def _inside(into: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise StorageError("UnsafeArchive", f"{name!r} leads outside the model's folder")
+    return into.joinpath(*path.parts)
+
+
+def _make_folder(target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError("BadArchive", f"{target.name!r} is a file and a folder") from error
+
+
+def _make_file(target: Path, source: object, budget: Budget) -> None:
+    _make_folder(target.parent)
+    if target.exists():
+        raise StorageError("BadArchive", f"{target.name!r} stands twice")
+    budget.write(source, target)  # type: ignore[arg-type]  # tarfile and zipfile both give a `read`

@@ -1,0 +1,83 @@
+"""``http://`` and ``https://`` URIs: one object, an archive or a single file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from agent.errors import StorageError
+from agent.storage.limits import Budget, Readable
+
+# Statuses that say "try again" (RFC 9110, 6585): a time-out, too many requests, trouble behind a gateway.
+_RETRY_SOON = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
+_REDIRECTS = 3
+_pool = urllib3.PoolManager(maxsize=8)
+
+
+def object_name(uri: str) -> str:
+    """Return the last part of a URI's path, which names the file.
+
+    Raises
+    ------
+    StorageError
+        The path has none.
+    """
+    name = PurePosixPath(unquote(urlsplit(uri).path)).name
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise StorageError("BadUri", f"{_public(uri)}: the URI names no file")
+    return name
+
+
+def download(uri: str, target: Path, *, budget: Budget) -> None:
+    """Download one object into a new file.
+
+    Raises
+    ------
+    StorageError
+        The server refuses or breaks off, or it is too large.
+    """
+    try:
+        response = _pool.request(
+            "GET",
+            uri,
+            preload_content=False,
+            timeout=_TIMEOUT,
+            # An archive must arrive as it is stored, so no transfer compression.
+            headers={"Accept-Encoding": "identity"},
+            retries=urllib3.Retry(total=_REDIRECTS, connect=0, read=0, redirect=_REDIRECTS, status=0),
+        )
+    except urllib3.exceptions.HTTPError as error:
+        raise StorageError("Unreachable", f"{_public(uri)}: {_said(error)}", retry="soon") from error
+    try:
+        _check_status(uri, response.status)
+        # urllib3 compares the length announced with the length received; a short body raises at the end.
+        budget.write(cast("Readable", response), target)
+    except urllib3.exceptions.HTTPError as error:
+        raise StorageError("BrokenOff", f"{_public(uri)}: {_said(error)}", retry="soon") from error
+    finally:
+        response.close()
+
+
+def _check_status(uri: str, status: int) -> None:
+    if status == 200:
+        return
+    reason = "NotFound" if status in (404, 410) else "Denied" if status in (401, 403) else "HttpError"
+    raise StorageError(
+        reason, f"{_public(uri)}: status {status}", retry="soon" if status in _RETRY_SOON else "late"
+    )
+
+
+def _said(error: urllib3.exceptions.HTTPError) -> str:
+    """Return what went wrong without the request's own URL, whose query may hold a signature."""
+    cause = error.__cause__ or error
+    return type(cause).__name__
+
+
+def _public(uri: str) -> str:
+    """Return a URI without user, password and query, which may hold secrets."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -1,0 +1,36 @@
+"""Watch the mounted documents. An event is a hint: the reader re-reads, slowly also without one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_QUIET_MS = 20  # a kubelet's swap is a handful of operations within a few milliseconds
+_AGAIN_S = 5.0
+
+
+def watch_directory(directory: Path, hint: Callable[[], None]) -> None:
+    """Call ``hint`` from another thread after every change, until the process ends.
+
+    The directory is watched, not the files: a watched file or link that is swapped by rename reports once and
+    never again.
+    """
+    threading.Thread(
+        target=_watch, args=(directory, hint, threading.Event()), name="watch", daemon=True
+    ).start()
+
+
+def _watch(directory: Path, hint: Callable[[], None], never: threading.Event) -> None:
+    from watchfiles import watch  # a quarter of the start time, not needed to start
+
+    while True:
+        try:
+            for _ in watch(directory, watch_filter=None, step=_QUIET_MS, debounce=500, raise_interrupt=False):
+                hint()
+        except (OSError, RuntimeError) as error:
+            log.info("the documents cannot be watched; they are re-read slowly", extra={"error": str(error)})
+        never.wait(_AGAIN_S)
