@@ -9,8 +9,12 @@ from planner.manifests.names import model_config_name, placement_name
 from planner.units import quantity_bytes, quantity_milli
 
 HTTP_PORT = 8080
-PROXY_PORT = 9081
 STATUS_PORT = 9082
+
+# Calls that the agent makes at a time, each of which holds one of the server's HTTP threads while it loads.
+_FEWEST_LANES = 4
+_MOST_LANES = 16
+_HTTP_THREADS = 2 * _MOST_LANES
 
 # The agent has models and its own state on one filesystem, because it renames from one into the other; the
 # server sees the models alone, where KServe's runtimes expect them.
@@ -87,16 +91,27 @@ def server_container(contents: ShardContents) -> dict[str, Any]:
 def _triton_args(contents: ShardContents) -> list[str]:
     """Return the options beside those of KServe's runtime, which says the ports and explicit control.
 
-    A ready server would be one whose every load went well, so strictness is off: the agent says what is
-    ready. Loads wait for the agent, which holds one HTTP thread a load. The memory model counts a pool of
+    A strictly ready server is one whose every load went well, so strictness is off: the agent says what is
+    ready. Inference keeps half of the HTTP threads, whatever is loading. The memory model counts a pool of
     exactly this size on every GPU.
     """
-    args = ["--strict-readiness=false", "--http-thread-count=32", "--exit-timeout-secs=30"]
+    args = [
+        "--strict-readiness=false",
+        f"--http-thread-count={_HTTP_THREADS}",
+        f"--model-load-thread-count={_lanes(contents)}",
+        "--exit-timeout-secs=30",
+    ]
     if contents.on_gpu:
         pool = contents.runtime.pool_bytes
         devices = range(contents.shard_type.device_count)
         args += [f"--cuda-memory-pool-byte-size={index}:{pool}" for index in devices]
     return args
+
+
+def _lanes(contents: ShardContents) -> int:
+    """Return how many loads run at a time on a shard: on every device as many as the plan counts with."""
+    shard_type = contents.shard_type
+    return min(_MOST_LANES, max(_FEWEST_LANES, shard_type.parallel_loads * shard_type.device_count))
 
 
 def _server_resources(contents: ShardContents) -> dict[str, str]:
@@ -129,7 +144,6 @@ def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
         "args": _agent_args(contents),
         "env": [{"name": "MULTI_MODEL_SERVER", "value": "true"}],
         "ports": [
-            {"name": "agent", "containerPort": PROXY_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
         ],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": STATUS_PORT}, "periodSeconds": 5},
@@ -145,15 +159,14 @@ def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
 
 
 def _agent_args(contents: ShardContents) -> list[str]:
-    del contents
     return [
-        "--enable-puller",
         "--config-dir=/mnt/configs",
         "--model-dir=/mnt/store/models",
         f"--component-port={HTTP_PORT}",
-        f"--port={PROXY_PORT}",
         "--status-address=0.0.0.0",
         f"--status-port={STATUS_PORT}",
+        f"--parallel-loads={_lanes(contents)}",
+        f"--loads-per-device={contents.shard_type.parallel_loads}",
     ]
 
 
