@@ -166,7 +166,7 @@ def _grouped(alternatives: Iterable[Alternative]) -> Iterator[tuple[str, int, st
         nearest = min(members, key=lambda item: max(_excess(obstacle) for obstacle in item.obstacles))
         reason = " and ".join(RULE_NAMES[rule] for rule in rules)
         worst = max(nearest.obstacles, key=_excess)
-        yield reason, len(members), f"{worst.sentence}"
+        yield reason, len(members), worst.sentence
 
 
 def _excess(obstacle: Obstacle) -> float:

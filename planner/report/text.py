@@ -14,8 +14,7 @@ from planner.report.words import (
     gap_text,
     percent,
     plural,
-    refusal_counts,
-    refusal_sentence,
+    refusal_groups,
     usd_text,
 )
 
@@ -51,11 +50,19 @@ def plan_table(scenario: Scenario, plan: Plan, *, wide: bool = False) -> str:
 
     ``full`` is the share of the fullest resource; ``wide`` names it and adds CPU, memory and disk.
     """
+    rows = shard_rows(placement_usage(scenario, plan.placement), wide=wide)
+    return table(shard_headers(wide=wide), rows, right=(3, 5, 6))
+
+
+def shard_headers(*, wide: bool) -> list[str]:
+    """Return the headers of a table of shards."""
     headers = ["name", "type", "node", "models", "GPU memory", "full", "USD/h"]
-    if wide:
-        headers += ["binds", "CPU", "memory", "disk", "GPU time"]
-    shards = placement_usage(scenario, plan.placement)
-    return table(headers, [_shard_row(shard, wide=wide) for shard in shards], right=(3, 5, 6))
+    return headers + (["binds", "CPU", "memory", "disk", "GPU time"] if wide else [])
+
+
+def shard_rows(shards: Iterable[ShardUse], *, wide: bool) -> list[list[str]]:
+    """Return a row a shard, as ``shard_headers`` names its cells."""
+    return [_shard_row(shard, wide=wide) for shard in shards]
 
 
 def _shard_row(shard: ShardUse, *, wide: bool) -> list[str]:
@@ -70,13 +77,17 @@ def _shard_row(shard: ShardUse, *, wide: bool) -> list[str]:
         percent(binding.full_ppm) if binding else "-",
         usd_text(shard.shard_type.price_microusd_per_h).removesuffix(" USD/h"),
     ]
-    if wide:
-        row.append(binding.name or RULE_NAMES[binding.rule] if binding else "-")
-        row += [_host(shard.host_use(rule)) for rule in (Rule.CPU, Rule.HOST_MEMORY, Rule.DISK)]
-        time = [device for device in shard.devices if device.is_gpu]
-        used, room = sum(d.used_milli for d in time), sum(d.room.capacity_milli for d in time)
-        row.append(_of(used, room, "milli") if time else "-")
-    return row
+    return row + _wide_cells(shard, binding) if wide else row
+
+
+def _wide_cells(shard: ShardUse, binding: ResourceUse | None) -> list[str]:
+    gpus = [device for device in shard.devices if device.is_gpu]
+    used, capacity = sum(gpu.used_milli for gpu in gpus), sum(gpu.room.capacity_milli for gpu in gpus)
+    return [
+        binding.name or RULE_NAMES[binding.rule] if binding else "-",
+        *(_host(shard.host_use(rule)) for rule in (Rule.CPU, Rule.HOST_MEMORY, Rule.DISK)),
+        _of(used, capacity, "milli") if gpus else "-",
+    ]
 
 
 def _of(used: int, capacity: int, unit: str) -> str:
@@ -120,12 +131,10 @@ def budget_text(plan: Plan) -> str:
 
 
 def refusal_lines(refusals: Sequence[Refusal], *, most: int = _MOST_REFUSALS) -> list[str]:
-    """Return a sentence a refusal; beyond ``most``, the rest counted by rule and subject."""
-    lines = [refusal_sentence(refusal) for refusal in refusals[:most]]
-    if len(refusals) > most:
-        lines.append(f"and {plural(len(refusals) - most, 'more model')}; in all:")
-        lines += [
-            f"  {plural(replicas, 'replica')} of {plural(models, 'model')}: {RULE_NAMES[rule]}, {subject}"
-            for rule, subject, models, replicas in refusal_counts(refusals)[:most]
-        ]
+    """Return a line for every reason, with the models that it keeps out; at most ``most`` of them."""
+    groups = refusal_groups(refusals)
+    lines = [group.sentence() for group in groups[:most]]
+    rest = sum(group.replicas for group in groups[most:])
+    if rest:
+        lines.append(f"and {plural(rest, 'more replica')} for {plural(len(groups) - most, 'more reason')}")
     return lines

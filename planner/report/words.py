@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from planner.domain.plan import Plan, Refusal, gap_ratio
 from planner.domain.rules import UNITS, Rule, Violation
@@ -137,26 +138,68 @@ def refusal_reason(refusal: Refusal) -> str:
     return f"{reason}; {proof}"
 
 
-def refusal_counts(refusals: Iterable[Refusal]) -> list[tuple[Rule, str, int, int]]:
-    """Return (rule, subject, models, replicas) of refusals, most replicas first."""
-    models: Counter[tuple[Rule, str]] = Counter()
-    replicas: Counter[tuple[Rule, str]] = Counter()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalGroup:
+    """Models that are refused for one and the same reason."""
+
+    rule: Rule
+    models: tuple[str, ...]
+    replicas: int
+    reason: str
+
+    def names(self, *, most: int = 3) -> str:
+        """Return the models, the first ``most`` by name."""
+        rest = len(self.models) - most
+        return ", ".join(self.models[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+    def sentence(self) -> str:
+        """Return who is refused and why."""
+        return (
+            f"{self.names()}: {plural(self.replicas, 'replica')} refused: {self.reason} [{self.rule.value}]"
+        )
+
+
+def refusal_groups(refusals: Iterable[Refusal]) -> list[RefusalGroup]:
+    """Return refusals put together by their reason, the one that keeps out most replicas first."""
+    found: dict[tuple[Rule, str], list[Refusal]] = defaultdict(list)
     for refusal in refusals:
-        models[refusal.rule, refusal.subject] += 1
-        replicas[refusal.rule, refusal.subject] += refusal.replicas
-    ordered = sorted(replicas.items(), key=lambda item: (-item[1], item[0]))
-    return [(rule, subject, models[rule, subject], count) for (rule, subject), count in ordered]
+        found[refusal.rule, refusal_reason(refusal)].append(refusal)
+    groups = [
+        RefusalGroup(
+            rule=rule,
+            models=tuple(refusal.model for refusal in members),
+            replicas=sum(refusal.replicas for refusal in members),
+            reason=reason,
+        )
+        for (rule, reason), members in found.items()
+    ]
+    return sorted(groups, key=lambda group: (-group.replicas, group.rule, group.reason))
 
 
 # -------------------------------------------------------------------------------------------- violations
 
 
+_BROKEN: dict[Rule, str] = {
+    Rule.DEVICE_CLASS: "{subject} has no footprint for {detail}",
+    Rule.RUNTIME: "{subject}: {detail}",
+    Rule.PIN: "{subject} {detail}",
+    Rule.REFERENCE: "{subject}: {detail}",
+    Rule.TOGETHER: "{subject} is torn apart: {detail}",
+    Rule.NODE_SELECTOR: "{subject}: {detail}",
+    Rule.SPREAD: "the replicas of {subject} share a failure domain: need {need}, have {have} ({detail})",
+}
+"""Sentences of the rules that the general one does not suit."""
+
+
 def violation_sentence(violation: Violation) -> str:
     """Return a broken rule in one sentence with numbers and units."""
-    unit = UNITS.get(violation.rule, "")
-    numbers = ""
-    if violation.need is not None and violation.have is not None:
-        need, have = _both_amounts(violation.need, violation.have, unit)
-        numbers = f": need {need}, have {have}"
+    need, have = violation.need, violation.have
+    texts = {"subject": violation.subject, "detail": violation.detail, "need": "", "have": ""}
+    if need is not None and have is not None:
+        texts["need"], texts["have"] = _both_amounts(need, have, UNITS.get(violation.rule, ""))
+    template = _BROKEN.get(violation.rule)
+    if template is not None:
+        return f"{template.format(**texts)} [{violation.rule.value}]"
+    numbers = f", need {texts['need']}, have {texts['have']}" if texts["need"] else ""
     detail = f" ({violation.detail})" if violation.detail else ""
-    return f"{violation.subject}: {RULE_NAMES[violation.rule]}{numbers}{detail} [{violation.rule.value}]"
+    return f"{RULE_NAMES[violation.rule]} of {violation.subject}{numbers}{detail} [{violation.rule.value}]"

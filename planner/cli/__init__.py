@@ -1,0 +1,16 @@
+"""The command ``shardpack``: one file a command group, kubectl's habits.
+
+Charter: reads arguments and files, calls one function below, prints. Results go to stdout, talk to stderr;
+exit codes are the table in ``exitcodes``. What is heavy (the solver, YAML, pydantic, pandas) is imported by
+the command that needs it when it runs, so that ``--help`` and ``--version`` answer at once and without the
+planner's extras.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run ``shardpack`` with the process's arguments and exit with its code."""
+    from planner.cli.app import cli
+
+    cli()

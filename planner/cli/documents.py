@@ -1,0 +1,121 @@
+"""Scenarios and plans from files, and results to stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner.errors import Fault, InputError, VerificationError
+from planner.report.words import violation_sentence
+
+if TYPE_CHECKING:
+    from planner.domain.plan import Plan
+    from planner.domain.scenario import Scenario
+
+STDIN = "-"
+_MOST_VIOLATIONS = 20
+
+
+def read_scenario(path: str) -> Scenario:
+    """Return the scenario of a file; ``-`` is stdin, whose relative paths start in the working folder.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file.
+    """
+    from planner.scenario.load import load_scenario, parse_scenario
+
+    if path == STDIN:
+        return parse_scenario(sys.stdin.read(), file="<stdin>", directory=Path.cwd())
+    return load_scenario(Path(path))
+
+
+def read_plan(path: str) -> Plan:
+    """Return the plan of a file.
+
+    Raises
+    ------
+    InputError
+        It is not a whole plan of a version that is known.
+    """
+    from planner.scenario.plan_file import load_plan
+
+    return load_plan(Path(path))
+
+
+def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
+    """Return a scenario and a plan that verifies against it: what explanations and manifests start from.
+
+    Raises
+    ------
+    InputError
+        A file is bad.
+    VerificationError
+        The plan breaks a rule, or is of another scenario.
+    """
+    from planner.domain.verify import verify
+
+    scenario, plan = read_scenario(scenario_path), read_plan(plan_path)
+    broken = verify(scenario, plan)
+    if broken:
+        lines = [violation_sentence(item) for item in broken[:_MOST_VIOLATIONS]]
+        more = len(broken) - len(lines)
+        lines += [f"and {more:,} more"] if more > 0 else []
+        raise VerificationError("\n".join([f"{plan_path}: does not verify against {scenario_path}:", *lines]))
+    return scenario, plan
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    InputError
+        It cannot be written there.
+    """
+    from planner.scenario.files import write_atomic
+
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error}"
+        raise InputError([Fault(path="", file=str(path), message=message)]) from error
+
+
+# -------------------------------------------------------------------------------------------------- results
+
+
+def print_document(value: object, form: str) -> None:
+    """Print a document as JSON or YAML on stdout."""
+    if form == "json":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def document(value: Any) -> Any:
+    """Return a value of ours as plain data with camelCase keys, as our documents have them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return {camel_case(name): document(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): document(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [document(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def camel_case(name: str) -> str:
+    """Return ``used_bytes`` as ``usedBytes``."""
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,55 @@
+"""``manifests``: a plan as Kubernetes objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from planner.cli.documents import read_verified
+from planner.cli.exitcodes import Outcome
+from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+
+_EPILOG = """\b
+Examples:
+  shardpack manifests scenario.yaml plan.json --out deploy/
+  shardpack manifests scenario.yaml plan.json --out - | kubectl diff -f -
+  shardpack manifests scenario.yaml plan.json --out deploy/ -o name
+
+\b
+The folder then holds exactly the plan's files: what an earlier plan wrote there is removed, and a
+folder that holds anything else is refused. Equal plans give equal bytes.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("paths", metavar="[FILE] PLAN", nargs=-1)
+@scenario_option
+@click.option(
+    "--out", required=True, metavar="DIR", help='The folder to write; "-" prints all objects on stdout.'
+)
+@output_option("yaml", "name")
+@talk_options
+@click.pass_obj
+def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: str, form: str) -> Outcome:
+    """Write a plan as Kubernetes objects: a kustomization with a folder for each shard.
+
+    FILE is the scenario, PLAN a plan of it. Each shard becomes an InferenceService, the ConfigMaps that
+    its agent reads and the TrainedModels that live on it. -o name prints the paths of the files.
+    """
+    from planner.manifests import render_plan, write_manifests
+
+    scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
+    scenario, found = read_verified(scenario_path, plan_path)
+    files = render_plan(found, scenario)
+    if out != "-":
+        write_manifests(files, Path(out))
+        if not talk.quiet:
+            click.echo(f"wrote {len(files):,} files to {out}", err=True)
+    if form == "name":
+        for file in files:
+            click.echo(file.path)
+    elif out == "-":
+        objects = (file.text for file in files if not file.path.endswith("kustomization.yaml"))
+        click.echo("---\n".join(text.removeprefix("---\n") for text in objects), nl=False)
+    return Outcome.DONE

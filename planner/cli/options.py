@@ -1,0 +1,97 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Talk:
+    """How much is said on stderr; filled by the options as click reads them."""
+
+    quiet: bool = False
+    debug: bool = False
+
+
+def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    del parameter
+    context.ensure_object(Talk).quiet |= value
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    del parameter
+    context.ensure_object(Talk).debug |= value
+
+
+def talk_options(command: Command) -> Command:
+    """Add ``-q`` and ``--debug``; the command sees them as the context's ``Talk``."""
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_quiet,
+        help="Say nothing on stderr but errors.",
+    )
+    debug = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show what happens inside, and the traceback of an error.",
+    )
+    return quiet(debug(command))
+
+
+def output_option(*formats: str) -> Callable[[Command], Command]:
+    """Add ``-o``; the first format is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="Format of the result on stdout.",
+    )
+
+
+def scenario_option(command: Command) -> Command:
+    """Add ``-f FILE``, another way of naming the scenario."""
+    return click.option(
+        "-f",
+        "--filename",
+        metavar="FILE",
+        help='The scenario (YAML or JSON); "-" is stdin. The same as the argument FILE.',
+    )(command)
+
+
+def split_paths(paths: Sequence[str], filename: str | None, *, wanted: Sequence[str]) -> list[str]:
+    """Return the files of a command whose first is the scenario, given as an argument or with ``-f``.
+
+    Parameters
+    ----------
+    paths
+        The positional arguments.
+    filename
+        What ``-f`` said.
+    wanted
+        Names of the files in order, as ``("FILE", "PLAN")``.
+
+    Raises
+    ------
+    click.UsageError
+        Too few or too many.
+    """
+    given = ([filename] if filename is not None else []) + list(paths)
+    if len(given) < len(wanted):
+        raise click.UsageError(f"missing {wanted[len(given)]}")
+    if len(given) > len(wanted):
+        raise click.UsageError(f"unexpected argument {given[len(wanted)]!r}")
+    return given

@@ -1,0 +1,284 @@
+"""``plan``, ``verify`` and ``diff``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.cli.documents import (
+    document,
+    print_document,
+    read_plan,
+    read_scenario,
+    write_output,
+)
+from planner.cli.exitcodes import Outcome
+from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+from planner.cli.progress import ProgressLine
+from planner.domain.rules import Rule, Violation
+from planner.errors import Fault, InputError, VerificationError
+from planner.report.differences import difference_text
+from planner.report.text import plan_summary, plan_table, refusal_lines
+from planner.report.words import violation_sentence
+
+if TYPE_CHECKING:
+    from planner.domain.plan import Plan
+    from planner.domain.scenario import Scenario
+    from planner.solve.options import SolveOptions
+
+_PLAN_EPILOG = """\b
+Examples:
+  shardpack plan scenario.yaml
+  shardpack plan scenario.yaml --out plan.json
+  shardpack plan scenario.yaml --work 1000 --time-limit 60 --out plan.json
+  shardpack plan scenario.yaml --from plan.json --out plan.json --detailed-exitcode
+  generate-scenario | shardpack plan - -o json
+
+\b
+Columns: GPU MEMORY is used/capacity of all GPUs of the shard, with what the driver, the server and its
+backends take, headroom off; FULL is the fullest resource (-o wide names it under BINDS); USD/H is the
+price of the shard for an hour.
+
+\b
+Exit codes: 0 every model is placed, 3 some are refused (the plan is written all the same), 2 bad
+input (nothing is written). With --detailed-exitcode: 0 nothing to do, 2 changes, 1 anything else.
+"""
+
+_VERIFY_EPILOG = """\b
+Examples:
+  shardpack verify scenario.yaml plan.json
+  shardpack verify scenario.yaml plan.json -o json
+
+\b
+Exit codes: 0 the plan is legal and its figures are true, 4 it breaks a rule, 2 bad input.
+"""
+
+_DIFF_EPILOG = """\b
+Examples:
+  shardpack diff before.json after.json
+  shardpack diff before.json after.json -o json
+
+\b
+Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
+"""
+
+
+# ------------------------------------------------------------------------------------------------- plan
+
+
+@click.command(epilog=_PLAN_EPILOG)
+@click.argument("paths", metavar="[FILE]", nargs=-1)
+@scenario_option
+@output_option("table", "wide", "json", "yaml", "name")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
+@click.option(
+    "--from",
+    "base_path",
+    metavar="PLAN",
+    help="The plan that is in force: prefer to change little of it, and compare with it.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--work",
+    type=click.IntRange(min=1),
+    help="Budget in units of deterministic work: equal work gives an equal plan on every machine.",
+)
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Safety stop by the clock: the best plan so far is returned. It voids the promise of equal bytes.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the exact solver; only 1 promises equal bytes.",
+)
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="Exit with 0 if nothing has to change, 2 if something has (against --from; without it, "
+    "against an empty cluster), 1 on any error or refusal.",
+)
+@talk_options
+@click.pass_obj
+def plan(  # noqa: PLR0913 - one parameter an option
+    talk: Talk,
+    *,
+    paths: tuple[str, ...],
+    filename: str | None,
+    form: str,
+    out: Path | None,
+    base_path: str | None,
+    seed: int,
+    work: int | None,
+    time_limit_s: float | None,
+    workers: int,
+    detailed_exitcode: bool,
+) -> Outcome:
+    """Plan a scenario: which shards to open and where every replica goes.
+
+    FILE is the scenario (YAML or JSON; "-" is stdin). The plan is verified before anything is shown or
+    written, and written whole or not at all.
+    """
+    del detailed_exitcode  # read by ``exitcodes``, which has to know it even if the command line has errors
+    (path,) = split_paths(paths, filename, wanted=("FILE",))
+    _require_folder(out)
+    scenario = read_scenario(path)
+    base = read_plan(base_path) if base_path is not None else None
+    options = _solve_options(seed, work, time_limit_s=time_limit_s, workers=workers)
+    found = _make_plan(scenario, options, base=base, talk=talk)
+    if out is not None:
+        _write_plan(out, found, scenario, talk=talk)
+    _print_plan(scenario, found, form)
+    if found.refusals:
+        return Outcome.REFUSED
+    return Outcome.CHANGED if _has_changes(base, found) else Outcome.DONE
+
+
+def _require_folder(out: Path | None) -> None:
+    """Refuse a file that could not be written before a long search, not after it."""
+    if out is not None and not out.parent.is_dir():
+        message = f"cannot be written: there is no folder {str(out.parent)!r}"
+        raise InputError([Fault(path="", file=str(out), message=message)])
+
+
+def _solve_options(seed: int, work: int | None, *, time_limit_s: float | None, workers: int) -> SolveOptions:
+    from planner.solve.options import DEFAULT_WORK, SolveOptions
+
+    return SolveOptions(
+        seed=seed,
+        work=DEFAULT_WORK if work is None else work,
+        time_limit_ms=None if time_limit_s is None else max(1, round(1000 * time_limit_s)),
+        workers=workers,
+    )
+
+
+def _make_plan(scenario: Scenario, options: SolveOptions, *, base: Plan | None, talk: Talk) -> Plan:
+    """Search with progress on stderr, and verify what was found."""
+    from planner.domain.verify import verify as find_violations
+    from planner.solve.portfolio import make_plan
+
+    progress = ProgressLine(sys.stderr, clock=time.monotonic, quiet=talk.quiet)
+    try:
+        found = make_plan(scenario, options, base=base, progress=progress)
+    finally:
+        progress.close()
+    broken = find_violations(scenario, found)
+    if broken:
+        raise VerificationError("\n".join(violation_sentence(item) for item in broken))
+    return found
+
+
+def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> None:
+    from planner.scenario.plan_file import plan_text
+
+    write_output(out, plan_text(found, scenario))
+    if not talk.quiet:
+        click.echo(f"wrote {out}", err=True)
+
+
+def _print_plan(scenario: Scenario, found: Plan, form: str) -> None:
+    match form:
+        case "name":
+            for shard in found.placement.shards:
+                click.echo(shard.name)
+        case "json":
+            from planner.scenario.plan_file import plan_text
+
+            click.echo(plan_text(found, scenario), nl=False)
+        case "yaml":
+            from planner.scenario.plan_file import plan_document
+
+            print_document(plan_document(found, scenario), form)
+        case _:
+            _print_tables(scenario, found, wide=form == "wide")
+
+
+def _print_tables(scenario: Scenario, found: Plan, *, wide: bool) -> None:
+    if found.placement.shards:
+        click.echo(plan_table(scenario, found, wide=wide))
+        click.echo()
+    click.echo(plan_summary(scenario, found))
+    if found.refusals:
+        click.echo()
+        click.echo("\n".join(refusal_lines(found.refusals)))
+
+
+def _has_changes(base: Plan | None, found: Plan) -> bool:
+    from planner.domain.difference import diff_plans
+
+    if base is None:
+        return bool(found.placement.shards)
+    return not diff_plans(base, found).is_empty
+
+
+# ----------------------------------------------------------------------------------------------- verify
+
+
+@click.command(epilog=_VERIFY_EPILOG)
+@click.argument("paths", metavar="[FILE] PLAN", nargs=-1)
+@scenario_option
+@output_option("table", "json", "yaml")
+@talk_options
+def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcome:
+    """Check a plan against its scenario, rule by rule, without the solver's help.
+
+    FILE is the scenario, PLAN a plan file. Every violation of every rule is listed, and the cost is
+    reckoned anew.
+    """
+    from planner.domain.verify import verify as find_violations
+
+    scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
+    scenario, found = read_scenario(scenario_path), read_plan(plan_path)
+    broken = find_violations(scenario, found)
+    if form == "table":
+        _print_verdict(plan_path, broken, scenario)
+    else:
+        print_document({"verified": not broken, "violations": document(broken)}, form)
+    return Outcome.NOT_VERIFIED if broken else Outcome.DONE
+
+
+def _print_verdict(plan_path: str, broken: Sequence[Violation], scenario: Scenario) -> None:
+    if not broken:
+        models, rules = len(scenario.models), len(Rule)
+        click.echo(f"{plan_path}: verified against {rules} rules, {models:,} models")
+        return
+    for violation in broken:
+        click.echo(violation_sentence(violation))
+    rules = len({violation.rule for violation in broken})
+    click.echo(f"{plan_path}: does not verify: {len(broken):,} violations of {rules} rules", err=True)
+
+
+# ------------------------------------------------------------------------------------------------- diff
+
+
+@click.command(epilog=_DIFF_EPILOG)
+@click.argument("before", metavar="PLAN_A")
+@click.argument("after", metavar="PLAN_B")
+@output_option("table", "json", "yaml", "name")
+@talk_options
+def diff(*, before: str, after: str, form: str) -> Outcome:
+    """Compare two plans: shards, replicas, refusals and cost.
+
+    PLAN_A is the earlier plan, PLAN_B the later; they may be of different scenarios.
+    """
+    from planner.domain.difference import diff_plans
+
+    found = diff_plans(read_plan(before), read_plan(after))
+    if form == "name":
+        for name in sorted({shard.name for shard in (*found.opened, *found.closed)}):
+            click.echo(name)
+    elif form == "table":
+        click.echo(difference_text(found))
+    else:
+        print_document(document(found), form)
+    return Outcome.DONE if found.is_empty else Outcome.CHANGED

@@ -1,0 +1,117 @@
+"""``validate`` and ``limits``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.cli.documents import document, print_document, read_scenario, read_verified
+from planner.cli.exitcodes import Outcome
+from planner.cli.options import output_option, scenario_option, split_paths, talk_options
+from planner.report.words import plural
+
+if TYPE_CHECKING:
+    from planner.domain.scenario import Scenario
+
+_VALIDATE_EPILOG = """\b
+Examples:
+  shardpack validate scenario.yaml
+  shardpack validate -f scenario.yaml -o json
+  shardpack validate scenario.yaml -o name     # the models, one a line
+
+\b
+Exit codes: 0 the scenario is sound, 2 it has faults: each on stderr with its file, line and path.
+"""
+
+_LIMITS_EPILOG = """\b
+Examples:
+  shardpack limits scenario.yaml
+  shardpack limits scenario.yaml plan.json
+  shardpack limits scenario.yaml plan.json --transformers 2
+
+\b
+Units: CPU in cores (500m is half a core), memory in bytes with binary suffixes (1Gi is 2^30 bytes).
+"""
+
+
+@click.command(epilog=_VALIDATE_EPILOG)
+@click.argument("paths", metavar="[FILE]", nargs=-1)
+@scenario_option
+@output_option("table", "json", "yaml", "name")
+@talk_options
+def validate(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcome:
+    """Check a scenario and say what is in it.
+
+    FILE is the scenario (YAML or JSON; "-" is stdin). Every fault is listed, not only the first.
+    """
+    from planner.domain.canonical import sha256_of
+
+    (path,) = split_paths(paths, filename, wanted=("FILE",))
+    scenario = read_scenario(path)
+    if form == "name":
+        for model in scenario.models:
+            click.echo(model.name)
+    elif form == "table":
+        click.echo(f"{path}: sound: {_contents(scenario)}")
+    else:
+        digest = {"name": scenario.name, "namespace": scenario.namespace, "sha256": sha256_of(scenario)}
+        print_document({**digest, **_counts(scenario)}, form)
+    return Outcome.DONE
+
+
+def _counts(scenario: Scenario) -> dict[str, int]:
+    return {
+        "models": len(scenario.models),
+        "replicas": sum(model.replicas for model in scenario.models),
+        "shardTypes": len(scenario.shard_types),
+        "nodes": len(scenario.nodes),
+    }
+
+
+def _contents(scenario: Scenario) -> str:
+    counts = _counts(scenario)
+    parts = [
+        plural(counts["models"], "model"),
+        plural(counts["replicas"], "replica"),
+        plural(counts["shardTypes"], "shard type"),
+    ]
+    if counts["nodes"]:
+        parts.append(plural(counts["nodes"], "node"))
+    return ", ".join(parts)
+
+
+@click.command(epilog=_LIMITS_EPILOG)
+@click.argument("paths", metavar="[FILE] [PLAN]", nargs=-1)
+@scenario_option
+@click.option(
+    "--transformers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Transformer pods of each InferenceService that holds one model.",
+)
+@output_option("table", "json", "yaml")
+@talk_options
+def limits(*, paths: tuple[str, ...], filename: str | None, transformers: int, form: str) -> Outcome:
+    """Compute the three limits: one model per InferenceService against shards.
+
+    Sidecar CPU and memory, pods and IP addresses are what a cluster runs out of first when every model
+    is an InferenceService. FILE is the scenario; with a PLAN of it, the shards' side is filled in. Every
+    figure is printed with the assumption behind it.
+    """
+    from planner.report.limits import limits_text
+    from planner.sizing.limits import serving_limits
+
+    given = ([filename] if filename is not None else []) + list(paths)
+    if len(given) == 2:
+        scenario, found = read_verified(given[0], given[1])
+        figures = serving_limits(scenario, found, transformer_replicas=transformers)
+    else:
+        (path,) = split_paths(paths, filename, wanted=("FILE",))
+        figures = serving_limits(read_scenario(path), transformer_replicas=transformers)
+    if form == "table":
+        click.echo(limits_text(figures))
+    else:
+        print_document(document(figures), form)
+    return Outcome.DONE

@@ -1,0 +1,103 @@
+"""The three limits of KServe's multi-model guide as tables: one model a service against shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner.report.text import table
+from planner.report.words import amount, plural
+from planner.sizing.limits import Assumptions, Ceiling, Serving, ServingLimits
+from planner.units import format_bytes
+
+
+def limits_text(limits: ServingLimits) -> str:
+    """Return the limits with the assumptions that they were reckoned with."""
+    parts = [serving_table(limits), *_ceiling_block(limits), *assumption_lines(limits.assumptions)]
+    return "\n".join(parts)
+
+
+def serving_rows(limits: ServingLimits) -> list[tuple[str, str, str]]:
+    """Return (what, one model a service, shards) as text; ``-`` for shards without a plan."""
+    alone, shards = limits.one_per_service, limits.sharded
+    return [
+        (what, _figure(alone, field, unit), "-" if shards is None else _figure(shards, field, unit))
+        for what, field, unit in (
+            ("models", "models", "count"),
+            ("InferenceServices", "services", "count"),
+            ("pods = IP addresses", "pods", "count"),
+            ("GPUs", "gpus", "count"),
+            ("sidecar CPU", "overhead_cpu_milli", "milli"),
+            ("sidecar CPU a model", "overhead_cpu_milli_per_model", "milli"),
+            ("sidecar memory", "overhead_memory_bytes", "bytes"),
+            ("sidecar memory a model", "overhead_memory_bytes_per_model", "bytes"),
+        )
+    ]
+
+
+def _figure(serving: Serving, field: str, unit: str) -> str:
+    value = getattr(serving, field)
+    if value is None:
+        return "-"
+    if unit == "count":
+        return f"{value:,}"
+    return format_bytes(value) if unit == "bytes" else amount(value, unit)
+
+
+def serving_table(limits: ServingLimits) -> str:
+    """Return what both ways of serving the scenario's models take."""
+    return table(("", "one model a service", "shards"), serving_rows(limits), right=(1, 2))
+
+
+def ceiling_rows(limits: ServingLimits) -> list[tuple[str, str, str, str]]:
+    """Return (limit, reckoned with, most models at one a service, most models on shards) as text."""
+    return [
+        (
+            "pods" if item.limit == "pods" else "IP addresses",
+            _basis(item),
+            f"{item.one_per_service_models:,}",
+            "-" if item.sharded_models is None else f"{item.sharded_models:,}",
+        )
+        for item in limits.ceilings
+    ]
+
+
+def _basis(ceiling: Ceiling) -> str:
+    if ceiling.limit == "ips":
+        return f"{ceiling.available:,} addresses"
+    each = "" if ceiling.pods_per_node is None else f" of {ceiling.pods_per_node} pods"
+    nodes = "" if ceiling.nodes is None else f"{plural(ceiling.nodes, 'node')}{each}: "
+    return f"{nodes}{ceiling.available:,} pods"
+
+
+def _ceiling_block(limits: ServingLimits) -> Iterator[str]:
+    if not limits.ceilings:
+        return
+    yield ""
+    yield "Most models that the cluster has room for:"
+    headers = ("  limit", "reckoned with", "one model a service", "shards")
+    rows = [(f"  {first}", *rest) for first, *rest in ceiling_rows(limits)]
+    yield table(headers, rows, right=(2, 3))
+
+
+def assumption_lines(assumptions: Assumptions) -> Iterator[str]:
+    """Yield what the figures were reckoned with, and which limits nobody set."""
+    yield ""
+    transformers = assumptions.transformer_replicas
+    beside = f" and {plural(transformers, 'transformer pod')}" if transformers else ", no transformer pods"
+    models, replicas = plural(assumptions.models, "model"), plural(assumptions.replicas, "replica")
+    yield (
+        f"Reckoned with {models}, {replicas}: one predictor pod a replica{beside} a service; overheads are "
+        "the shard types'."
+    )
+    if assumptions.nodes is None:
+        yield "The pods are not limited: neither cluster.nodes nor nodes are given."
+    else:
+        whose = "cluster.nodes" if assumptions.nodes_from == "cluster" else "the scenario's nodes"
+        usable = assumptions.usable_pods_per_node
+        kept = "" if usable is None else f", of which {usable} are usable"
+        yield (
+            f"{plural(assumptions.nodes, 'node')} ({whose}), at most {assumptions.max_pods_per_node} pods a "
+            f"node{kept}."
+        )
+    if assumptions.max_ips is None:
+        yield "The addresses are not limited: cluster.maxIPs is not given."
