@@ -224,6 +224,7 @@ struct pci_info {
     unsigned domain, bus, device, device_id, subsystem_id;
     char id[32];
 };
+_Static_assert(sizeof(struct pci_info) == 68, "nvml.h");
 
 SIMGPU_EXPORT int nvmlDeviceGetPciInfo_v3(nvml_device handle, struct pci_info *out) {
     struct simgpu_device device;
@@ -273,6 +274,7 @@ struct attributes {
     unsigned gpu_instance_slices, compute_instance_slices;
     uint64_t memory_mb;
 };
+_Static_assert(sizeof(struct attributes) == 40, "nvml.h");
 
 SIMGPU_EXPORT int nvmlDeviceGetAttributes_v2(nvml_device handle, struct attributes *out) {
     struct simgpu_device device;
@@ -307,6 +309,7 @@ static uint64_t rest_of(uint64_t total, uint64_t taken) {
 struct memory_v1 {
     uint64_t total, free, used;
 };
+_Static_assert(sizeof(struct memory_v1) == 24, "nvml.h");
 
 /* Version 1 counts the driver's reservation as used. */
 SIMGPU_EXPORT int nvmlDeviceGetMemoryInfo(nvml_device handle, struct memory_v1 *out) {
@@ -324,6 +327,7 @@ struct memory_v2 {
     unsigned version;
     uint64_t total, reserved, free, used;
 };
+_Static_assert(sizeof(struct memory_v2) == 40, "nvml.h");
 
 #define MEMORY_V2 (sizeof(struct memory_v2) | 2u << 24)
 
@@ -343,6 +347,7 @@ SIMGPU_EXPORT int nvmlDeviceGetMemoryInfo_v2(nvml_device handle, struct memory_v
 struct utilization {
     unsigned gpu, memory;
 };
+_Static_assert(sizeof(struct utilization) == 8, "nvml.h");
 
 SIMGPU_EXPORT int nvmlDeviceGetUtilizationRates(nvml_device handle, struct utilization *out) {
     struct simgpu_device device;
@@ -360,6 +365,7 @@ struct process_info {
     uint64_t used;
     unsigned gpu_instance, compute_instance;
 };
+_Static_assert(sizeof(struct process_info) == 24, "nvml.h");
 
 struct process_list {
     struct process_info entry[MAX_PROCESSES];
