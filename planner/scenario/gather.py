@@ -57,14 +57,14 @@ class _Walk:
         kind = read_head(document, ("Scenario",) if main else ("Scenario", "Catalog"), self.log)
         if kind is None:
             return
+        piece = Piece(document=document, kind=kind, main=main, folder=folder)
         for loc, entry in _includes(document):
-            self._include(document, loc, entry, folder=folder, trail=trail)
-        self.pieces.append(Piece(document=document, kind=kind, main=main, folder=folder))
+            self._include(piece, loc, entry, trail=trail)
+        self.pieces.append(piece)
 
-    def _include(
-        self, document: Document, loc: Loc, entry: str, *, folder: Path | None, trail: tuple[Path, ...]
-    ) -> None:
-        path = inner_path(document, loc, entry, folder=folder, root=self.root, log=self.log)
+    def _include(self, piece: Piece, loc: Loc, entry: str, *, trail: tuple[Path, ...]) -> None:
+        document = piece.document
+        path = inner_path(piece, loc, entry, root=self.root, log=self.log)
         if path is None:
             return
         if path in trail:
@@ -90,20 +90,19 @@ def shown_path(path: Path, root: Path | None) -> str:
     return str(root / path.relative_to(root.resolve()))
 
 
-def inner_path(
-    document: Document, loc: Loc, entry: str, *, folder: Path | None, root: Path | None, log: FaultLog
-) -> Path | None:
+def inner_path(piece: Piece, loc: Loc, entry: str, *, root: Path | None, log: FaultLog) -> Path | None:
     """Return the resolved path of a file that a document names; None, with a fault, if it may not be read.
 
     Only relative paths that stay inside the scenario's own folder, symbolic links followed, are allowed.
     """
-    if folder is None or root is None:
+    document = piece.document
+    if piece.folder is None or root is None:
         log.add(document, loc, f"{entry!r} cannot be read: the scenario did not come from a file")
         return None
-    if Path(entry).is_absolute() or not entry.strip():
+    if Path(entry).is_absolute() or not entry.strip() or "\0" in entry:
         log.add(document, loc, f"{entry!r} is not a relative path inside the scenario's folder")
         return None
-    path = (folder / entry).resolve()
+    path = (piece.folder / entry).resolve()
     if not path.is_relative_to(root.resolve()):
         log.add(document, loc, f"{entry!r} leads out of the scenario's folder")
         return None

@@ -21,7 +21,7 @@ from planner.scenario.scenario_shape import (
     ScenarioPiece,
     ScenarioShape,
 )
-from planner.scenario.sources import add_models_from
+from planner.scenario.sources import Origin, models_from
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -144,7 +144,9 @@ def _compose(
             for index, item in enumerate(spec.models)
         )
         for index, source in enumerate(spec.models_from):
-            add_models_from(draft, source, part, loc=content.loc("modelsFrom", index), root=root, log=log)
+            loc = content.loc("modelsFrom", index)
+            origin = Origin(piece=part, loc=loc, root=root, catalogue=catalogue)
+            draft.models.extend(models_from(source, origin, log))
     _require_content(draft, scenarios, log)
     return draft
 

@@ -3,9 +3,9 @@
 # ruff: noqa: RUF012 - pydantic copies a field's default for each instance
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from planner.domain.footprint import FootprintSource
 from planner.domain.policy import Objective, Spread
@@ -25,6 +25,7 @@ from planner.scenario.shapes import (
     Price,
     Ratio,
     ResourceName,
+    Scalar,
     Shape,
     StorageUri,
 )
@@ -268,13 +269,13 @@ class ModelShape(Shape):
     footprints: Annotated[list[FootprintShape], Field(min_length=1)]
 
 
-class GeneratedAmountShape(Shape):
+class DistributionShape(Shape):
     """A distribution of an amount; see planner.scenario.generate."""
 
     distribution: Literal["constant", "lognormal", "pareto", "zipf"]
-    value: str | int | float | None = None
+    value: Scalar | None = None
     """constant: the amount."""
-    median: str | int | float | None = None
+    median: Scalar | None = None
     """lognormal: half the models are below it."""
     sigma: Annotated[float, Field(gt=0, le=4)] | None = None
     """lognormal: standard deviation of the logarithm."""
@@ -284,8 +285,19 @@ class GeneratedAmountShape(Shape):
     """zipf: the amount of rank r is max / r^exponent."""
     ranks: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """zipf: ranks 1 to this one are equally frequent."""
-    min: str | int | float | None = None
-    max: str | int | float | None = None
+    min: Scalar | None = None
+    max: Scalar | None = None
+
+
+def _constant_for_scalar(value: Any) -> Any:
+    """Read one quantity as the distribution that always gives it."""
+    return {"distribution": "constant", "value": value} if isinstance(value, str | int | float) else value
+
+
+GeneratedAmount = Annotated[
+    DistributionShape,
+    BeforeValidator(_constant_for_scalar, json_schema_input_type=Scalar | DistributionShape),
+]
 
 
 class GeneratedFootprintShape(Shape):
@@ -318,15 +330,15 @@ class GenerateShape(Shape):
     tenants: Weights = {}
     """Weight of each tenant; empty is nobody's."""
     labels: Strings = {}
-    gpu_memory: GeneratedAmountShape | None = None
+    gpu_memory: GeneratedAmount | None = None
     load_peak_ratio: Annotated[float, Field(ge=1, le=100)] = 1.0
     """Load peak as a multiple of the steady GPU memory."""
     p50_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Medians as a share of what is drawn, which is the p95."""
-    gpu_time: GeneratedAmountShape | None = None
-    cpu: GeneratedAmountShape | None = None
-    memory: GeneratedAmountShape | None = None
-    disk: GeneratedAmountShape | None = None
+    gpu_time: GeneratedAmount | None = None
+    cpu: GeneratedAmount | None = None
+    memory: GeneratedAmount | None = None
+    disk: GeneratedAmount | None = None
     footprints: Annotated[list[GeneratedFootprintShape], Field(min_length=1)]
 
 

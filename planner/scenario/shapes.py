@@ -93,6 +93,19 @@ Price = Annotated[
     BeforeValidator(_scalar(parse_microusd, "a price in US dollars such as 0.526")),
     _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars"),
 ]
+
+
+def _read_scalar(value: Any) -> str | int | float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected a quantity, found {kind_of(value)}")
+    return value
+
+
+Scalar = Annotated[
+    str | int | float, PlainValidator(_read_scalar), _text_or_number(_QUANTITY, "a Kubernetes quantity")
+]
+"""A quantity whose unit depends on where it stands."""
+
 Count = Annotated[int, Field(ge=0, le=LARGEST_INT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 

@@ -1,0 +1,181 @@
+"""Models from a folder of KServe TrainedModel objects (``serving.kserve.io/v1alpha1``).
+
+Taken as they stand: ``metadata.name``, ``metadata.labels``, ``spec.model.storageUri`` and ``spec.model.framework``.
+Derived: the backend from the framework (``onnx`` is served by ``onnxruntime``, others by the backend of their
+name) and one footprint for any device class whose host memory is ``spec.model.memory``, declared. What a
+TrainedModel cannot say stands in annotations ``shardpack.dev/<field>``: the fields of ``flat.FLAT_FIELDS`` in
+kebab case, as ``shardpack.dev/gpu-memory: 600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from planner.domain.footprint import ANY_CLASS
+from planner.domain.model import Model
+from planner.errors import Fault, InputError
+from planner.scenario.documents import Document, Loc, parse_documents, read_text
+from planner.scenario.draft import Located
+from planner.scenario.faults import FaultLog, shape_faults
+from planner.scenario.flat import FLAT_FIELDS, field_at, nested
+from planner.scenario.resolve import model_of
+from planner.scenario.scenario_shape import ModelShape
+from planner.scenario.shapes import Shape
+
+ANNOTATION = "shardpack.dev/"
+_BACKENDS = {"onnx": "onnxruntime"}
+_FROM_SPEC = {"name", "storageUri", "framework", "labels"}
+_KEBAB = {
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): name for name in FLAT_FIELDS if name not in _FROM_SPEC
+}
+
+
+class _Foreign(Shape):
+    """A part of an object that is not ours: fields that we do not read are none of our business."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Metadata(_Foreign):
+    name: str
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _ModelSpec(_Foreign):
+    storage_uri: str
+    framework: str
+    memory: str | int
+
+
+class _Spec(_Foreign):
+    inference_service: str | None = None
+    model: _ModelSpec
+
+
+class _TrainedModel(_Foreign):
+    metadata: _Metadata
+    spec: _Spec
+
+
+class _TrainedModelDocument(Document):
+    """A TrainedModel whose faults, found in the model that it became, are told at its own fields."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(file=document.file, data=document.data, text="")
+        self._source = document
+
+    def fault(self, loc: Loc, message: str) -> Fault:
+        """Return a fault at a place of the model, or of the object itself."""
+        return self._source.fault(self._own(loc), message)
+
+    def _own(self, loc: Loc) -> Loc:
+        match loc:
+            case ("footprints", int(), *rest):
+                name = field_at(tuple(rest), (), option=True) if rest else "class"
+            case ("metadata" | "spec" | "apiVersion" | "kind", *_):
+                return loc
+            case (str(), *_):
+                name = field_at(loc, (), option=False)
+            case _:
+                return ()
+        annotation = next((ANNOTATION + kebab for kebab, flat in _KEBAB.items() if flat == name), "")
+        annotations = self.data["metadata"].get("annotations") or {}
+        if annotation in annotations:
+            return ("metadata", "annotations", annotation)
+        known: dict[str, Loc] = {
+            "name": ("metadata", "name"),
+            "labels": ("metadata", "labels"),
+            "storageUri": ("spec", "model", "storageUri"),
+            "framework": ("spec", "model", "framework"),
+            "backend": ("spec", "model", "framework"),
+            "memory": ("spec", "model", "memory"),
+        }
+        return known.get(name, ("metadata", "annotations", annotation))
+
+
+def read_trained_models(folder: Path, *, file: str, log: FaultLog) -> list[Located[Model]]:
+    """Return the models of every ``.yaml`` and ``.yml`` file of a folder; objects of other kinds are left out."""
+    if not folder.is_dir():
+        log.extend([Fault(path="", message="is not a folder of TrainedModel files", file=file)])
+        return []
+    models: list[Located[Model]] = []
+    before = len(log)
+    for path in sorted(item for item in folder.iterdir() if item.suffix in (".yaml", ".yml")):
+        name = f"{file.rstrip('/')}/{path.name}"
+        try:
+            documents = parse_documents(read_text(path, file=name), file=name)
+        except InputError as error:
+            log.extend(error.faults)
+            continue
+        for document in documents:
+            model = _model(document, log)
+            models.extend([model] if model is not None else [])
+    if not models and len(log) == before:
+        log.extend([Fault(path="", message="holds no TrainedModel in .yaml or .yml files", file=file)])
+    return models
+
+
+def _model(document: Document, log: FaultLog) -> Located[Model] | None:
+    log.order(document)
+    log.extend(document.faults)
+    if not isinstance(document.data, dict) or "kind" not in document.data:
+        log.add(document, ("kind",), "is required: the file is not a Kubernetes object")
+        return None
+    if document.data["kind"] != "TrainedModel":
+        return None
+    try:
+        shape = _TrainedModel.model_validate(document.data)
+    except ValidationError as error:
+        for loc, message in shape_faults(error, _TrainedModel):
+            log.add(document, _union_free(loc), message)
+        return None
+    own = _TrainedModelDocument(document)
+    _near_misses(shape, document, log)
+    try:
+        return Located(model_of(ModelShape.model_validate(_data(shape))), own, ())
+    except ValidationError as error:
+        for loc, message in shape_faults(error, ModelShape):
+            log.add(own, loc, message)
+        return None
+
+
+def _union_free(loc: Loc) -> Loc:
+    """``memory`` may be text or a number; pydantic names the alternative behind it."""
+    return loc[:3] if loc[:3] == ("spec", "model", "memory") else loc
+
+
+def _near_misses(shape: _TrainedModel, document: Document, log: FaultLog) -> None:
+    """Annotations of ours that are not fields are written by the planner itself; a typing error is not."""
+    for key in shape.metadata.annotations or {}:
+        name = key.removeprefix(ANNOTATION)
+        if key.startswith(ANNOTATION) and name not in _KEBAB:
+            close = difflib.get_close_matches(name, list(_KEBAB), n=1, cutoff=0.85)
+            if close:
+                message = f"unknown annotation; did you mean {ANNOTATION + close[0]!r}?"
+                log.add(document, ("metadata", "annotations", key), message)
+
+
+def _data(shape: _TrainedModel) -> dict[str, Any]:
+    annotations = shape.metadata.annotations or {}
+    cells = {
+        _KEBAB[key.removeprefix(ANNOTATION)]: value
+        for key, value in annotations.items()
+        if key.startswith(ANNOTATION) and key.removeprefix(ANNOTATION) in _KEBAB
+    }
+    spec = shape.spec.model
+    option = {"class": ANY_CLASS, "memory": spec.memory, **nested(cells, option=True)}
+    return {
+        "name": shape.metadata.name,
+        "backend": _BACKENDS.get(spec.framework, spec.framework),
+        "framework": spec.framework,
+        "storageUri": spec.storage_uri,
+        "labels": shape.metadata.labels or {},
+        **nested(cells, option=False),
+        "footprints": [option],
+    }
