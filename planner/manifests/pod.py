@@ -166,7 +166,7 @@ def _agent_args(contents: ShardContents) -> list[str]:
         "--status-address=0.0.0.0",
         f"--status-port={STATUS_PORT}",
         f"--parallel-loads={_lanes(contents)}",
-        f"--loads-per-device={contents.shard_type.parallel_loads}",
+        f"--loads-per-device={min(contents.shard_type.parallel_loads, _MOST_LANES)}",
     ]
 
 

@@ -1,0 +1,518 @@
+"""What each object of a plan says, and that an API server would take it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.cli import main as agent_command
+from agent.desired import read_models_json, read_placement
+from planner.domain.fleet import Backend, Cluster, DeviceClass, NodeDevice, Runtime
+from planner.domain.placement import Placed, Shard
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify_placement
+from planner.errors import InputError
+from planner.manifests import ManifestOptions, config_map_usage, render_plan
+from tests.support.builders import GIB, MIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
+from tests.support.kubernetes_objects import (
+    KSERVE,
+    KUSTOMIZE,
+    core_faults,
+    definition_faults,
+    narrow_faults,
+    objects_in,
+)
+from tests.support.plans import a_plan, a_shard, on
+
+Object = dict[str, Any]
+
+
+def rendered(scenario: Scenario, *items: Shard | Placed) -> list[Object]:
+    files = render_plan(a_plan(scenario, *items), scenario)
+    return [item for file in files for item in objects_in(file.text)]
+
+
+def named(items: list[Object], kind: str, name: str) -> Object:
+    (found,) = (item for item in items if item["kind"] == kind and item["metadata"]["name"] == name)
+    return found
+
+
+def predictor(items: list[Object], shard: str = "t") -> Object:
+    found: Object = named(items, "InferenceService", shard)["spec"]["predictor"]
+    return found
+
+
+def agent(items: list[Object], shard: str = "t") -> Object:
+    (found,) = predictor(items, shard)["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def placement(items: list[Object], shard: str = "t", chunk: int = 0) -> Object:
+    data = named(items, "ConfigMap", f"shardpack-{shard}-{chunk}")["data"]
+    found: Object = json.loads(data[f"placement-{chunk}.json"])
+    return found
+
+
+def models_json(items: list[Object], shard: str = "t") -> list[Object]:
+    found: list[Object] = json.loads(
+        named(items, "ConfigMap", f"modelconfig-{shard}-0")["data"]["models.json"]
+    )
+    return found
+
+
+# ------------------------------------------------------------------------------------- every kind of shard
+
+
+def everything() -> tuple[Scenario, tuple[Shard | Placed, ...]]:
+    """Bought and existing, GPU, MIG and CPU, all servers, copies on other shards."""
+    slice_class = DeviceClass(
+        name="slice", kind="gpu", memory_bytes=10 * GIB, product="NVIDIA-A100", mig_profile="1g.10gb+me"
+    )
+    gpu_class = DeviceClass(name="gpu-16", kind="gpu", memory_bytes=16 * GIB, product="Tesla-T4")
+    types = (
+        a_shard_type("bought", zone="a", replicas=2, overhead_cpu_milli=500, overhead_memory_bytes=500 * MIB),
+        a_shard_type("sliced", device_class="slice", disk_bytes=GIB),
+        a_shard_type("onnode", provision="existing", device_count=2, node_selector=(("pool", "gpu"),)),
+        a_shard_type("sk", device_class="cpu", runtime="sklearn"),
+        a_shard_type("xgb", device_class="cpu", runtime="xgboost"),
+        a_shard_type("lgb", device_class="cpu", runtime="lightgbm"),
+    )
+    gpu, host = an_option(gpu=GIB, peak=2 * GIB, host=MIB), an_option("cpu", host=MIB)
+    scenario = a_scenario(
+        a_model("everywhere", gpu, replicas=3),
+        a_model("sk-model", host, backend="sklearn"),
+        a_model("xgb-model", host, backend="xgboost"),
+        a_model("lgb-model", host, backend="lightgbm"),
+        types=types,
+        nodes=(a_node("n0", gpus=2, labels=(("pool", "gpu"),)),),
+        classes=(gpu_class, slice_class),
+        spread="node",
+    )
+    items: tuple[Shard | Placed, ...] = (
+        *(a_shard(name) for name in ("bought", "sliced", "sk", "xgb", "lgb")),
+        a_shard("onnode", node="n0", node_devices=(0, 1)),
+        on("everywhere", "bought"),
+        on("everywhere", "onnode", 1, replica=1),
+        on("everywhere", "sliced", replica=2),
+        on("sk-model", "sk"),
+        on("xgb-model", "xgb"),
+        on("lgb-model", "lgb"),
+    )
+    return scenario, items
+
+
+def test_the_plan_of_these_tests_is_legal():
+    scenario, items = everything()
+    assert verify_placement(scenario, a_plan(scenario, *items).placement) == ()
+
+
+def test_core_objects_are_valid_for_kubernetes():
+    core = [item for item in rendered(*_flat(everything())) if "/" not in item["apiVersion"]]
+    assert {item["kind"] for item in core} == {"ConfigMap", "Namespace", "ServiceAccount"}
+    assert [fault for item in core for fault in core_faults(item)] == []
+
+
+def test_kserve_objects_have_only_the_fields_that_we_know():
+    kserve = [item for item in rendered(*_flat(everything())) if item["apiVersion"].startswith(KSERVE)]
+    assert {item["kind"] for item in kserve} == {"InferenceService", "TrainedModel"}
+    assert [fault for item in kserve for fault in narrow_faults(item)] == []
+
+
+def test_kserve_objects_are_valid_for_kserves_own_definitions(kserve_crds):
+    kserve = [item for item in rendered(*_flat(everything())) if item["apiVersion"].startswith(KSERVE)]
+    assert [fault for item in kserve for fault in definition_faults(item, kserve_crds)] == []
+
+
+def test_the_definitions_would_notice_a_field_that_they_drop(kserve_crds):
+    item = named(rendered(*_flat(everything())), "InferenceService", "bought")
+    item["spec"]["predictor"]["triton"]["pinned"] = True
+    assert definition_faults(item, kserve_crds) == [
+        "InferenceService: $.spec.predictor.triton.pinned: would be dropped"
+    ]
+
+
+def test_the_narrow_schema_would_notice_a_root_container():
+    item = named(rendered(*_flat(everything())), "InferenceService", "bought")
+    item["spec"]["predictor"]["containers"][0]["securityContext"]["runAsNonRoot"] = False
+    assert narrow_faults(item)
+
+
+def _flat(both: tuple[Scenario, tuple[Shard | Placed, ...]]) -> tuple[Any, ...]:
+    return (both[0], *both[1])
+
+
+def test_pod_template_is_valid_for_kubernetes():
+    """The predictor is a pod's spec with a server in it: as a pod it passes Kubernetes' strict schema."""
+    spec = predictor(rendered(*_flat(everything())), "bought")
+    own = {"minReplicas", "maxReplicas", "labels", "triton", "deploymentStrategy"}
+    pod = {key: value for key, value in spec.items() if key not in own}
+    server = {"name": "kserve-container", "image": "tritonserver", **spec["triton"]}
+    pod["containers"] = [server, *pod["containers"]]
+    item = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod}
+    assert core_faults(item) == []
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+    assert mounted == volumes
+
+
+# ---------------------------------------------------------------------------------------- InferenceService
+
+
+def test_requests_equal_limits_and_sidecars_are_taken_off_the_server():
+    shard_type = a_shard_type(
+        cpu_milli=4_000, memory_bytes=16 * GIB, overhead_cpu_milli=500, overhead_memory_bytes=512 * MIB
+    )
+    items = rendered(a_scenario(types=(shard_type,)), a_shard())
+    server = predictor(items)["triton"]["resources"]
+    assert server["requests"] == server["limits"]
+    assert server["limits"] == {"cpu": "3500m", "memory": "15872Mi", "nvidia.com/gpu": "1"}
+    assert agent(items)["resources"]["limits"] == {"cpu": "500m", "memory": "512Mi"}
+    assert agent(items)["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
+
+
+def test_mig_instances_are_asked_for_by_profile():
+    items = rendered(*_flat(everything()))
+    assert predictor(items, "sliced")["triton"]["resources"]["limits"]["nvidia.com/mig-1g.10gb.me"] == "1"
+
+
+def test_cpu_shard_asks_for_no_gpu():
+    server = predictor(rendered(*_flat(everything())), "sk")
+    assert set(server["sklearn"]["resources"]["limits"]) == {"cpu", "memory"}
+    assert "tolerations" not in server
+    assert "args" not in server["sklearn"]
+
+
+def test_disk_is_requested_once_and_bounds_the_models():
+    items = rendered(*_flat(everything()))
+    assert agent(items, "sliced")["resources"] == {"requests": {"ephemeral-storage": "1Gi"}}
+    (store,) = (item for item in predictor(items, "sliced")["volumes"] if item["name"] == "shardpack-store")
+    assert store["emptyDir"] == {"sizeLimit": "1Gi"}
+
+
+def test_identical_pods_of_a_shard():
+    found = predictor(rendered(*_flat(everything())), "bought")
+    assert (found["minReplicas"], found["maxReplicas"]) == (2, 2)
+
+
+def test_memory_pool_is_the_one_that_the_memory_model_counts():
+    runtime = Runtime(name="triton", pool_bytes=64 * MIB)
+    scenario = a_scenario(types=(a_shard_type(device_count=2),), runtimes=(runtime,))
+    args = predictor(rendered(scenario, a_shard()))["triton"]["args"]
+    pools = [arg for arg in args if arg.startswith("--cuda-memory-pool-byte-size")]
+    assert pools == ["--cuda-memory-pool-byte-size=0:67108864", "--cuda-memory-pool-byte-size=1:67108864"]
+
+
+@pytest.mark.parametrize(("parallel_loads", "devices", "lanes"), [(1, 1, 4), (3, 2, 6), (40, 1, 16)])
+def test_agent_understands_its_arguments(parallel_loads, devices, lanes):
+    shard_type = a_shard_type(parallel_loads=parallel_loads, device_count=devices)
+    items = rendered(a_scenario(types=(shard_type,)), a_shard())
+    found = agent_command.make_context("shardpack-agent", list(agent(items)["args"])).params
+    assert found["component_port"] == 8080
+    assert (found["status_address"], found["status_port"]) == ("0.0.0.0", 9082)
+    assert found["parallel_loads"] == lanes
+    assert found["loads_per_device"] == min(parallel_loads, 16)
+    mounts = {mount["mountPath"] for mount in agent(items)["volumeMounts"]}
+    assert {str(found["config_dir"]), str(found["model_dir"].parent)} <= mounts
+    assert f"--model-load-thread-count={lanes}" in predictor(items)["triton"]["args"]
+
+
+def test_server_and_agent_share_the_models():
+    items = rendered(a_scenario(), a_shard())
+    (model_dir,) = (arg.partition("=")[2] for arg in agent(items)["args"] if arg.startswith("--model-dir"))
+    (store,) = (mount for mount in agent(items)["volumeMounts"] if mount["name"] == "shardpack-store")
+    (models_mount,) = (
+        mount for mount in predictor(items)["triton"]["volumeMounts"] if mount["name"] == "shardpack-store"
+    )
+    assert f"{store['mountPath']}/{models_mount['subPath']}" == model_dir
+
+
+def test_probes_ask_the_agent():
+    container = agent(rendered(a_scenario(), a_shard()))
+    ports = {port["containerPort"] for port in container["ports"]}
+    for probe, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        assert container[probe]["httpGet"] == {"path": path, "port": 9082}
+    assert ports == {9082}
+
+
+def test_options_name_image_and_account():
+    scenario = a_scenario()
+    options = ManifestOptions(agent_image="registry.example/agent:7", service_account="reader")
+    files = render_plan(a_plan(scenario, a_shard()), scenario, options=options)
+    items = [item for file in files for item in objects_in(file.text)]
+    assert agent(items)["image"] == "registry.example/agent:7"
+    assert predictor(items)["serviceAccountName"] == "reader"
+    assert named(items, "ServiceAccount", "reader")
+
+
+# ------------------------------------------------------------------------------------------------- where
+
+
+@pytest.mark.parametrize(
+    ("spread", "apart"), [("node", True), ("shard", False), ("zone", False), ("none", False)]
+)
+def test_bought_shards_stand_on_machines_of_their_own_when_replicas_spread_over_nodes(spread, apart):
+    items = rendered(a_scenario(spread=spread), a_shard())
+    assert ("affinity" in predictor(items)) is apart
+
+
+def test_anti_affinity_is_about_all_shards_of_the_plan():
+    items = rendered(*_flat(everything()))
+    (term,) = predictor(items, "bought")["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    wanted = term["labelSelector"]["matchLabels"]
+    services = [item for item in items if item["kind"] == "InferenceService"]
+    assert len(services) == 6
+    for service in services:
+        assert wanted.items() <= service["spec"]["predictor"]["labels"].items()
+
+
+def test_shard_on_a_node_goes_to_that_node_and_never_stands_beside_itself():
+    found = predictor(rendered(*_flat(everything())), "onnode")
+    assert found["nodeSelector"] == {"kubernetes.io/hostname": "n0", "pool": "gpu"}
+    assert found["deploymentStrategy"] == {"type": "Recreate"}
+    assert "affinity" not in found
+
+
+def test_a_hostname_label_wins_over_the_nodes_name():
+    node = a_node("n0", labels=(("kubernetes.io/hostname", "host-0"),))
+    scenario = a_scenario(types=(a_shard_type(provision="existing"),), nodes=(node,))
+    found = predictor(rendered(scenario, a_shard(node="n0", node_devices=(0,))))
+    assert found["nodeSelector"] == {"kubernetes.io/hostname": "host-0"}
+
+
+def test_bought_gpu_shard_asks_for_its_product_unless_its_type_says_more():
+    plain = DeviceClass(name="gpu-16", kind="gpu", memory_bytes=GIB, product="Tesla-T4")
+    said = a_shard_type(node_selector=(("cloud.google.com/gke-accelerator", "nvidia-tesla-t4"),), zone="b")
+    first = predictor(rendered(a_scenario(classes=(plain,)), a_shard()))
+    second = predictor(rendered(a_scenario(types=(said,), classes=(plain,)), a_shard()))
+    assert first["nodeSelector"] == {"nvidia.com/gpu.product": "Tesla-T4"}
+    assert second["nodeSelector"] == {
+        "cloud.google.com/gke-accelerator": "nvidia-tesla-t4",
+        "topology.kubernetes.io/zone": "b",
+    }
+
+
+# -------------------------------------------------------------------------------- models and the documents
+
+
+def test_trained_model_has_its_first_replicas_shard_as_parent_and_names_the_others():
+    found = named(rendered(*_flat(everything())), "TrainedModel", "everywhere")
+    assert found["spec"]["inferenceService"] == "bought"
+    assert found["metadata"]["annotations"] == {"shardpack.dev/replicas": "onnode,sliced"}
+    assert found["spec"]["model"] == {
+        "storageUri": "s3://models/everywhere",
+        "framework": "onnx",
+        "memory": "1Mi",
+    }
+
+
+def test_models_json_holds_only_models_whose_first_replica_is_here():
+    items = rendered(*_flat(everything()))
+    assert [entry["modelName"] for entry in models_json(items, "bought")] == ["everywhere"]
+    assert models_json(items, "onnode") == []
+    assert set(placement(items, "onnode")["models"]) == {"everywhere"}
+
+
+def test_a_model_whose_replica_0_is_refused_still_has_a_parent():
+    scenario = a_scenario(a_model("m", replicas=2))
+    items = rendered(scenario, a_shard(), on("m", "t", replica=1))
+    assert named(items, "TrainedModel", "m")["spec"]["inferenceService"] == "t"
+    assert [entry["modelName"] for entry in models_json(items)] == ["m"]
+
+
+def test_planned_memory_is_what_the_quantile_says():
+    uncertain = replace(an_option(gpu=GIB), memory_bytes=replace(an_option().memory_bytes, p50=MIB, p95=GIB))
+    for quantile, memory in (("p50", "1Mi"), ("p95", "1Gi")):
+        items = rendered(a_scenario(a_model("m", uncertain), quantile=quantile), on("m"))
+        assert named(items, "TrainedModel", "m")["spec"]["model"]["memory"] == memory
+
+
+def test_kserve_would_accept_the_models_memory():
+    """KServe compares the sum of the models' memory with the server's limit; a legal plan is below it."""
+    wide = a_shard_type(memory_bytes=4 * GIB, overhead_memory_bytes=GIB)
+    scenario = a_scenario(*models(3, an_option(host=GIB)), types=(wide,))
+    plan_items = [on(f"m-00{index}") for index in range(3)]
+    assert verify_placement(scenario, a_plan(scenario, *plan_items).placement) == ()
+    assert predictor(rendered(scenario, *plan_items))["triton"]["resources"]["limits"]["memory"] == "3Gi"
+
+
+def test_placement_pins_every_replica_with_its_figures():
+    runtime = Runtime(name="triton", context_bytes=300 * MIB)
+    python = Backend(name="python", context_per_instance=True)
+    option = an_option(gpu=GIB, peak=2 * GIB, host=MIB, instances=2)
+    scenario = a_scenario(
+        a_model("m", option, backend="python"),
+        types=(a_shard_type(device_count=2),),
+        runtimes=(runtime,),
+        backends=(python,),
+    )
+    entry = placement(rendered(scenario, on("m", "t", 1)))["models"]["m"]
+    assert entry["devices"] == [{"kind": "gpu", "index": 1, "uuid": None}]
+    assert entry["instances"] == 2
+    assert entry["steadyBytes"] == GIB + 600 * MIB
+    assert entry["loadPeakBytes"] == 2 * GIB + 600 * MIB
+    assert entry["memoryBytes"] == MIB
+
+
+def test_a_model_that_needs_no_gpu_is_pinned_to_the_cpu_of_a_gpu_shard():
+    entry = placement(rendered(a_scenario(a_model("m", an_option(host=MIB))), on("m")))["models"]["m"]
+    assert entry["devices"] == [{"kind": "cpu", "index": 0, "uuid": None}]
+    assert (entry["steadyBytes"], entry["loadPeakBytes"]) == (0, 0)
+
+
+def test_a_model_on_several_devices_is_pinned_to_all_of_them():
+    scenario = a_scenario(a_model("m", devices_per_replica=2), types=(a_shard_type(device_count=3),))
+    entry = placement(rendered(scenario, on("m", "t", 0, 2)))["models"]["m"]
+    assert [device["index"] for device in entry["devices"]] == [0, 2]
+
+
+def test_largest_load_peak_is_loaded_first():
+    scenario = a_scenario(
+        a_model("a-small", an_option(gpu=MIB)),
+        a_model("b-large", an_option(gpu=MIB, peak=GIB)),
+        a_model("c-host", an_option(host=GIB)),
+    )
+    entries = placement(rendered(scenario, on("a-small"), on("b-large"), on("c-host")))["models"]
+    assert sorted(entries, key=lambda name: int(entries[name]["order"])) == ["b-large", "a-small", "c-host"]
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"), [((0, 1), ["GPU-0", "GPU-1"]), ((1, 0), ["GPU-1", "GPU-0"]), ((0,), [None])]
+)
+def test_uuids_are_bound_only_where_the_pod_gets_every_device_of_the_node(held, expected):
+    devices = tuple(NodeDevice(device_class="gpu-16", uuid=f"GPU-{index}") for index in range(2))
+    scenario = a_scenario(
+        *models(len(held)),
+        types=(a_shard_type(provision="existing", device_count=len(held)),),
+        nodes=(a_node("n0", devices=devices),),
+    )
+    items = rendered(
+        scenario,
+        a_shard(node="n0", node_devices=held),
+        *(on(f"m-00{index}", "t", index) for index in range(len(held))),
+    )
+    entries = placement(items)["models"]
+    assert [entries[name]["devices"][0]["uuid"] for name in sorted(entries)] == expected
+
+
+def test_the_agent_reads_what_is_written():
+    items = rendered(*_flat(everything()))
+    found = {}
+    for item in items:
+        for key, text in item.get("data", {}).items():
+            document = read_models_json(text) if key == "models.json" else read_placement({key: text})
+            found[item["metadata"]["name"]] = [model.name for model in document.models]
+    assert found["shardpack-onnode-0"] == ["everywhere"]
+    assert found["modelconfig-sk-0"] == ["sk-model"]
+    assert len(found) == 12
+
+
+# ---------------------------------------------------------------------------------------------- ConfigMaps
+
+
+def small_config_maps(count: int, max_bytes: int, *, replica: int = 0) -> tuple[Scenario, list[Placed]]:
+    scenario = a_scenario(
+        *models(count, replicas=replica + 1), cluster=Cluster(max_config_map_bytes=max_bytes)
+    )
+    return scenario, [on(model.name, replica=replica) for model in scenario.models]
+
+
+def test_many_models_take_several_placement_documents_all_mounted():
+    scenario, placed = small_config_maps(40, 5_000)
+    items = rendered(scenario, *placed)
+    documents = {
+        key: text
+        for item in items
+        if item["kind"] == "ConfigMap" and item["metadata"]["name"].startswith("shardpack-")
+        for key, text in item["data"].items()
+    }
+    assert 1 < len(documents) <= 8
+    assert all(len(text) <= 5_000 for text in documents.values())
+    assert len(read_placement(documents).models) == 40
+    (volume,) = (item for item in predictor(items)["volumes"] if "projected" in item)
+    mounted = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
+    assert {f"shardpack-t-{chunk}" for chunk in range(len(documents))} < set(mounted)
+
+
+def test_one_more_document_changes_no_pod():
+    scenario, placed = small_config_maps(40, 5_000)
+    few = predictor(rendered(scenario, *placed[:2]))
+    many = predictor(rendered(scenario, *placed))
+    assert few == many
+
+
+def test_more_documents_than_slots_take_further_slots():
+    scenario, placed = small_config_maps(40, 1_200, replica=1)
+    parents = [f"t-{number}" for number in range(1, 6)]
+    items = rendered(
+        scenario,
+        a_shard(),
+        *(a_shard(name, "t") for name in parents),
+        *(on(item.model, parents[index % 5]) for index, item in enumerate(placed)),
+        *placed,
+    )
+    documents = [
+        item["metadata"]["name"]
+        for item in items
+        if item["kind"] == "ConfigMap" and item["metadata"]["labels"]["shardpack.dev/shard"] == "t"
+    ]
+    (volume,) = (item for item in predictor(items)["volumes"] if "projected" in item)
+    mounted = {source["configMap"]["name"] for source in volume["projected"]["sources"]}
+    assert len(documents) > 9
+    assert set(documents) <= mounted
+    assert len(mounted) == 1 + 16
+
+
+def test_usage_says_how_near_the_limit_each_shard_is():
+    scenario, placed = small_config_maps(40, 5_000)
+    (usage,) = config_map_usage(a_plan(scenario, *placed), scenario)
+    items = rendered(scenario, *placed)
+    text = named(items, "ConfigMap", "modelconfig-t-0")["data"]["models.json"]
+    assert usage.models_json_bytes == len(text) <= usage.limit_bytes == 5_000
+    assert usage.placement_documents > 1
+    assert usage.placement_bytes > usage.models_json_bytes
+
+
+def test_models_json_above_the_limit_is_refused_with_its_numbers():
+    scenario, placed = small_config_maps(60, 5_000)
+    with pytest.raises(InputError, match=r"shards\.t: models\.json of 60 models takes \d+ bytes of .* 5000"):
+        rendered(scenario, *placed)
+    (usage,) = config_map_usage(a_plan(scenario, *placed), scenario)
+    assert usage.models_json_bytes > usage.limit_bytes
+
+
+# ------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_server_without_multi_model_service_is_refused():
+    scenario = a_scenario(types=(a_shard_type(runtime="mlserver"),))
+    with pytest.raises(InputError, match=r"shardTypes\.t\.runtime: .*'mlserver'.*triton"):
+        rendered(scenario, a_shard())
+
+
+def test_every_bad_name_is_reported_at_once():
+    long = "g" * 60
+    scenario = replace(a_scenario(types=(a_shard_type("t" * 64, group=long),)), name="a b")
+    with pytest.raises(InputError) as caught:
+        rendered(scenario, a_shard(long, "t" * 64))
+    assert [fault.path for fault in caught.value.faults] == [
+        "name",
+        f"shards.{long}",
+        f"shardTypes.{'t' * 64}",
+    ]
+
+
+def test_kustomization_brings_services_before_the_models_that_need_them():
+    items = rendered(*_flat(everything()))
+    (found,) = (item for item in items if item["apiVersion"].startswith(KUSTOMIZE))
+    resources = found["resources"]
+    services = [index for index, path in enumerate(resources) if path.endswith("inferenceservice.yaml")]
+    trained = [index for index, path in enumerate(resources) if path.endswith("trainedmodels.yaml")]
+    assert resources[:2] == ["namespace.yaml", "serviceaccount.yaml"]
+    assert max(services) < min(trained)
+    assert found["sortOptions"] == {"order": "fifo"}
