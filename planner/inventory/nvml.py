@@ -4,6 +4,8 @@ Capacity is ``total - reserved`` of NVML's version 2, and what is ``used`` besid
 while no shard of ours runs here, or its own memory is taken for someone else's.
 """
 
+# ruff: noqa: D102, N802, N815 - the names of the port are pynvml's, and documented there
+
 from __future__ import annotations
 
 import importlib
@@ -46,19 +48,19 @@ class Nvml(Protocol):
     """The part of pynvml that is used; a handle is whatever it says it is."""
 
     NVMLError: type[Exception]
-    nvmlMemory_v2: int  # noqa: N815 - pynvml's name
+    nvmlMemory_v2: int
 
-    def nvmlInit(self) -> None: ...  # noqa: D102, N802
-    def nvmlShutdown(self) -> None: ...  # noqa: D102, N802
-    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...  # noqa: D102, N802
-    def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetHandleByIndex(self, index: int, /) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetName(self, handle: Any, /) -> str | bytes: ...  # noqa: D102, N802
-    def nvmlDeviceGetUUID(self, handle: Any, /) -> str | bytes: ...  # noqa: D102, N802
-    def nvmlDeviceGetMemoryInfo(self, handle: Any, /, version: int) -> Memory: ...  # noqa: D102, N802
-    def nvmlDeviceGetMigMode(self, handle: Any, /) -> tuple[int, int] | list[int]: ...  # noqa: D102, N802
-    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any, /) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: Any, index: int, /) -> Any: ...  # noqa: D102, N802
+    def nvmlInit(self) -> None: ...
+    def nvmlShutdown(self) -> None: ...
+    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...
+    def nvmlDeviceGetCount(self) -> int: ...
+    def nvmlDeviceGetHandleByIndex(self, index: int, /) -> Any: ...
+    def nvmlDeviceGetName(self, handle: Any, /) -> str | bytes: ...
+    def nvmlDeviceGetUUID(self, handle: Any, /) -> str | bytes: ...
+    def nvmlDeviceGetMemoryInfo(self, handle: Any, /, version: int) -> Memory: ...
+    def nvmlDeviceGetMigMode(self, handle: Any, /) -> tuple[int, int] | list[int]: ...
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any, /) -> int: ...
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: Any, index: int, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
