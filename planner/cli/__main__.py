@@ -1,0 +1,5 @@
+"""``python -m planner.cli`` is ``shardpack``."""
+
+from planner.cli import main
+
+main()

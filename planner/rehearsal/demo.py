@@ -1,0 +1,391 @@
+"""The demo: the whole way from a scenario to served models, on this machine.
+
+Every step of planning is one of the commands that a user types, run as its own process; every server is a
+real Triton, every agent the real one. What stands in for a cluster is said where it does: pods are processes
+(``pods``), GPUs are simulated (``native/FIDELITY.md``), and the demo itself plays the controller that writes
+a model's endpoint into its TrainedModel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import urllib3
+import yaml
+
+from planner.domain.memory import node_devices
+from planner.domain.plan import Plan
+from planner.domain.scenario import Scenario
+from planner.errors import EXIT_DONE, EXIT_REFUSED, ShardpackError
+from planner.rehearsal.build import NativeParts, build_native
+from planner.rehearsal.demo_fleet import (
+    DemoModel,
+    giant_entry,
+    real_models,
+    simulated_gpus,
+    tiny_models,
+    write_catalog,
+    write_scenario,
+)
+from planner.rehearsal.gpus import environment, write_state
+from planner.rehearsal.manifest_reader import pod_specs, read_objects, trained_models
+from planner.rehearsal.pods import Pod, start_pod, wait_loaded
+from planner.rehearsal.traffic import Verdict, ask
+from planner.rehearsal.triton import TritonOptions
+from planner.rehearsal.triton_files import TritonHome, prepare_triton
+from planner.report.html import report_html
+from planner.report.rehearsal import RehearsedModel
+from planner.report.usage import placement_usage
+from planner.scenario.catalogue import shipped_catalogue
+from planner.scenario.files import write_atomic
+from planner.scenario.load import load_scenario
+from planner.scenario.plan_file import load_plan
+from planner.units import format_bytes
+
+_LOAD_TIMEOUT_S = 240.0
+_GROWTH = 4
+_MOST_ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """How much of the demo is shown, and where.
+
+    Parameters
+    ----------
+    report
+        Where the HTML report goes; None writes none.
+    folder
+        Keeps documents, manifests and logs for a look afterwards; None uses a temporary one.
+    zoo
+        Names of the real models; None is all thirty.
+    tiny
+        Number of tiny models at the start.
+    say
+        Takes each line of the story.
+    """
+
+    report: Path | None = None
+    folder: Path | None = None
+    zoo: tuple[str, ...] | None = None
+    tiny: int = 40
+    say: Callable[[str], None] = print
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """What was seen.
+
+    Parameters
+    ----------
+    asked, correct
+        Models that were asked at the end, and those that answered as they should.
+    devices, exact
+        GPUs of the shards, and those whose memory is the plan's to the byte.
+    shards_before, shards_after
+        Shards before and after models were added.
+    refused
+        Models that were refused by plan.
+    recovered_s
+        Seconds from the death of a server until it held all its models again.
+    """
+
+    asked: int
+    correct: int
+    devices: int
+    exact: int
+    shards_before: int
+    shards_after: int
+    refused: tuple[str, ...]
+    recovered_s: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether everything that was promised was seen."""
+        grew = self.shards_after > self.shards_before
+        return grew and self.asked == self.correct > 0 and self.devices == self.exact > 0
+
+
+def run_demo(options: DemoOptions) -> DemoResult:
+    """Run the demo and stop everything that it started, whatever happens.
+
+    Raises
+    ------
+    ShardpackError
+        A step failed; the message says which and shows what the part said.
+    """
+    with contextlib.ExitStack() as stack:
+        if options.folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shardpack-demo-")))
+        else:
+            folder = options.folder.resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+        return _Demo(options=options, folder=folder, stack=stack).run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Demo:
+    """The story, step by step; what is started is stopped by ``stack``."""
+
+    options: DemoOptions
+    folder: Path
+    stack: contextlib.ExitStack
+    native: NativeParts = field(init=False)
+    home: TritonHome = field(init=False)
+    pool_bytes: int = field(init=False)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    models: dict[str, DemoModel] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+
+    def run(self) -> DemoResult:
+        """Tell the story from its beginning."""
+        self._step("Simulate GPUs, train real models")
+        self._prepare()
+        self._step("Read the fleet from NVML")
+        self._run(
+            ["inventory", "nvml", "--node", "this-machine", "--out", "fleet.yaml"],
+            self._gpu_environment(None),
+        )
+        self._step("Plan, prove, write manifests")
+        scenario, plan = self._plan()
+        shards_before = len(plan.placement.shards)
+        self._step("Start a Triton and an agent for every shard; the agents load the models")
+        self._apply(scenario, plan)
+        self._ask_all()
+        self._step("Add models until a shard is full and a new one appears")
+        scenario, plan = self._grow(shards_before)
+        self._step("Kill a server and see it come back")
+        recovered_s = self._kill_a_server()
+        self._step("Ask every model, weigh every GPU")
+        verdicts = self._ask_all()
+        devices = self._weigh(scenario, plan)
+        self._write_report(scenario, plan, verdicts)
+        return DemoResult(
+            asked=len(verdicts),
+            correct=sum(verdict.correct for verdict in verdicts.values()),
+            devices=len(devices),
+            exact=sum(planned == measured for planned, measured in devices.values()),
+            shards_before=shards_before,
+            shards_after=len(plan.placement.shards),
+            refused=tuple(refusal.model for refusal in plan.refusals),
+            recovered_s=recovered_s,
+        )
+
+    # ------------------------------------------------------------------------------------------ preparation
+
+    def _prepare(self) -> None:
+        self.native = build_native(self.folder / "native")
+        self.home = prepare_triton(self.folder / "servers", native=self.native)
+        triton = shipped_catalogue().runtimes["triton"]
+        self.pool_bytes = triton.pool_bytes
+        write_state(self.folder / "gpus", simulated_gpus(triton.context_bytes))
+        self.store.mkdir()
+        url = self.stack.enter_context(_serving(self.store))
+        self._add(real_models(self.store, url, self.options.zoo))
+        self._add(tiny_models(self.store, self.options.tiny))
+        write_catalog(self.folder / "backends.yaml")
+        self.stack.callback(self._stop_pods)
+
+    @property
+    def store(self) -> Path:
+        """Where the models' files are, as an object store would hold them."""
+        return self.folder / "store"
+
+    def _add(self, models: Iterable[DemoModel]) -> None:
+        added = {model.name: model for model in models}
+        self.models |= added
+        self._tell(f"{len(added)} models, as {', '.join(list(added)[:3])}...")
+
+    def _gpu_environment(self, visible: Sequence[str] | None) -> dict[str, str]:
+        return environment(self.native, self.folder / "gpus", visible=visible)
+
+    # --------------------------------------------------------------------------------------------- planning
+
+    def _plan(self) -> tuple[Scenario, Plan]:
+        """Plan the models that there are now, staying close to the last plan if there is one."""
+        entries = [giant_entry(), *(model.entry for model in self.models.values())]
+        write_scenario(self.folder / "scenario.yaml", entries, includes=("fleet.yaml", "backends.yaml"))
+        plan_file = self.folder / "plan.json"
+        close_to = ["--from", "plan.json"] if plan_file.exists() else []
+        self._run(["plan", "scenario.yaml", *close_to, "--out", "plan.json"])
+        self._run(["verify", "scenario.yaml", "plan.json"])
+        self._run(["manifests", "scenario.yaml", "plan.json", "--out", "manifests"])
+        return load_scenario(self.folder / "scenario.yaml"), load_plan(plan_file)
+
+    def _grow(self, shards_before: int) -> tuple[Scenario, Plan]:
+        for _ in range(_MOST_ROUNDS):
+            self._add(tiny_models(self.store, _GROWTH, first=len(self.models)))
+            scenario, plan = self._plan()
+            self._apply(scenario, plan)
+            if len(plan.placement.shards) > shards_before:
+                return scenario, plan
+        raise ShardpackError(f"no new shard appeared in {_MOST_ROUNDS} rounds")
+
+    def _run(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
+        """Run one of our commands as a user would, and show what it says."""
+        self._tell(f"$ shardpack {shlex.join(arguments)}")
+        done = subprocess.run(
+            [sys.executable, "-m", "planner.cli", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **(variables or {}), "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in (EXIT_DONE, EXIT_REFUSED):
+            raise ShardpackError(f"shardpack {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
+        for line in (*done.stdout.splitlines(), *done.stderr.splitlines()):
+            self._tell(f"  {line}")
+
+    # ------------------------------------------------------------------------------------------------- pods
+
+    def _apply(self, scenario: Scenario, plan: Plan) -> None:
+        """Bring the pods to what the manifests say, as kubelets would, and write the endpoints."""
+        objects = read_objects(self.folder / "manifests")
+        nodes = {node.name: node for node in scenario.nodes}
+        shards = {shard.name: shard for shard in plan.placement.shards}
+        specs = pod_specs(objects)
+        for name in sorted(set(self.pods) - set(specs)):
+            self.pods.pop(name).stop()
+        for name, spec in specs.items():
+            if name in self.pods:
+                self.pods[name].mount(spec)
+                continue
+            uuids = [str(device.uuid) for device in node_devices(shards[name], nodes)]
+            self.pods[name] = start_pod(
+                spec,
+                folder=self.folder / "pods" / name,
+                home=self.home,
+                gpus=self._gpu_environment(uuids) if uuids else None,
+                options=TritonOptions(pool_bytes=self.pool_bytes),
+            )
+            self._tell(f"shard {name} started" + (f" on {len(uuids)} GPUs" if uuids else ""))
+        began = time.monotonic()
+        wait_loaded(self.pods, timeout_s=_LOAD_TIMEOUT_S)
+        self._tell(f"all {len(self.models)} models loaded {time.monotonic() - began:.1f} s later")
+        self._write_endpoints(objects)
+
+    def _write_endpoints(self, objects: Iterable[dict[str, Any]]) -> None:
+        """Play the controller's part: write each model's address into its TrainedModel's status."""
+        folder = self.folder / "trainedmodels"
+        folder.mkdir(exist_ok=True)
+        for name, trained_model in trained_models(objects).items():
+            server = self.pods[trained_model["spec"]["inferenceService"]].server
+            trained_model["status"] = {
+                "url": f"{server.http_url}/v2/models/{name}/infer",
+                "conditions": [{"type": "Ready", "status": "True"}],
+            }
+            write_atomic(folder / f"{name}.yaml", yaml.safe_dump(trained_model, sort_keys=False))
+
+    def _kill_a_server(self) -> float:
+        name = next(name for name, pod in sorted(self.pods.items()) if pod.sees_gpus)
+        pod = self.pods[name]
+        self._tell(f"kill -9 {pod.server.pid}, the Triton of shard {name}")
+        os.kill(pod.server.pid, signal.SIGKILL)
+        began = time.monotonic()
+        while not pod.restart_server_if_dead():
+            time.sleep(0.05)
+        wait_loaded(self.pods, timeout_s=_LOAD_TIMEOUT_S)
+        recovered_s = time.monotonic() - began
+        self._tell(f"started again as {pod.server.pid}; its models were back after {recovered_s:.1f} s")
+        return recovered_s
+
+    def _stop_pods(self) -> None:
+        for pod in self.pods.values():
+            pod.stop()
+
+    # ---------------------------------------------------------------------------------------------- the end
+
+    def _ask_all(self) -> dict[str, Verdict]:
+        """Ask every model at the endpoint that its TrainedModel names."""
+        with urllib3.PoolManager() as pool:
+            verdicts = {
+                name: ask(pool, self._endpoint(name), model.question)
+                for name, model in sorted(self.models.items())
+            }
+        wrong = {name: verdict for name, verdict in verdicts.items() if not verdict.correct}
+        self._tell(f"{len(verdicts) - len(wrong)} of {len(verdicts)} models answered as they should")
+        for name, verdict in wrong.items():
+            self._tell(f"  {name}: {verdict.status} {verdict.detail}")
+        return verdicts
+
+    def _endpoint(self, name: str) -> str:
+        document = yaml.safe_load((self.folder / "trainedmodels" / f"{name}.yaml").read_text())
+        return str(document["status"]["url"])
+
+    def _weigh(self, scenario: Scenario, plan: Plan) -> dict[str, tuple[int, int]]:
+        """Return each GPU's planned and measured bytes, the driver's own left out of both."""
+        weights: dict[str, tuple[int, int]] = {}
+        for shard in placement_usage(scenario, plan.placement):
+            measured = {
+                item["uuid"]: item["usedBytes"] for item in self.pods[shard.shard.name].status()["devices"]
+            }
+            for device in shard.devices:
+                if device.is_gpu:
+                    weights[device.name] = (
+                        device.used_bytes - device.reserved_bytes,
+                        measured[device.room.uuid],
+                    )
+        for name, (planned, found) in weights.items():
+            same = "the same to the byte" if planned == found else f"{found - planned:+d} bytes"
+            self._tell(f"{name}: planned {format_bytes(planned)}, NVML says {format_bytes(found)}: {same}")
+        return weights
+
+    def _write_report(self, scenario: Scenario, plan: Plan, verdicts: Mapping[str, Verdict]) -> None:
+        if self.options.report is None:
+            return
+        states = {name: pod.status()["models"] for name, pod in self.pods.items()}
+        shards = {placed.model: placed.shard for placed in plan.placement.placed if placed.replica == 0}
+        rows = tuple(
+            RehearsedModel(
+                model=name,
+                endpoint=self._endpoint(name),
+                shard=shards[name],
+                state=states[shards[name]][name]["state"],
+                correct=verdict.correct,
+            )
+            for name, verdict in verdicts.items()
+        )
+        write_atomic(self.options.report, report_html(scenario, plan, rehearsal=rows))
+        self._tell(f"report: {self.options.report}")
+
+    def _step(self, title: str) -> None:
+        self.options.say(f"\n== {title} ({time.monotonic() - self._began:.0f} s)")
+
+    def _tell(self, line: str) -> None:
+        self.options.say(line)
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP on loopback, for the models that are fetched so; yields its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
+    thread = threading.Thread(target=server.serve_forever, name="store")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

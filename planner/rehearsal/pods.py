@@ -1,0 +1,265 @@
+"""A shard's pod on this machine: a real Triton server, the agent beside it, and its volumes as folders.
+
+It does what a kubelet would do with the manifests: volumes become folders, ConfigMaps become files in them,
+a server that ended is started again. Ports differ from the manifests', because all pods share one host.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import urllib3
+
+from planner.errors import ShardpackError
+from planner.rehearsal.manifest_reader import PodSpec
+from planner.rehearsal.mount import mount_files
+from planner.rehearsal.processes import dying_with_us
+from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
+from planner.rehearsal.triton_files import TritonHome
+
+_log = logging.getLogger(__name__)
+
+_CALL_TIMEOUT_S = 5.0
+_LOOK_S = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Pod:
+    """One running pod.
+
+    Parameters
+    ----------
+    spec
+        What its manifests say at present.
+    folder
+        Holds its volumes and logs.
+    server
+        The model server.
+    agent
+        The agent's process.
+    sees_gpus
+        Whether it is a shard with GPUs.
+    """
+
+    spec: PodSpec
+    folder: Path
+    server: TritonProcess
+    agent: subprocess.Popen[bytes]
+    sees_gpus: bool
+    _pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager, repr=False)
+
+    @property
+    def status_url(self) -> str:
+        """Base of the agent's endpoints."""
+        return f"http://127.0.0.1:{_read_port(self.folder)}"
+
+    def status(self) -> dict[str, Any]:
+        """Return the agent's whole status, all its pages.
+
+        Raises
+        ------
+        ShardpackError
+            The agent does not answer.
+        """
+        document = page = self._get("/status")
+        while page["continue"] is not None:
+            page = self._get(f"/status?continue={page['continue']}")
+            document["models"].update(page["models"])
+        return document
+
+    def unloaded(self) -> tuple[str, ...]:
+        """Return the models that the server should hold and does not, each with its state and reason."""
+        models = self.status()["models"]
+        return tuple(
+            f"{name}: {entry['state']} {entry['message'] or ''}".rstrip()
+            for name, entry in sorted(models.items())
+            if entry["state"] != "Loaded"
+        )
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._pool.request("GET", self.status_url + path, timeout=_CALL_TIMEOUT_S, retries=False)
+            return dict(json.loads(answer.data))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise ShardpackError(f"agent of {self.spec.shard} does not answer: {error}") from error
+
+    def is_ready(self) -> bool:
+        """Whether the readiness probe of the manifests would pass."""
+        try:
+            url = f"{self.status_url}/readyz"
+            answer = self._pool.request("GET", url, timeout=_CALL_TIMEOUT_S, retries=False)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+            return False
+        return answer.status == 200
+
+    def mount(self, spec: PodSpec) -> None:
+        """Show what the manifests say now, as a kubelet swaps a projected volume."""
+        self.spec = spec
+        _mount(self.folder, spec)
+
+    def restart_server_if_dead(self) -> bool:
+        """Start the server again if it ended; returns whether it had."""
+        if self.server.exit_code is None:
+            return False
+        self.server.start()
+        self.server.wait_live()
+        return True
+
+    def stop(self) -> None:
+        """End agent and server."""
+        self.agent.terminate()
+        try:
+            self.agent.wait(10)
+        except subprocess.TimeoutExpired:
+            self.agent.kill()
+            self.agent.wait()
+        self._pool.clear()
+        self.server.terminate()
+
+
+def start_pod(
+    spec: PodSpec,
+    *,
+    folder: Path,
+    home: TritonHome,
+    gpus: Mapping[str, str] | None,
+    options: TritonOptions | None = None,
+) -> Pod:
+    """Start a shard's server and its agent.
+
+    Parameters
+    ----------
+    spec
+        What the manifests say.
+    folder
+        For volumes and logs; made if it is absent.
+    home
+        The installed server.
+    gpus
+        Environment of the simulated GPUs with the shard's own devices visible; None is a shard without.
+    options
+        How the server is set up.
+    """
+    _mount(folder, spec)
+    repository = folder / "volumes" / _volume_path(spec, _argument(spec, "--model-dir"))
+    repository.mkdir(parents=True, exist_ok=True)
+    server = start_triton(spec.shard, repository, home=home, gpus=gpus, options=options)
+    agent = _start_agent(spec, folder, server, gpus or {})
+    _wait((folder / "status-port").exists, f"the agent of {spec.shard} to answer")
+    return Pod(spec=spec, folder=folder, server=server, agent=agent, sees_gpus=gpus is not None)
+
+
+def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
+    """Return when every pod is ready and holds exactly what its manifests ask for.
+
+    Raises
+    ------
+    ShardpackError
+        Not all did in time (what is missing is in the message), or an agent ended.
+    """
+    deadline = time.monotonic() + timeout_s
+    missing = dict(pods)
+    while missing:
+        missing = {name: pod for name, pod in missing.items() if not _holds_what_it_should(pod)}
+        if missing and time.monotonic() > deadline:
+            details = "\n".join(f"{name}: {line}" for name, pod in missing.items() for line in pod.unloaded())
+            raise ShardpackError(f"after {timeout_s:g} s not every model was loaded:\n{details}")
+        time.sleep(_LOOK_S)
+
+
+def _holds_what_it_should(pod: Pod) -> bool:
+    if pod.agent.poll() is not None:
+        log = (pod.folder / "agent.log").read_text(errors="replace")[-2000:]
+        raise ShardpackError(f"the agent of {pod.spec.shard} ended with {pod.agent.returncode}:\n{log}")
+    if not pod.is_ready():
+        return False
+    return pod.status()["generation"] == wanted_generation(pod.spec) and not pod.unloaded()
+
+
+def wanted_generation(spec: PodSpec) -> str | None:
+    """Return the generation that a pod's placement documents name; None if it has none."""
+    for files in spec.files.values():
+        for name, text in files.items():
+            if name != "models.json":
+                return str(json.loads(text)["generation"])
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ small steps
+
+
+def _wait(done: Callable[[], bool], what: str, *, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise ShardpackError(f"waited {timeout_s:g} s for {what}")
+        time.sleep(_LOOK_S)
+
+
+def _argument(spec: PodSpec, name: str) -> str:
+    found = [value.partition("=")[2] for value in spec.agent_args if value.startswith(f"{name}=")]
+    if not found:
+        raise ShardpackError(f"the agent of {spec.shard} has no {name}")
+    return found[-1]
+
+
+def _volume_path(spec: PodSpec, container_path: str) -> Path:
+    """Return where a path of the container lies, relative to the pod's volumes."""
+    path = PurePosixPath(container_path)
+    for mount, volume in spec.mounts.items():
+        if path.is_relative_to(mount):
+            return Path(volume) / path.relative_to(mount)
+    raise ShardpackError(f"{container_path} of {spec.shard} is in no volume")
+
+
+def _mount(folder: Path, spec: PodSpec) -> None:
+    for volume, files in spec.files.items():
+        mount_files(folder / "volumes" / volume, files)
+
+
+def _local_argument(spec: PodSpec, folder: Path, argument: str) -> str:
+    """Return an argument whose path, if it is one, is this machine's."""
+    name, equals, value = argument.partition("=")
+    if equals and value.startswith("/"):
+        return f"{name}={folder / 'volumes' / _volume_path(spec, value)}"
+    return argument
+
+
+def _start_agent(
+    spec: PodSpec, folder: Path, server: TritonProcess, gpus: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start the agent with the manifests' arguments; the last ones say what differs on a shared host."""
+    (folder / "status-port").unlink(missing_ok=True)
+    command = [
+        *dying_with_us(),
+        sys.executable,
+        "-m",
+        "agent.cli",
+        *(_local_argument(spec, folder, argument) for argument in spec.agent_args),
+        f"--component-port={server.ports.http}",
+        "--status-address=127.0.0.1",
+        "--status-port=0",
+        f"--status-port-file={folder / 'status-port'}",
+        "--poll-period=0.5",
+    ]
+    # NVML is simulated for the agent as well; CUDA it does not use.
+    environment = {name: value for name, value in gpus.items() if name != "LD_PRELOAD"}
+    if not gpus:
+        environment = {"CUDA_VISIBLE_DEVICES": ""}
+    with (folder / "agent.log").open("ab") as log:
+        return subprocess.Popen(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+
+def _read_port(folder: Path) -> int:
+    return int((folder / "status-port").read_text())
