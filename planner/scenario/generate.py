@@ -137,7 +137,7 @@ def _below(stream: random.Random, count: int) -> int:
 def _pick(stream: random.Random, table: tuple[int, ...], *, normal: bool) -> int:
     if not normal:
         return table[_below(stream, len(table))]
-    draws = struct.unpack("<12H", stream.getrandbits(192).to_bytes(24, "little"))
+    draws: tuple[int, ...] = struct.unpack("<12H", stream.getrandbits(192).to_bytes(24, "little"))
     return table[sum(draws) >> 8]
 
 
