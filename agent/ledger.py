@@ -6,7 +6,7 @@ The only mutable state of the agent beside the disk. The loop's thread writes; o
 from __future__ import annotations
 
 import threading
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -45,29 +45,35 @@ class Waiting:
         self._current: dict[str, Action] = {}
 
     def __iter__(self) -> Iterator[Action]:
-        return (action for action in self._order if self._current.get(action.name) is action)
+        return iter(self._order)
 
     def __len__(self) -> int:
-        return len(self._current)
+        return len(self._order)
 
     def put(self, name: str, action: Action | None) -> None:
         """Replace what waits for a model."""
-        if action is None:
-            self._current.pop(name, None)
-        elif self._current.get(name) != action:
+        if self._current.get(name) == action:
+            return
+        self._drop(name)
+        if action is not None:
             self._current[name] = action
             insort(self._order, action, key=rank)
 
     def take(self, actions: Collection[Action]) -> None:
         """Take out what has been started."""
         for action in actions:
-            self._current.pop(action.name, None)
-        self._order = list(self)
+            self._drop(action.name)
 
     def clear(self) -> None:
         """Take out everything."""
         self._order.clear()
         self._current.clear()
+
+    def _drop(self, name: str) -> None:
+        action = self._current.pop(name, None)
+        if action is not None:
+            # A rank holds the model's name, so it is unique here.
+            del self._order[bisect_left(self._order, rank(action), key=rank)]
 
 
 class Ledger:
@@ -87,7 +93,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._models = dict(models)
         self._changed_at_s: dict[str, float] = {}
-        self._unloading: set[str] = set()
+        self._unloading = {name for name, seen in models.items() if _unloads(seen)}
         self._since: dict[str, tuple[ModelState, float]] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -200,7 +206,7 @@ class Ledger:
                 self._models.pop(name, None)
             else:
                 self._models[name] = seen
-        if seen.row is not None and seen.row.state == "UNLOADING":
+        if _unloads(seen):
             self._unloading.add(name)
         else:
             self._unloading.discard(name)
@@ -216,3 +222,7 @@ class Ledger:
             state = state_of(target, seen, action)
             if known is None or known[0] != state:
                 self._since[name] = (state, wall_s)
+
+
+def _unloads(seen: Seen) -> bool:
+    return seen.row is not None and seen.row.state == "UNLOADING"

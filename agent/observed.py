@@ -9,7 +9,7 @@ from typing import Literal
 from agent.servers.port import IndexRow
 
 UNLOAD_GRACE_S = 2.0
-"""For so long after an unload was asked a READY in the index means that the index lags behind; later, that the
+"""For so long after an unload was asked, READY in the index means that the index lags behind; later, that the
 unload did not happen. Triton's index turns at once, but an answer may have been under way before."""
 
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]

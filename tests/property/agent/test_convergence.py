@@ -1,0 +1,209 @@
+"""Whatever happens, in whatever order, with whatever is stopped half-way: the world ends as desired.
+
+A small world stands in for disk and server. Actions that may start are carried out in any order; between them
+the desire changes, the server restarts, loads and downloads fail, the agent forgets what it only remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.actions import Action, Discard, Download, Install, Lanes, Load, Remove, Unload, admit, next_actions
+from agent.observed import Copy, Observed, Seen, with_row
+from agent.outcomes import (
+    Discarded,
+    Downloaded,
+    Failed,
+    Installed,
+    Loaded,
+    Outcome,
+    Removed,
+    UnloadAsked,
+    after,
+)
+from agent.pins import Target
+from agent.servers.port import IndexRow
+from tests.support.agent_models import on_gpu, target
+
+NAMES = ("a", "b", "c")
+LANES = Lanes(files=2, server=2)
+
+
+@dataclass
+class World:
+    """Disk and server: what is true, whatever the agent believes."""
+
+    staged: dict[str, Copy] = field(default_factory=dict)
+    installed: dict[str, Copy] = field(default_factory=dict)
+    rows: dict[str, IndexRow] = field(default_factory=dict)
+    served: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    loads: int = 0
+
+    def carry_out(self, action: Action, *, fails: bool) -> Outcome:
+        if fails:
+            return Failed(state="FailedToLoad", reason="Chance", message="chance", retry="soon")
+        name = action.name
+        match action:
+            case Download(storage_uri=uri):
+                self.staged[name] = Copy(storage_uri=uri)
+                return Downloaded(copy=self.staged[name])
+            case Install():
+                self.leave_alone_what_is_held(name)
+                self.installed[name] = self.staged.pop(name)
+                return Installed(copy=self.installed[name])
+            case Load(pin=pin):
+                assert self.installed[name].storage_uri is not None
+                self.loads += 1
+                text = pin.instance_group or ""
+                self.installed[name] = Copy(
+                    storage_uri=self.installed[name].storage_uri, loaded_pin=text, loaded_devices=pin.devices
+                )
+                self.rows[name] = IndexRow("READY")
+                self.served[name] = (self.installed[name].storage_uri, text)
+                return Loaded(copy=self.installed[name], seconds=0.0)
+            case Unload():
+                self.rows[name] = IndexRow("UNLOADING")
+                return UnloadAsked()
+            case Remove():
+                self.leave_alone_what_is_held(name)
+                self.installed.pop(name, None)
+                self.staged.pop(name, None)
+                return Removed()
+            case Discard():
+                self.staged.pop(name, None)
+                return Discarded()
+            case _:
+                assert_never(action)
+
+    def leave_alone_what_is_held(self, name: str) -> None:
+        row = self.rows.get(name)
+        assert row is None or row.state == "UNAVAILABLE", f"files of {name} were touched while it was {row}"
+
+    def finish_unloads(self) -> None:
+        for name, row in self.rows.items():
+            if row.state == "UNLOADING":
+                self.rows[name] = IndexRow("UNAVAILABLE", "unloaded")
+                self.served.pop(name)
+
+    def restart_server(self) -> None:
+        self.rows.clear()
+        self.served.clear()
+
+
+@dataclass
+class Agent:
+    world: World
+    targets: dict[str, Target] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    now_s: float = 0.0
+
+    def look(self) -> None:
+        for name in {*NAMES, *self.seen}:
+            self.seen[name] = with_row(
+                self.seen.get(name, Seen()), self.world.rows.get(name), now_s=self.now_s
+            )
+
+    def restart(self) -> None:
+        world = self.world
+        self.seen = {
+            name: Seen(installed=world.installed.get(name), staged=world.staged.get(name)) for name in NAMES
+        }
+        self.look()
+
+    def admitted(self) -> tuple[Action, ...]:
+        observed = Observed(models=self.seen, server_live=True, now_s=self.now_s)
+        freeing = {
+            device
+            for seen in self.seen.values()
+            if seen.row is not None and seen.row.state == "UNLOADING" and seen.installed is not None
+            for device in seen.installed.loaded_devices
+        }
+        return admit(next_actions(self.targets, observed), (), lanes=LANES, freeing=freeing)
+
+    def act(self, action: Action, *, fails: bool = False) -> None:
+        outcome = self.world.carry_out(action, fails=fails)
+        self.seen[action.name] = after(
+            self.seen.get(action.name, Seen()), outcome, now_s=self.now_s, wait_s=1.0
+        )
+
+    def settle(self) -> int:
+        """Go on until there is nothing to do; return how many rounds it took."""
+        for rounds in range(60):
+            self.now_s += 5.0
+            self.world.finish_unloads()
+            self.look()
+            actions = self.admitted()
+            if not actions:
+                return rounds
+            for action in actions:
+                self.act(action)
+        raise AssertionError(f"no end: {self.admitted()}")
+
+
+desires = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.tuples(
+        st.sampled_from(["file:///x", "file:///y"]),
+        st.integers(0, 1),
+        st.sampled_from(["resident", "standby"]),
+    ),
+)
+events = st.one_of(
+    st.tuples(st.just("desire"), desires),
+    st.tuples(st.just("act"), st.integers(0, 5), st.booleans()),
+    st.tuples(st.just("look")),
+    st.tuples(st.just("unloads end")),
+    st.tuples(st.just("server restarts")),
+    st.tuples(st.just("agent restarts")),
+)
+
+
+def wanted(desire: dict[str, tuple[str, int, str]]) -> dict[str, Target]:
+    return {
+        name: target(name, storage_uri=uri, devices=on_gpu(gpu), state=state)
+        for name, (uri, gpu, state) in desire.items()
+    }
+
+
+@given(st.lists(events, max_size=40), desires)
+def test_it_ends_as_desired_and_then_rests(
+    history: list[tuple[object, ...]], last: dict[str, tuple[str, int, str]]
+) -> None:
+    world = World()
+    agent = Agent(world)
+    for event in history:
+        agent.now_s += 0.5
+        match event:
+            case ("desire", dict() as desire):
+                agent.targets = wanted(desire)
+            case ("act", int() as number, bool() as fails):
+                admitted = agent.admitted()
+                if admitted:
+                    agent.act(admitted[number % len(admitted)], fails=fails)
+            case ("look",):
+                agent.look()
+            case ("unloads end",):
+                world.finish_unloads()
+            case ("server restarts",):
+                # The agent knows before it acts: a call to a dead server fails, and a look follows.
+                world.restart_server()
+                agent.look()
+            case ("agent restarts",):
+                agent.restart()
+    agent.targets = wanted(last)
+    agent.settle()
+    pins = {name: one.pin.instance_group for name, one in agent.targets.items() if one.pin}
+    residents = {name for name, (_, _, state) in last.items() if state == "resident"}
+    assert world.served == {name: (last[name][0], pins[name]) for name in residents}
+    assert {name: copy.storage_uri for name, copy in world.installed.items()} == {
+        name: uri for name, (uri, _, _) in last.items()
+    }
+    assert world.staged == {}
+    loads = world.loads
+    agent.restart()
+    assert agent.settle() == 0
+    assert world.loads == loads

@@ -1,0 +1,147 @@
+"""One row a situation: what is seen and wanted of a model, and the next step."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.actions import (
+    Action,
+    Discard,
+    Download,
+    Install,
+    Lanes,
+    Load,
+    Remove,
+    Unload,
+    admit,
+    next_action,
+    next_actions,
+)
+from agent.observed import NOTHING, Failure, Seen
+from agent.pins import Target
+from tests.support.agent_models import URI, copy, observed, on_gpu, row, target
+
+M = target()
+OTHER = "file:///models/other"
+STANDBY = target(state="standby")
+MOVED = target(devices=on_gpu(1))
+FAULTY = Target(model=M.model, pin=None)
+
+DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
+LOAD = Load(name="m", pin=M.pin, framework="sim", urgency=(0, 0)) if M.pin else None
+MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.pin else None
+FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retry_at_s=101.0)
+
+
+@pytest.mark.parametrize(
+    ("situation", "wanted", "seen", "step"),
+    [
+        ("nothing anywhere", M, NOTHING, DOWNLOAD),
+        ("fetched", M, Seen(staged=copy()), Install(name="m")),
+        ("fetched, but something else", M, Seen(staged=copy(OTHER)), DOWNLOAD),
+        ("installed, never loaded", M, Seen(installed=copy()), LOAD),
+        ("loads", M, Seen(installed=copy(), row=row("LOADING")), None),
+        ("serves as wanted", M, Seen(installed=copy(loaded_on=M), row=row("READY")), None),
+        ("serves with an unknown pin", M, Seen(installed=copy(), row=row("READY")), LOAD),
+        ("serves on another device", MOVED, Seen(installed=copy(loaded_on=M), row=row("READY")), MOVE),
+        ("failed to load", M, Seen(installed=copy(), row=row("UNAVAILABLE")), LOAD),
+        ("server lost it", M, Seen(installed=copy(loaded_on=M)), LOAD),
+        ("unloads, wanted again", M, Seen(installed=copy(loaded_on=M), row=row("UNLOADING")), None),
+        ("waits after a failure", M, Seen(installed=copy(), failure=FAILED), None),
+        ("pin cannot be resolved", FAULTY, Seen(installed=copy()), None),
+        ("a leftover is staged", M, Seen(installed=copy(loaded_on=M), staged=copy(), row=row("READY")), Discard(name="m")),
+        ("folder of unknown origin", M, Seen(installed=copy(None)), DOWNLOAD),
+        ("old copy serves", M, Seen(installed=copy(OTHER, loaded_on=M), row=row("READY")), DOWNLOAD),
+        (
+            "old copy serves, new one fetched",
+            M,
+            Seen(installed=copy(OTHER, loaded_on=M), staged=copy(), row=row("READY")),
+            Unload(name="m", devices=("cpu",)),
+        ),
+        ("old copy unloads", M, Seen(installed=copy(OTHER), staged=copy(), row=row("UNLOADING")), None),
+        ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy(), row=row("UNAVAILABLE")), Install(name="m")),
+        ("standby serves", STANDBY, Seen(installed=copy(loaded_on=M), row=row("READY")), Unload(name="m", devices=("cpu",))),
+        ("standby is there", STANDBY, Seen(installed=copy()), None),
+        ("unwanted, serves", None, Seen(installed=copy(loaded_on=M), row=row("READY")), Unload(name="m", devices=("cpu",))),
+        ("unwanted, loads", None, Seen(installed=copy(), row=row("LOADING")), None),
+        ("unwanted, unloads", None, Seen(installed=copy(), row=row("UNLOADING")), None),
+        ("unwanted, unloaded", None, Seen(installed=copy(), row=row("UNAVAILABLE")), Remove(name="m")),
+        ("unwanted, only fetched", None, Seen(staged=copy()), Discard(name="m")),
+        ("somebody else's folder", None, Seen(installed=copy(None)), None),
+        ("somebody else's repository", None, Seen(row=row("READY")), None),
+    ],
+)  # fmt: skip
+def test_next_step(situation: str, wanted: Target | None, seen: Seen, step: Action | None) -> None:
+    assert next_action("m", wanted, observed(m=seen)) == step
+
+
+@pytest.mark.parametrize(
+    ("situation", "wanted", "seen", "step"),
+    [
+        ("files are fetched without a server", M, NOTHING, DOWNLOAD),
+        ("and installed where none is", M, Seen(staged=copy()), Install(name="m")),
+        ("but not in place of one it may hold", M, Seen(installed=copy(OTHER), staged=copy()), None),
+        ("nothing is loaded", M, Seen(installed=copy()), None),
+        ("nothing is unloaded", None, Seen(installed=copy(), row=row("READY")), None),
+        ("nothing is deleted", None, Seen(installed=copy()), None),
+    ],
+)
+def test_next_step_while_the_server_does_not_answer(
+    situation: str, wanted: Target | None, seen: Seen, step: Action | None
+) -> None:
+    assert next_action("m", wanted, observed(live=False, m=seen)) == step
+
+
+def test_a_failure_is_retried_when_its_wait_is_over() -> None:
+    seen = Seen(installed=copy(), failure=FAILED)
+    assert next_action("m", M, observed(now_s=100.9, m=seen)) is None
+    assert next_action("m", M, observed(now_s=101.0, m=seen)) == LOAD
+
+
+def test_what_frees_room_comes_first_then_the_largest_load() -> None:
+    targets = {
+        "small": target("small", load_peak_bytes=1),
+        "large": target("large", load_peak_bytes=9),
+        "late": target("late", load_peak_bytes=99, order=1),
+    }
+    files = {name: Seen(installed=copy()) for name in targets}
+    gone = Seen(installed=copy(), row=row("READY"))
+    steps = next_actions(targets, observed(gone=gone, **files))
+    assert [step.name for step in steps] == ["gone", "large", "small", "late"]
+
+
+def load(name: str, *ordinals: int) -> Load:
+    wanted = target(name, devices=on_gpu(*ordinals)) if ordinals else target(name)
+    assert wanted.pin is not None
+    return Load(name=name, pin=wanted.pin, framework="sim", urgency=(0, 0))
+
+
+def names(actions: tuple[Action, ...]) -> list[str]:
+    return [action.name for action in actions]
+
+
+def test_one_load_a_gpu_and_several_over_gpus_and_cpu() -> None:
+    waiting = [load("a", 0), load("b", 0), load("c", 1), load("d"), load("e")]
+    assert names(admit(waiting, [], lanes=Lanes(server=4))) == ["a", "c", "d", "e"]
+    assert names(admit(waiting, [load("x", 0)], lanes=Lanes(server=4))) == ["c", "d", "e"]
+    assert names(admit(waiting, [], lanes=Lanes(server=4, loads_per_device=2))) == ["a", "b", "c", "d"]
+
+
+def test_a_model_on_two_gpus_needs_both() -> None:
+    assert names(admit([load("a", 0, 1), load("b", 1), load("c", 2)], [], lanes=Lanes())) == ["a", "c"]
+
+
+def test_a_load_waits_for_the_unload_on_its_device() -> None:
+    unload = Unload(name="old", devices=("gpu:0",))
+    waiting = [unload, load("a", 0), load("b", 1)]
+    assert names(admit(waiting, [], lanes=Lanes())) == ["old", "b"]
+    assert names(admit(waiting[1:], [], lanes=Lanes(), freeing={"gpu:0"})) == ["b"]
+
+
+def test_lanes_are_bounded_and_apart() -> None:
+    waiting: list[Action] = [load(f"l{i}") for i in range(9)]
+    waiting += [Download(name=f"d{i}", storage_uri=URI, urgency=(0, 0)) for i in range(9)]
+    lanes = Lanes(files=2, server=3)
+    assert names(admit(waiting, [], lanes=lanes)) == ["l0", "l1", "l2", "d0", "d1"]
+    running = [load("r"), Download(name="s", storage_uri=URI, urgency=(0, 0))]
+    assert names(admit(waiting, running, lanes=lanes)) == ["l0", "l1", "d0"]

@@ -1,0 +1,90 @@
+"""The documents: what the planner writes the agent reads, and the schema says the same."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.desired import DocumentError, models_json, placement_chunks, read_models_json, read_placement
+from tests.support.agent_models import documents, on_gpu, wanted
+
+MODELS = (
+    wanted("a", devices=on_gpu(0, 1), instances=2, load_peak_bytes=9, steady_bytes=7, order=3),
+    wanted("b", state="standby"),
+    wanted("c", devices=()),
+)
+SCHEMA = json.loads(files("agent").joinpath("placement.schema.json").read_text())
+
+
+def test_written_documents_satisfy_the_schema_and_are_read_back() -> None:
+    texts = documents(*MODELS, max_bytes=500)
+    assert len(texts) > 1
+    checker = jsonschema.Draft202012Validator(SCHEMA)
+    for text in texts.values():
+        assert len(text) <= 500
+        checker.validate(json.loads(text))
+    assert read_placement(texts).models == MODELS
+
+
+def test_the_schema_is_closed_and_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    document = json.loads(documents(*MODELS)["placement-0.json"])
+    document["models"]["a"]["probe"] = None
+    with pytest.raises(jsonschema.ValidationError, match="probe"):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_an_empty_shard_is_a_document_too() -> None:
+    assert read_placement(documents()).models == ()
+
+
+def test_models_json_is_read_as_kserve_writes_it() -> None:
+    text = '[{"modelName":"m","modelSpec":{"storageUri":"s3://b/m","framework":"sklearn","memory":"1.5Gi"}}]'
+    (model,) = read_models_json(text).models
+    assert (model.storage_uri, model.memory_bytes, model.devices) == ("s3://b/m", 3 << 29, ())
+    assert [m.name for m in read_models_json(models_json(MODELS)).models] == ["a", "b", "c"]
+
+
+def changed(**fields: Any) -> dict[str, str]:
+    document = json.loads(documents(*MODELS)["placement-0.json"])
+    return {"placement-0.json": json.dumps({**document, **fields})}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({}, "no placement document"),
+        ({"a.json": "{"}, "a.json: not JSON"),
+        ({"a.json": "[]"}, "expected an object, found list"),
+        (changed(version=2), "reads version 1, found 2"),
+        (changed(chunks=2), r"2 placement documents are announced, found \[0\]"),
+        (changed(models={}), "does not hash"),
+        (changed(generation="f" * 64), "does not hash"),
+        (changed(models={"../up": {}}), "expected str, found NoneType"),
+    ],
+)
+def test_documents_that_cannot_be_obeyed(texts: dict[str, str], message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
+        read_placement(texts)
+
+
+def test_chunks_of_two_generations_do_not_mix() -> None:
+    old, new = documents(*MODELS, max_bytes=500), documents(*MODELS[:2], max_bytes=500)
+    with pytest.raises(DocumentError, match="different generations"):
+        read_placement({**old, "placement-0.json": new["placement-0.json"]})
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "", "-a", "a%2e", "é"])
+def test_a_name_that_is_no_path_segment_is_refused(name: str) -> None:
+    entry = {"modelName": name, "modelSpec": {"storageUri": "x", "framework": "x", "memory": "1"}}
+    with pytest.raises(DocumentError, match="is not a model name"):
+        read_models_json(json.dumps([entry]))
+
+
+def test_a_model_too_large_for_a_document_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs .* bytes"):
+        placement_chunks(shard="s", runtime="triton", models=MODELS, max_bytes=300)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.desired import models_json
+from agent.documents import Documents, read_texts
+from tests.support.agent_models import documents, wanted
+
+A, B = wanted("a"), wanted("b")
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Documents:
+    for name in ("configs", "state"):
+        (tmp_path / name).mkdir()
+    return Documents(tmp_path / "configs", tmp_path / "state")
+
+
+def write(mounted: Documents, texts: dict[str, str]) -> None:
+    for path in mounted.directory.iterdir():
+        path.unlink()
+    for name, text in texts.items():
+        (mounted.directory / name).write_text(text)
+
+
+def names(mounted: Documents) -> list[str] | None:
+    return None if mounted.desired is None else [model.name for model in mounted.desired.models]
+
+
+def test_nothing_mounted_is_not_the_same_as_nothing_desired(mounted: Documents) -> None:
+    assert not mounted.refresh()
+    assert (mounted.desired, mounted.fault) == (None, "neither a placement document nor models.json is there")
+    write(mounted, documents())
+    assert mounted.refresh()
+    assert (names(mounted), mounted.fault) == ([], None)
+
+
+def test_placement_documents_stand_above_models_json(mounted: Documents) -> None:
+    write(mounted, {"models.json": models_json([A])})
+    assert mounted.refresh()
+    assert names(mounted) == ["a"]
+    write(mounted, {"models.json": models_json([A]), **documents(B)})
+    assert mounted.refresh()
+    assert names(mounted) == ["b"]
+
+
+def test_an_unchanged_set_is_no_news(mounted: Documents) -> None:
+    write(mounted, documents(A))
+    assert mounted.refresh()
+    assert not mounted.refresh()
+
+
+@pytest.mark.parametrize("broken", [{}, {"placement-0.json": "{"}, {"models.json": "7"}])
+def test_a_broken_set_keeps_the_last_complete_one_and_says_so(
+    mounted: Documents, broken: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(mounted, documents(A))
+    mounted.refresh()
+    write(mounted, broken)
+    assert not mounted.refresh()
+    assert not mounted.refresh()
+    assert names(mounted) == ["a"]
+    assert mounted.fault
+    assert caplog.text.count("cannot be obeyed") == 1
+    write(mounted, documents(A))
+    assert not mounted.refresh()
+    assert mounted.fault is None
+
+
+def test_a_restart_beside_a_broken_set_remembers(mounted: Documents) -> None:
+    write(mounted, documents(A))
+    mounted.refresh()
+    write(mounted, {"placement-0.json": "{"})
+    again = Documents(mounted.directory, mounted.state_dir)
+    again.recall()
+    again.refresh()
+    assert names(again) == ["a"]
+    assert again.fault is not None
+
+
+def test_the_set_is_read_from_behind_the_kubelet_s_link(tmp_path: Path) -> None:
+    (tmp_path / "..1").mkdir()
+    (tmp_path / "..1" / "placement-0.json").write_text("new")
+    (tmp_path / "..data").symlink_to("..1")
+    # The links of an older version may still be there for a moment.
+    (tmp_path / "placement-1.json").symlink_to("..data/placement-1.json")
+    assert read_texts(tmp_path) == {"placement-0.json": "new"}

@@ -1,0 +1,208 @@
+"""Fetching from files: layouts, limits, and what must not be unpacked."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.errors import StorageError, SupersededError
+from agent.storage import Limits, fetch
+from agent.storage.http import object_name
+from tests.support.agent_models import model_folder
+
+
+def wanted() -> bool:
+    return False
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    folder = tmp_path / "into"
+    folder.mkdir()
+    return folder
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> str:
+    with tarfile.open(path, "w:gz") as archive:
+        for member, data in members:
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path.as_uri()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+def test_a_folder_is_copied(tmp_path: Path, into: Path) -> None:
+    uri = model_folder(tmp_path / "m")
+    fetched = fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == content(tmp_path / "m")
+    assert fetched.total_bytes == sum(len(text) for text in content(tmp_path / "m").values())
+
+
+def test_a_single_file_becomes_version_1(tmp_path: Path, into: Path) -> None:
+    (tmp_path / "model.onnx").write_text("x")
+    fetched = fetch((tmp_path / "model.onnx").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == {"1/model.onnx": "x"}
+
+
+def test_plain_files_become_version_1_and_a_config_gets_an_empty_one(tmp_path: Path, into: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "model.bst").write_text("x")
+    (tmp_path / "ensemble").mkdir()
+    (tmp_path / "ensemble" / "config.pbtxt").write_text("y")
+    (into / "a").mkdir()
+    (into / "b").mkdir()
+    plain = fetch((tmp_path / "plain").as_uri(), into=into / "a", limits=Limits(), unwanted=wanted)
+    ensemble = fetch((tmp_path / "ensemble").as_uri(), into=into / "b", limits=Limits(), unwanted=wanted)
+    assert content(plain.folder) == {"1/model.bst": "x"}
+    assert (ensemble.folder / "1").is_dir()
+    assert content(ensemble.folder) == {"config.pbtxt": "y"}
+
+
+def test_an_archive_s_wrapping_folder_is_taken_off(tmp_path: Path, into: Path) -> None:
+    uri = tar(tmp_path / "m.tgz", (member("model/1/w"), b"w"), (member("model/config.pbtxt"), b"c"))
+    fetched = fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == {"1/w": "w", "config.pbtxt": "c"}
+
+
+def test_a_zip_is_unpacked(tmp_path: Path, into: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("1/", "")
+        archive.writestr("1/w", "w")
+    fetched = fetch((tmp_path / "m.zip").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == {"1/w": "w"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("../escape"),
+        member("/etc/escape"),
+        member("1/../../escape"),
+        member("..\\escape"),
+        member("1/link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("1/link", tarfile.SYMTYPE, "w"),
+        member("1/link", tarfile.LNKTYPE, "1/w"),
+        member("1/pipe", tarfile.FIFOTYPE),
+        member("1/disk", tarfile.BLKTYPE),
+    ],
+    ids=lambda info: f"{info.name} {info.type!r}",
+)
+def test_what_could_escape_from_a_tar_is_refused(tmp_path: Path, into: Path, bad: tarfile.TarInfo) -> None:
+    uri = tar(tmp_path / "m.tar.gz", (member("1/w"), b"w"), (bad, b""))
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(StorageError) as caught:
+        fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "UnsafeArchive"
+    assert {p for p in set(tmp_path.rglob("*")) - before if into not in p.parents} == set()
+
+
+def zip_link(path: Path) -> None:
+    info = zipfile.ZipInfo("1/link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+
+
+def zip_escape(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../escape", "x")
+
+
+@pytest.mark.parametrize("write", [zip_link, zip_escape])
+def test_what_could_escape_from_a_zip_is_refused(
+    tmp_path: Path, into: Path, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / "m.zip")
+    with pytest.raises(StorageError) as caught:
+        fetch((tmp_path / "m.zip").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "UnsafeArchive"
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tar.gz", "m.tar", "m.tar.xz", "m.tar.bz2"])
+@pytest.mark.parametrize("data", [b"", b"no archive at all", b"\x1f\x8b\x08\x00broken", b"PK\x03\x04broken"])
+def test_a_broken_archive_is_refused(tmp_path: Path, into: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(StorageError) as caught:
+        fetch((tmp_path / name).as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "BadArchive"
+
+
+def test_a_small_archive_of_a_large_model_stops_at_the_limit(tmp_path: Path, into: Path) -> None:
+    uri = tar(tmp_path / "bomb.tgz", (member("1/zeros"), bytes(50_000_000)))
+    assert (tmp_path / "bomb.tgz").stat().st_size < 100_000
+    with pytest.raises(StorageError, match="more than 2000000 bytes"):
+        fetch(uri, into=into, limits=Limits(total_bytes=2_000_000), unwanted=wanted)
+    assert sum(p.stat().st_size for p in into.rglob("*") if p.is_file()) <= 2_000_000
+
+
+def test_too_many_entries_are_refused(tmp_path: Path, into: Path) -> None:
+    uri = tar(tmp_path / "m.tgz", *((member(f"1/{i}"), b"") for i in range(20)))
+    with pytest.raises(StorageError, match="more than 10 files"):
+        fetch(uri, into=into, limits=Limits(entries=10), unwanted=wanted)
+
+
+def test_a_link_inside_the_source_is_followed_one_that_leaves_it_is_not(tmp_path: Path, into: Path) -> None:
+    uri = model_folder(tmp_path / "m")
+    (tmp_path / "m" / "1" / "same").symlink_to("weights")
+    (into / "a").mkdir()
+    fetched = fetch(uri, into=into / "a", limits=Limits(), unwanted=wanted)
+    assert (fetched.folder / "1" / "same").read_text() == "m"
+    assert not (fetched.folder / "1" / "same").is_symlink()
+    (tmp_path / "m" / "1" / "out").symlink_to(tmp_path / "secret")
+    (tmp_path / "secret").write_text("s")
+    (into / "b").mkdir()
+    with pytest.raises(StorageError) as caught:
+        fetch(uri, into=into / "b", limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "UnsafeFolder"
+
+
+def test_a_pipe_does_not_hang_the_download(tmp_path: Path, into: Path) -> None:
+    uri = model_folder(tmp_path / "m")
+    os.mkfifo(tmp_path / "m" / "1" / "pipe")
+    with pytest.raises(StorageError, match="not a plain file"):
+        fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+
+
+def test_a_download_that_nobody_wants_ends(tmp_path: Path, into: Path) -> None:
+    uri = model_folder(tmp_path / "m")
+    with pytest.raises(SupersededError):
+        fetch(uri, into=into, limits=Limits(), unwanted=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "retry"),
+    [
+        ("s3://bucket/m", "UnsupportedUri", "late"),
+        ("m", "UnsupportedUri", "late"),
+        ("file://host/m", "BadUri", "late"),
+        ("file:relative", "BadUri", "late"),
+        ("file:///no/such/folder", "NotFound", "soon"),
+        ("http://127.0.0.1/", "BadUri", "late"),
+    ],
+)
+def test_uris_that_cannot_be_read(into: Path, uri: str, reason: str, retry: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+    assert (caught.value.reason, caught.value.retry) == (reason, retry)
+
+
+def test_a_name_hidden_in_an_encoding_is_no_path() -> None:
+    assert object_name("https://h/a/m.zip?X-Signature=s") == "m.zip"
+    with pytest.raises(StorageError) as caught:
+        object_name("https://user:secret@h/a/..?token=secret")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.actions import Download, Install
+from agent.ledger import Ledger, Look, Waiting
+from agent.observed import Failure, Seen
+from agent.servers.port import IndexRow
+from tests.support.agent_models import URI, copy, on_gpu, row, target
+
+M = target()
+SERVES = Seen(installed=copy(loaded_on=M), row=row("READY"))
+READY = {"m": IndexRow("READY")}
+
+
+def look(rows: dict[str, IndexRow], folders: Iterable[str] = ("m",), began_s: float = 10.0) -> Look:
+    return Look(rows=rows, folders=frozenset(folders), began_s=began_s)
+
+
+def ledger(seen: Seen = SERVES) -> Ledger:
+    made = Ledger({"m": seen})
+    made.aim({"m": M}, now_s=0.0, wall_s=0.0)
+    return made
+
+
+def waiting(made: Ledger) -> list[str]:
+    return [f"{type(action).__name__} {action.name}" for action in made.waiting]
+
+
+def test_a_server_that_forgot_everything_is_another_process_and_is_filled_again() -> None:
+    made = ledger()
+    assert not made.look(look(READY), now_s=11.0, wall_s=11.0)
+    assert waiting(made) == []
+    assert made.look(look({}), now_s=12.0, wall_s=12.0)
+    assert waiting(made) == ["Load m"]
+
+
+def test_a_new_server_process_ends_the_wait_after_a_failure() -> None:
+    failure = Failure(
+        state="FailedToLoad", reason="LoadRefused", message="x", attempts=9, retry_at_s=10_000.0
+    )
+    made = Ledger({"m": SERVES, "bad": Seen(installed=copy(), failure=failure)})
+    made.targets = {"m": M, "bad": target("bad")}
+    made.look(look(READY, ("m", "bad")), now_s=11.0, wall_s=11.0)
+    assert waiting(made) == []
+    assert made.look(look({}, ("m", "bad")), now_s=12.0, wall_s=12.0)
+    assert waiting(made) == ["Load bad", "Load m"]
+
+
+def test_what_changed_since_a_look_began_is_newer_than_the_look() -> None:
+    made = ledger(Seen(installed=copy()))
+    made.finish("m", SERVES, now_s=20.0, wall_s=20.0)
+    made.look(look({}, began_s=19.0), now_s=21.0, wall_s=21.0)
+    assert made.seen("m") == SERVES
+    made.look(look({}, began_s=22.0), now_s=23.0, wall_s=23.0)
+    assert made.seen("m").row is None
+
+
+def test_what_is_being_done_is_not_overwritten_by_a_look() -> None:
+    made = ledger(Seen(staged=copy()))
+    made.start(Install(name="m"), wall_s=0.0)
+    made.look(look({}, ("m",)), now_s=11.0, wall_s=11.0)
+    assert made.seen("m").installed is None
+
+
+def test_a_folder_that_somebody_deleted_is_fetched_again() -> None:
+    made = ledger()
+    made.look(look({}, ()), now_s=11.0, wall_s=11.0)
+    assert waiting(made) == ["Download m"]
+
+
+def test_without_a_server_only_files_are_worked_on() -> None:
+    made = Ledger({"m": Seen(installed=copy())})
+    made.aim({"m": M, "new": target("new")}, now_s=0.0, wall_s=0.0)
+    made.look(look({}), now_s=11.0, wall_s=11.0)
+    assert waiting(made) == ["Load m", "Download new"]
+    made.lose_server(now_s=12.0)
+    assert waiting(made) == ["Download new"]
+
+
+def test_a_new_aim_ends_the_wait_after_a_failure() -> None:
+    failure = Failure(state="DownloadFailed", reason="NotFound", message="x", attempts=3, retry_at_s=10_000.0)
+    made = ledger(Seen(failure=failure))
+    assert waiting(made) == ["Download m"]
+
+
+def test_devices_are_held_back_until_the_unload_is_confirmed() -> None:
+    gpu = target(devices=on_gpu(3))
+    made = Ledger({"m": Seen(installed=copy(loaded_on=gpu), row=row("READY"))})
+    made.finish(
+        "m",
+        Seen(installed=copy(loaded_on=gpu), row=row("UNLOADING"), unload_asked_at_s=5.0),
+        now_s=5.0,
+        wall_s=5.0,
+    )
+    assert made.freeing() == {"gpu:3"}
+    made.look(look({"m": IndexRow("UNAVAILABLE", "unloaded")}), now_s=11.0, wall_s=11.0)
+    assert made.freeing() == frozenset()
+
+
+def test_ready_just_after_an_unload_was_asked_is_an_index_that_lags() -> None:
+    asked = Seen(installed=copy(loaded_on=M), row=row("UNLOADING"), unload_asked_at_s=10.0)
+    made = Ledger({"m": asked})
+    made.look(look(READY, began_s=10.5), now_s=10.6, wall_s=0.0)
+    assert made.unloading
+    assert waiting(made) == []
+    made.look(look(READY, began_s=13.0), now_s=13.1, wall_s=0.0)
+    assert waiting(made) == ["Unload m"]
+
+
+def test_the_time_of_a_state_is_that_of_its_beginning() -> None:
+    made = ledger(Seen(installed=copy()))
+    made.finish("m", SERVES, now_s=1.0, wall_s=1.0)
+    made.look(look(READY), now_s=11.0, wall_s=11.0)
+    _, _, since = made.copies()
+    assert since == {"m": ("Loaded", 1.0)}
+
+
+def test_waiting_holds_one_action_a_model_in_order() -> None:
+    queue = Waiting()
+    late = Download(name="a", storage_uri=URI, urgency=(2, 0))
+    soon = Download(name="a", storage_uri=URI, urgency=(0, 0))
+    other = Download(name="b", storage_uri=URI, urgency=(1, 0))
+    for action in (late, other, soon):
+        queue.put(action.name, action)
+    assert list(queue) == [soon, other]
+    queue.put("a", late)
+    assert list(queue) == [other, late]
+    queue.take([other])
+    queue.put("a", None)
+    assert list(queue) == []
+    assert len(queue) == 0

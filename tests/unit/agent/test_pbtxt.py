@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from agent.errors import PinError
+from agent.pbtxt import minimal_config, top_level_fields, with_placement
+
+GROUP = "instance_group [ { kind: KIND_CPU count: 1 } ]"
+
+
+def fields(text: str) -> list[str]:
+    return [field.name for field in top_level_fields(text)]
+
+
+def test_the_group_is_replaced_and_the_rest_keeps_its_bytes() -> None:
+    text = (
+        '# a model\nname: "old"\nplatform: "onnxruntime_onnx" # says "instance_group {"\n'
+        "instance_group [\n  { count: 2 kind: KIND_GPU gpus: [0, 1] }\n]\n"
+        "instance_group { count: 1 }\n"
+        "input [ { name: \"x\" dims: [-1, 3] }, { name: 'it\\'s' } ]\nmax_batch_size: 8\n"
+    )
+    assert with_placement(text, name="new", instance_group=GROUP) == (
+        f'name: "new"\n{GROUP}\n'
+        '# a model\n\nplatform: "onnxruntime_onnx" # says "instance_group {"\n\n\n'
+        "input [ { name: \"x\" dims: [-1, 3] }, { name: 'it\\'s' } ]\nmax_batch_size: 8\n"
+    )
+
+
+def test_nested_names_and_groups_are_left_alone() -> None:
+    text = 'ensemble_scheduling { step [ { name: "a" instance_group: "b" } ] }'
+    assert with_placement(text, name="m", instance_group=GROUP).endswith(text)
+
+
+def test_without_a_pin_the_author_s_group_stays() -> None:
+    text = "instance_group [ { count: 3 } ]"
+    assert with_placement(text, name="m", instance_group=None) == f'name: "m"\n{text}'
+
+
+def test_writing_twice_changes_nothing() -> None:
+    once = with_placement('backend: "sim"\n', name="m", instance_group=GROUP)
+    assert with_placement(once, name="m", instance_group=GROUP) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("# only a comment", []),
+        ("a: 1 b: 2", ["a", "b"]),
+        ("a: 1, b: 2; c { }", ["a", "b", "c"]),
+        ("a < b: 1 > c: true", ["a", "c"]),
+        ('a: "x" \'y\' "z" b: -1.5e3', ["a", "b"]),
+        ("a: [1, 2] b: { c: [ { } ] }", ["a", "b"]),
+        ('a: "}" b: "\\"" c: "#"', ["a", "b", "c"]),
+    ],
+)
+def test_fields_are_found(text: str, found: list[str]) -> None:
+    assert fields(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "a:", "a 1", ": 1", "a { ", "a [ }", "}", 'a: "x', 'a: "x\ny"', "a: b: c", "a: $", "[ext.x]: 1"],
+)
+def test_what_is_not_text_format_is_refused(text: str) -> None:
+    with pytest.raises(PinError) as caught:
+        with_placement(text, name="m", instance_group=GROUP)
+    assert caught.value.reason == "BadConfig"
+
+
+def test_a_missing_config_needs_a_framework_that_tells_the_backend() -> None:
+    assert minimal_config("ONNX") == 'backend: "onnxruntime"\n'
+    with pytest.raises(PinError, match="'sklearn' does not tell the backend"):
+        minimal_config("sklearn")

@@ -1,0 +1,181 @@
+"""Files move by rename; stopped after any of them, the next run goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.errors import PinError, SettingsError, StorageError
+from agent.observed import Copy
+from agent.pins import Pin, pin_of
+from agent.repository import Repository
+from agent.storage import Limits
+from tests.support.agent_models import model_folder, on_gpu, wanted
+
+CPU_PIN = pin_of(wanted(), visible=None)
+GPU_PIN = pin_of(wanted(devices=on_gpu(1)), visible=None)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    made.prepare()
+    return made
+
+
+def download(repository: Repository, uri: str, name: str = "m") -> Copy:
+    return repository.download(name, uri, unwanted=lambda: False, seconds=lambda: 0.0)
+
+
+def config(repository: Repository) -> str:
+    return (repository.model_dir / "m" / "config.pbtxt").read_text()
+
+
+def test_a_model_from_download_to_removal(repository: Repository, tmp_path: Path) -> None:
+    uri = model_folder(tmp_path / "source")
+    staged = download(repository, uri)
+    assert staged.storage_uri == uri
+    assert (repository.installed(), repository.staged()) == ({}, {"m": staged})
+    assert repository.install("m") == staged
+    assert (repository.installed(), repository.staged()) == ({"m": staged}, {})
+    repository.place("m", GPU_PIN, "sim")
+    assert config(repository).startswith(f'name: "m"\n{GPU_PIN.instance_group}\nbackend: "sim"\n')
+    loaded = repository.remember_loaded("m", GPU_PIN)
+    assert (loaded.loaded_pin, loaded.loaded_devices) == (GPU_PIN.instance_group, ("gpu:1",))
+    assert repository.installed() == {"m": loaded}
+    repository.remove("m")
+    assert (repository.installed(), repository.staged()) == ({}, {})
+    assert [p for p in repository.state_dir.rglob("*") if p.is_file()] == []
+
+
+def test_only_models_lie_in_the_server_s_folder(repository: Repository, tmp_path: Path) -> None:
+    download(repository, model_folder(tmp_path / "source"))
+    repository.install("m")
+    repository.place("m", CPU_PIN, "sim")
+    files = {str(p.relative_to(repository.model_dir)) for p in repository.model_dir.rglob("*")}
+    assert files == {"m", "m/1", "m/1/weights", "m/config.pbtxt"}
+
+
+def test_the_source_is_never_written(repository: Repository, tmp_path: Path) -> None:
+    uri = model_folder(tmp_path / "source")
+    before = (tmp_path / "source" / "config.pbtxt").read_text()
+    download(repository, uri)
+    repository.install("m")
+    repository.place("m", GPU_PIN, "sim")
+    assert (tmp_path / "source" / "config.pbtxt").read_text() == before
+
+
+def test_an_equal_config_is_not_written_again(repository: Repository, tmp_path: Path) -> None:
+    download(repository, model_folder(tmp_path / "source"))
+    repository.install("m")
+    repository.place("m", GPU_PIN, "sim")
+    repository.remember_loaded("m", GPU_PIN)
+    before = (repository.model_dir / "m" / "config.pbtxt").stat()
+    repository.place("m", GPU_PIN, "sim")
+    after = (repository.model_dir / "m" / "config.pbtxt").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert repository.installed()["m"].loaded_pin == GPU_PIN.instance_group
+
+
+def test_a_new_pin_forgets_what_was_loaded_and_starts_from_the_author_s_config(
+    repository: Repository, tmp_path: Path
+) -> None:
+    uri = model_folder(tmp_path / "source")
+    with (tmp_path / "source" / "config.pbtxt").open("a") as stream:
+        stream.write("instance_group [ { count: 7 } ]\n")
+    download(repository, uri)
+    repository.install("m")
+    repository.place("m", GPU_PIN, "sim")
+    repository.remember_loaded("m", GPU_PIN)
+    repository.place("m", Pin(instance_group=None, devices=("unpinned",)), "sim")
+    assert "count: 7" in config(repository)
+    assert "gpus" not in config(repository)
+    assert repository.installed()["m"].loaded_pin is None
+
+
+def test_a_failed_download_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        download(repository, (tmp_path / "absent").as_uri())
+    assert repository.staged() == {}
+    assert list((repository.state_dir / "parts").iterdir()) == []
+
+
+def test_a_model_without_config_whose_framework_says_nothing(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_text("x")
+    download(repository, (tmp_path / "model.pkl").as_uri())
+    repository.install("m")
+    with pytest.raises(PinError, match="no config.pbtxt"):
+        repository.place("m", CPU_PIN, "sklearn")
+    repository.place("m", CPU_PIN, "onnx")
+    assert 'backend: "onnxruntime"' in config(repository)
+
+
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("renames", range(12))
+def test_stopped_after_any_rename_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, *, replaces: bool
+) -> None:
+    repository = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    repository.prepare()
+    old, new = model_folder(tmp_path / "old"), model_folder(tmp_path / "new")
+    if replaces:
+        download(repository, old)
+        repository.install("m")
+        repository.place("m", CPU_PIN, "sim")
+        repository.remember_loaded("m", CPU_PIN)
+    left = renames
+    real = os.rename
+
+    def rename(source: object, target: object, **given: object) -> None:
+        nonlocal left
+        if left == 0:
+            raise Stopped
+        left -= 1
+        real(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "rename", rename)
+    try:
+        download(repository, new)
+        repository.install("m")
+    except Stopped:
+        pass
+    monkeypatch.undo()
+    again = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    again.prepare()
+    again.recover()
+    installed = again.installed().get("m")
+    # What is in the server's folder is what its record says, or is known to be unknown.
+    if installed is not None and installed.storage_uri is not None:
+        weights = (again.model_dir / "m" / "1" / "weights").read_text()
+        assert weights == {old: "old", new: "new"}[installed.storage_uri]
+    if installed is None or installed.storage_uri != new:
+        if "m" not in again.staged():
+            download(again, new)
+        again.install("m")
+    assert (again.model_dir / "m" / "1" / "weights").read_text() == "new"
+    assert again.installed()["m"].storage_uri == new
+    assert list((again.state_dir / "trash").iterdir()) == list((again.state_dir / "parts").iterdir()) == []
+
+
+def test_a_record_that_cannot_be_read_is_no_record(
+    repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    download(repository, model_folder(tmp_path / "source"))
+    repository.install("m")
+    (repository.state_dir / "records" / "m" / "record.json").write_text('{"storage_uri": 1')
+    assert repository.installed() == {"m": Copy()}
+    assert "a record cannot be read" in caplog.text
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="lies inside"):
+        Repository(tmp_path / "models", tmp_path / "models" / "state", Limits()).prepare()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="must be writable"):
+        Repository(tmp_path / "file", tmp_path / "state", Limits()).prepare()

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.actions import Action, Download, Install, Unload
+from agent.errors import PinError
+from agent.memory import DeviceMemory
+from agent.metrics import Metrics
+from agent.observed import NOTHING, Copy, Failure, Seen
+from agent.outcomes import Downloaded, Failed, Loaded
+from agent.pins import Target
+from agent.servers.port import ServerInfo
+from agent.status import Snapshot, attempted, state_of, status_document
+from tests.support.agent_models import URI, copy, desired, on_gpu, row, target
+
+M = target()
+STANDBY = target(state="standby")
+FAULTY = Target(model=M.model, pin=None, fault=PinError("DeviceNotVisible", "it is not there"))
+DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
+GPU = DeviceMemory(uuid="GPU-a", index=0, total_bytes=100, reserved_bytes=10, used_bytes=50)
+SCHEMA = json.loads(files("agent").joinpath("status.schema.json").read_text())
+
+
+def failed(state: Any, reason: str = "x", attempts: int = 1) -> Failure:
+    return Failure(state=state, reason=reason, message="why", attempts=attempts, retry_at_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "action", "state"),
+    [
+        (M, NOTHING, None, "Pending"),
+        (M, NOTHING, DOWNLOAD, "Downloading"),
+        (M, Seen(staged=copy()), Install(name="m"), "Downloading"),
+        (M, Seen(failure=failed("DownloadFailed")), None, "DownloadFailed"),
+        (M, Seen(failure=failed("DownloadFailed")), DOWNLOAD, "Downloading"),
+        (M, Seen(installed=copy()), None, "Pending"),
+        (M, Seen(installed=copy(), row=row("LOADING")), None, "Loading"),
+        (M, Seen(installed=copy(loaded_on=M), row=row("READY")), None, "Loaded"),
+        (M, Seen(installed=copy(), row=row("READY")), None, "Pending"),
+        (M, Seen(installed=copy(), failure=failed("FailedToLoad")), None, "FailedToLoad"),
+        (FAULTY, Seen(installed=copy()), None, "FailedToLoad"),
+        (STANDBY, Seen(installed=copy()), None, "Standby"),
+        (STANDBY, Seen(installed=copy(), row=row("READY")), None, "Pending"),
+        (M, Seen(installed=copy(), row=row("UNLOADING")), None, "Unloading"),
+        (None, Seen(installed=copy(), row=row("READY")), Unload(name="m", devices=()), "Unloading"),
+        (None, Seen(installed=copy()), None, "Unloading"),
+    ],
+)
+def test_states(wanted: Target | None, seen: Seen, action: Action | None, state: str) -> None:
+    assert state_of(wanted, seen, action) == state
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "answer"),
+    [
+        (M, NOTHING, False),
+        (M, Seen(installed=copy()), False),
+        (M, Seen(installed=copy(), row=row("LOADING")), False),
+        (M, Seen(installed=copy(), row=row("READY")), True),
+        (M, Seen(installed=copy("file:///old"), row=row("READY")), False),
+        (M, Seen(failure=failed("DownloadFailed")), True),
+        (M, Seen(failure=failed("FailedToLoad")), True),
+        (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 2)), False),
+        (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 3)), True),
+        (FAULTY, NOTHING, True),
+        (STANDBY, Seen(installed=copy()), True),
+    ],
+)
+def test_attempted(wanted: Target, seen: Seen, *, answer: bool) -> None:
+    assert attempted(wanted, seen) is answer
+
+
+def snapshot(**changes: Any) -> Snapshot:
+    targets = {name: target(name, devices=on_gpu(0), steady_bytes=7) for name in ("a", "b", "c")}
+    whole = Copy(storage_uri=URI, total_bytes=5, download_seconds=0.12345)
+    base = Snapshot(
+        desired=desired(*(one.model for one in targets.values())),
+        document_fault=None,
+        targets=targets,
+        models={
+            "a": Seen(installed=whole, row=row("READY"), load_seconds=0.25),
+            "b": Seen(failure=failed("DownloadFailed", "NotFound", 2)),
+        },
+        running={},
+        since={
+            "a": ("Loaded", 0.0),
+            "b": ("DownloadFailed", 1.0),
+            "c": ("Pending", 2.0),
+            "z": ("Unloading", 3.0),
+        },
+        observed_generation="g",
+        ready=True,
+        live=True,
+        server=ServerInfo(kind="triton", version="2.51.0"),
+        server_since=86_400.0,
+    )
+    return replace(base, **changes)
+
+
+def test_the_document_satisfies_its_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    document = status_document(snapshot(), [GPU], limit=None, after=None)
+    jsonschema.validate(document, SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert list(document["models"]) == ["a", "b", "c", "z"]
+    assert document["server"]["startedAt"] == "1970-01-02T00:00:00Z"
+    assert document["models"]["a"] == {
+        "state": "Loaded",
+        "reason": None,
+        "message": None,
+        "since": "1970-01-01T00:00:00Z",
+        "attempts": 0,
+        "bytes": 5,
+        "downloadSeconds": 0.123,
+        "loadSeconds": 0.25,
+        "device": "gpu:0",
+        "plannedBytes": 7,
+        "measuredBytes": None,
+        "storageUri": URI,
+        "digest": None,
+    }
+    assert (document["models"]["b"]["reason"], document["models"]["b"]["attempts"]) == ("NotFound", 2)
+
+
+def test_before_anything_is_known_the_document_is_valid_too() -> None:
+    empty = snapshot(
+        desired=None, document_fault="none", targets={}, models={}, since={}, observed_generation=None,
+        ready=False, live=False, server=None, server_since=None,
+    )  # fmt: skip
+    jsonschema.validate(status_document(empty, [], limit=5, after=None), SCHEMA)
+
+
+def test_pages_join_to_the_whole() -> None:
+    whole = status_document(snapshot(), [], limit=None, after=None)["models"]
+    found: dict[str, Any] = {}
+    after = None
+    for _ in range(4):
+        page = status_document(snapshot(), [], limit=3, after=after)
+        found |= page["models"]
+        after = page["continue"]
+        if after is None:
+            break
+    assert found == whole
+    assert status_document(snapshot(), [], limit=4, after=None)["continue"] is None
+
+
+def metrics(most_models: int = 10) -> Metrics:
+    return Metrics(snapshot=snapshot, devices=lambda: (GPU,), most_models=most_models)
+
+
+def test_metrics_tell_states_and_memory() -> None:
+    text = metrics().text().decode()
+    for line in (
+        'shardpack_agent_models{state="Loaded"} 1.0',
+        'shardpack_agent_models{state="Standby"} 0.0',
+        'shardpack_agent_model_state{model="b",state="DownloadFailed"} 1.0',
+        'shardpack_gpu_memory_capacity_bytes{gpu_uuid="GPU-a"} 90.0',
+        'shardpack_gpu_memory_used_bytes{gpu_uuid="GPU-a"} 50.0',
+        'shardpack_gpu_memory_planned_bytes{gpu_uuid="GPU-a"} 21.0',
+        "shardpack_agent_ready 1.0",
+        "shardpack_agent_server_live 1.0",
+        "shardpack_agent_documents_faulty 0.0",
+    ):
+        assert line in text
+
+
+def test_above_the_bound_there_is_no_metric_a_model() -> None:
+    text = metrics(most_models=3).text().decode()
+    assert "shardpack_agent_model_state{" not in text
+    assert 'shardpack_agent_models{state="Loaded"} 1.0' in text
+
+
+def test_actions_are_counted() -> None:
+    counted = metrics()
+    counted.count(DOWNLOAD, Downloaded(copy=Copy(total_bytes=5, download_seconds=0.5)))
+    counted.count(DOWNLOAD, Failed(state="DownloadFailed", reason="x", message="x", retry="late"))
+    counted.count(DOWNLOAD, Loaded(copy=Copy(), seconds=2.0))
+    text = counted.text().decode()
+    assert 'shardpack_agent_actions_total{action="download",outcome="failed"} 1.0' in text
+    assert "shardpack_agent_downloaded_bytes_total 5.0" in text
+    assert "shardpack_agent_load_duration_seconds_sum 2.0" in text
