@@ -10,20 +10,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from planner.errors import ShardpackError
+from planner.rehearsal.children import start_child
+from planner.rehearsal.listening import listens_on
 from planner.rehearsal.triton_files import TritonHome, runtime_paths
 
 _log = logging.getLogger(__name__)
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 _HOST = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the python backend keeps its queues
 _PORT_ATTEMPTS = 5
@@ -31,11 +29,15 @@ _PORT_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Loopback ports of one server."""
+    """Loopback ports of one server; ``grpc`` is None where it is not opened."""
 
     http: int
-    grpc: int
+    grpc: int | None
     metrics: int
+
+    def opened(self) -> tuple[int, ...]:
+        """Return those that the server listens on."""
+        return tuple(port for port in (self.http, self.grpc, self.metrics) if port is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,6 @@ class TritonOptions:
         Models that load at the same time.
     http_threads
         Each load over HTTP holds one of these, so there must be more of them than ``load_threads``.
-    grpc
-        Whether the gRPC endpoint is opened.
     load_at_start
         Models loaded before the server is live, ``("*",)`` for the whole repository.
     exit_timeout_s
@@ -67,7 +67,6 @@ class TritonOptions:
     pool_bytes: int = 64 * 2**20
     load_threads: int = 8
     http_threads: int = 32
-    grpc: bool = True
     load_at_start: tuple[str, ...] = ()
     exit_timeout_s: int = 5
     ports: Ports | None = None
@@ -100,8 +99,8 @@ class TritonProcess:
     server_id: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    _process: subprocess.Popen[bytes] = field(init=False, repr=False)
-    _log_start: int = field(init=False, repr=False, default=0)
+    _process: subprocess.Popen[bytes] | None = field(init=False, repr=False, default=None)
+    _cleared: bool = field(init=False, repr=False, default=False)
 
     @property
     def http_url(self) -> str:
@@ -116,17 +115,19 @@ class TritonProcess:
     @property
     def pid(self) -> int:
         """Process id of the server itself, as NVML lists it."""
-        return self._process.pid
+        return self._started().pid
 
     @property
     def exit_code(self) -> int | None:
         """How it ended (negative: by that signal); None while it runs."""
-        return self._process.poll()
+        return self._started().poll()
 
     def start(self) -> None:
-        """Start it (again), on the same ports and with the same files; nothing is loaded by that."""
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        self._process = _starter().submit(_spawn, self.command, self.environment, self.log).result()
+        """Start it, or start it again after it ended, on the same ports; nothing is loaded by that."""
+        if self._process is not None:
+            self.kill()
+        self._process = start_child(self.command, log=self.log, environment=self.environment)
+        self._cleared = False
         _log.info("started server", extra={"shard": self.name, "pid": self.pid, "http_port": self.ports.http})
 
     def is_live(self) -> bool:
@@ -145,7 +146,7 @@ class TritonProcess:
             It ended instead, or was not live in time; the end of its log is in the message.
         """
         deadline = time.monotonic() + timeout_s
-        while not (self.is_live() and self._opened_every_port()):
+        while not (self.is_live() and listens_on(self.pid, self.ports.opened())):
             if self.exit_code is not None:
                 raise ShardpackError(f"server {self.name} ended with {self.exit_code}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
@@ -154,29 +155,29 @@ class TritonProcess:
                 )
             time.sleep(0.02)
 
-    def _opened_every_port(self) -> bool:
-        """Whether its log says so since this start. Metrics come last and do not tell whose they are."""
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            text = log.read()
-        return b"Started Metrics Service" in text and b"failed to start" not in text
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ShardpackError(f"server {self.name} was never started")
+        return self._process
 
     def terminate(self, timeout_s: float = 30.0) -> int:
         """Ask it to end, wait, and kill what is left after ``timeout_s``; returns the exit code."""
         if self.exit_code is None:
-            self._process.terminate()
+            self._started().terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout_s)
+                self._started().wait(timeout_s)
         return self.kill()
 
     def kill(self) -> int:
         """End it and its python models at once, as ``kill -9`` does; returns the exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        code = self._process.wait()
-        for path in _SHARED_MEMORY.glob(f"{self.server_id}_*"):
-            path.unlink(missing_ok=True)
-        return code
+        if not self._cleared:  # once: later, the number may be another's group
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._started().wait()
+            for path in _SHARED_MEMORY.glob(f"{self.server_id}_*"):
+                path.unlink(missing_ok=True)
+            self._cleared = True
+        return self._started().wait()
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""
@@ -287,7 +288,7 @@ def _endpoint_flags(ports: Ports, options: TritonOptions) -> list[str]:
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",  # they come from DCGM, which is not simulated
     ]
-    if options.grpc:
+    if ports.grpc is not None:
         return [*flags, f"--grpc-address={_HOST}", f"--grpc-port={ports.grpc}"]
     return [*flags, "--allow-grpc=false"]
 
@@ -305,29 +306,6 @@ def _environment(paths: Mapping[str, str], gpus: Mapping[str, str]) -> dict[str,
         rest = variables.get(name, "")
         variables[name] = f"{first}:{rest}" if rest else first
     return variables
-
-
-@cache
-def _starter() -> ThreadPoolExecutor:
-    """Return the one thread that starts servers.
-
-    Linux sends the parent's death signal when the *thread* that made the child ends (prctl(2)), so servers
-    must not be started from threads that end before they do. This one lives as long as the interpreter.
-    """
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-starter")
-
-
-def _spawn(command: tuple[str, ...], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()))
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*launcher, *command],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
 
 def _get(port: int, path: str) -> bytes | None:

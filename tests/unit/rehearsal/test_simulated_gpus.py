@@ -36,8 +36,8 @@ def test_state_file_holds_one_record_a_line_with_the_name_last(tmp_path):
         "driver 565.57.01",
         "cuda 12070",
         (
-            "gpu index=0 uuid=GPU-t4 total=16106127360 reserved=268435456 context=314572800 foreign=7 compute=7.5"
-            " utilization=0 mig_mode=0 error=0 name=Tesla T4"
+            "gpu index=0 uuid=GPU-t4 total=16106127360 reserved=268435456 context=314572800 foreign=7"
+            " compute=7.5 utilization=0 mig_mode=0 error=0 name=Tesla T4"
         ),
         (
             "gpu index=1 uuid=GPU-h100 total=85520809984 reserved=0 context=0 foreign=0 compute=8.0"
