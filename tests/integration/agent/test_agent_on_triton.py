@@ -1,0 +1,267 @@
+"""The agent beside a real Triton server whose models are of the sim backend."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tarfile
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from agent.desired import DesiredModel, models_json
+from planner.errors import ShardpackError
+from planner.rehearsal.build import build_native
+from planner.rehearsal.mount import mount_files
+from planner.rehearsal.triton import TritonProcess, start_triton
+from planner.rehearsal.triton_files import TritonHome, prepare_triton
+from tests.support.agent_models import documents, model_folder, wanted
+from tests.support.agent_process import AgentProcess, eventually
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture(scope="session")
+def triton_home(tmp_path_factory: pytest.TempPathFactory) -> TritonHome:
+    folder = tmp_path_factory.mktemp("triton")
+    try:
+        return prepare_triton(folder, native=build_native(folder / "native"))
+    except ShardpackError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, triton_home: TritonHome, request: pytest.FixtureRequest
+) -> Iterator[TritonProcess]:
+    (tmp_path / "models").mkdir()
+    server = start_triton(f"agent-{request.node.name}"[:40], tmp_path / "models", home=triton_home)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, server: TritonProcess) -> Iterator[AgentProcess]:
+    agent = AgentProcess(folder=tmp_path, server_url=server.http_url)
+    yield agent
+    agent.kill()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def sims(store: Path, *names: str, **parameters: str) -> list[DesiredModel]:
+    return [wanted(name, storage_uri=model_folder(store / name, parameters=parameters)) for name in names]
+
+
+def post(server: TritonProcess, path: str) -> bytes:
+    request = urllib.request.Request(f"{server.http_url}{path}", data=b"{}", method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def ready(server: TritonProcess) -> set[str]:
+    rows: list[dict[str, Any]] = json.loads(post(server, "/v2/repository/index"))
+    return {row["name"] for row in rows if row.get("state") == "READY"}
+
+
+def times_loaded(server: TritonProcess) -> Counter[str]:
+    return Counter(re.findall(r"successfully loaded '([^']+)'", server.log.read_text()))
+
+
+def test_thirty_models_are_filled_changed_and_removed(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    names = [f"m{number}" for number in range(30)]
+    models = sims(store, *names)
+    mount_files(agent.configs, documents(*models, max_bytes=4000))
+    agent.start()
+    assert agent.get("/livez")[0] == 200
+    agent.wait_ready()
+    assert ready(server) == set(names)
+    assert set(agent.states().values()) == {"Loaded"}
+    schema = json.loads(files("agent").joinpath("status.schema.json").read_text())
+    jsonschema.validate(agent.status(), schema)
+    config = (agent.models / "m0" / "config.pbtxt").read_text()
+    assert config.startswith('name: "m0"\ninstance_group [ { kind: KIND_CPU count: 1 } ]\nbackend: "sim"\n')
+
+    changed = wanted("m0", storage_uri=model_folder(store / "new"))
+    mount_files(agent.configs, documents(changed, *models[1:]))
+    eventually(lambda: agent.status()["models"]["m0"]["storageUri"] == changed.storage_uri, "the new copy")
+    eventually(lambda: agent.states()["m0"] == "Loaded", "the new copy loaded")
+    assert (agent.models / "m0" / "1" / "weights").read_text() == "new"
+    assert times_loaded(server) == {**dict.fromkeys(names, 1), "m0": 2}
+
+    mount_files(agent.configs, documents(*models[1:4]))
+    eventually(lambda: sorted(path.name for path in agent.models.iterdir()) == names[1:4], "files deleted")
+    assert ready(server) == set(names[1:4])
+    assert agent.get("/readyz")[0] == 200
+    assert agent.terminate() == 0
+
+
+def test_a_broken_document_changes_nothing_and_is_told(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    models = sims(store, "a", "b")
+    mount_files(agent.configs, documents(*models))
+    agent.start()
+    agent.wait_ready()
+    mount_files(agent.configs, {"placement-0.json": documents(models[0])["placement-0.json"][:-9]})
+    eventually(lambda: agent.status()["documentFault"], "the fault in the status")
+    assert "not JSON" in agent.status()["documentFault"]
+    assert ready(server) == {"a", "b"}
+    mount_files(agent.configs, documents(models[0]))
+    eventually(lambda: ready(server) == {"a"}, "the next complete set")
+    assert agent.status()["documentFault"] is None
+
+
+def test_a_killed_agent_goes_on_and_loads_nothing_twice(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    names = [f"m{number}" for number in range(12)]
+    mount_files(agent.configs, documents(*sims(store, *names, load_ms="20")))
+    agent.start()
+    eventually(lambda: len(ready(server)) >= 3, "some models")
+    agent.kill()
+    agent.start()
+    agent.wait_ready()
+    agent.kill()
+    agent.start()
+    agent.wait_ready()
+    assert agent.done("download") == agent.done("load") == agent.done("unload") == 0
+    assert ready(server) == set(names)
+    assert times_loaded(server) == dict.fromkeys(names, 1)
+
+
+def test_a_killed_server_is_filled_again_and_not_ready_meanwhile(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    mount_files(agent.configs, documents(*sims(store, "a", "b", "c")))
+    agent.start()
+    agent.wait_ready()
+    server.kill()
+    eventually(lambda: agent.get("/readyz")[0] == 503, "not ready without a server")
+    assert agent.get("/livez")[0] == 200
+    assert agent.status()["server"]["live"] is False
+    server.start()
+    agent.wait_ready()
+    assert ready(server) == {"a", "b", "c"}
+    assert agent.done("download") == 3
+
+
+def test_a_model_that_cannot_be_had_or_loaded_does_not_hold_up_the_others(
+    agent: AgentProcess, server: TritonProcess, store: Path, tmp_path: Path
+) -> None:
+    good, bad = sims(store, "good"), sims(store, "bad", fail="out of tape")
+    repaired = sims(store, "repaired", fail_file=str(tmp_path / "broken"))
+    (tmp_path / "broken").write_text("")
+    absent = wanted("absent", storage_uri=(store / "absent").as_uri())
+    mount_files(agent.configs, documents(*good, *bad, *repaired, absent))
+    agent.start()
+    agent.wait_ready()
+    models = agent.status()["models"]
+    assert (models["bad"]["state"], models["bad"]["reason"]) == ("FailedToLoad", "LoadRefused")
+    assert "out of tape" in models["bad"]["message"]
+    assert (models["absent"]["state"], models["absent"]["reason"]) == ("DownloadFailed", "NotFound")
+    assert models["good"]["state"] == "Loaded"
+    (tmp_path / "broken").unlink()
+    model_folder(store / "absent")
+    eventually(lambda: ready(server) == {"good", "repaired", "absent"}, "tried again")
+
+
+def test_archives_from_http_and_one_that_would_escape(
+    agent: AgentProcess, server: TritonProcess, store: Path, tmp_path: Path
+) -> None:
+    model_folder(store / "m")
+    with tarfile.open(store / "good.tar.gz", "w:gz") as archive:
+        archive.add(store / "m", arcname="m")
+    with tarfile.open(store / "bad.tar.gz", "w:gz") as archive:
+        archive.add(store / "m", arcname="m")
+        archive.add(store / "m" / "config.pbtxt", arcname="../../../../escaped")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(store))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{web.server_address[1]}"
+        names = ("good", "bad", "absent")
+        mount_files(
+            agent.configs, documents(*(wanted(name, storage_uri=f"{base}/{name}.tar.gz") for name in names))
+        )
+        agent.start()
+        agent.wait_ready()
+        web.shutdown()
+    models = agent.status()["models"]
+    assert {name: models[name]["state"] for name in names} == {
+        "good": "Loaded",
+        "bad": "DownloadFailed",
+        "absent": "DownloadFailed",
+    }
+    assert (models["bad"]["reason"], models["absent"]["reason"]) == ("UnsafeArchive", "NotFound")
+    assert ready(server) == {"good"}
+    assert list(tmp_path.rglob("escaped")) == []
+
+
+def test_an_agent_that_starts_before_its_server_and_reads_models_json(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    server.kill()
+    mount_files(agent.configs, {"models.json": models_json(sims(store, "a", "b"))})
+    agent.start()
+    eventually(
+        lambda: {"a", "b"} == {path.name for path in agent.models.iterdir()}, "files before the server"
+    )
+    assert agent.get("/readyz")[0] == 503
+    server.start()
+    agent.wait_ready()
+    assert ready(server) == {"a", "b"}
+    assert "instance_group" not in (agent.models / "a" / "config.pbtxt").read_text()
+
+
+def test_standby_is_fetched_and_not_loaded_until_it_is_wanted(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    (model,) = sims(store, "m")
+    waiting = wanted("m", storage_uri=model.storage_uri, state="standby")
+    mount_files(agent.configs, documents(waiting))
+    agent.start()
+    agent.wait_ready()
+    assert agent.states() == {"m": "Standby"}
+    assert ready(server) == set()
+    mount_files(agent.configs, documents(model))
+    eventually(lambda: ready(server) == {"m"}, "loaded")
+    mount_files(agent.configs, documents(waiting))
+    eventually(lambda: agent.states() == {"m": "Standby"}, "standby again")
+    assert ready(server) == set()
+    assert agent.done("download") == 1
+
+
+def test_a_folder_lost_while_its_model_serves_is_fetched_again(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    mount_files(agent.configs, documents(*sims(store, "a", "b")))
+    agent.start()
+    agent.wait_ready()
+    shutil.rmtree(agent.models / "a")
+    eventually(lambda: agent.done("download") == 3, "fetched again")
+    eventually(lambda: agent.states() == {"a": "Loaded", "b": "Loaded"}, "loaded again")
+    assert ready(server) == {"a", "b"}
+
+
+def test_a_file_that_is_in_use_as_a_folder_ends_with_a_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("")
+    agent = AgentProcess(folder=tmp_path, server_url="http://127.0.0.1:9")
+    with pytest.raises(AssertionError, match="'--model-dir': Directory .* is a file"):
+        agent.start()
+    assert agent.exit_code == 2
