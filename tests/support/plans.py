@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from planner.domain.canonical import sha256_of
+from planner.domain.fleet import DeviceClass
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Budget, Plan
 from planner.domain.scenario import Scenario
 from planner.domain.verify import cost_microusd_per_h
+from tests.support.builders import GIB, MIB, a_model, a_node, a_scenario, a_shard_type, an_option
 
 
 def a_shard(name: str = "t", shard_type: str | None = None, **more: Any) -> Shard:
@@ -47,3 +49,41 @@ def a_plan(scenario: Scenario, *items: Shard | Placed, **more: Any) -> Plan:
         "refusals": (),
     }
     return Plan(**{**plain, **more})
+
+
+def everything() -> tuple[Any, ...]:
+    """A scenario, then shards and replicas: bought and existing, GPU, MIG and CPU, all servers, copies."""
+    slice_class = DeviceClass(
+        name="slice", kind="gpu", memory_bytes=10 * GIB, product="NVIDIA-A100", mig_profile="1g.10gb+me"
+    )
+    gpu_class = DeviceClass(name="gpu-16", kind="gpu", memory_bytes=16 * GIB, product="Tesla-T4")
+    types = (
+        a_shard_type("bought", zone="a", replicas=2, overhead_cpu_milli=500, overhead_memory_bytes=500 * MIB),
+        a_shard_type("sliced", device_class="slice", disk_bytes=GIB),
+        a_shard_type("onnode", provision="existing", device_count=2, node_selector=(("pool", "gpu"),)),
+        a_shard_type("sk", device_class="cpu", runtime="sklearn"),
+        a_shard_type("xgb", device_class="cpu", runtime="xgboost"),
+        a_shard_type("lgb", device_class="cpu", runtime="lightgbm"),
+    )
+    gpu, host = an_option(gpu=GIB, peak=2 * GIB, host=MIB), an_option("cpu", host=MIB)
+    scenario = a_scenario(
+        a_model("everywhere", gpu, replicas=3),
+        a_model("sk-model", host, backend="sklearn"),
+        a_model("xgb-model", host, backend="xgboost"),
+        a_model("lgb-model", host, backend="lightgbm"),
+        types=types,
+        nodes=(a_node("n0", gpus=2, labels=(("pool", "gpu"),)),),
+        classes=(gpu_class, slice_class),
+        spread="node",
+    )
+    return (
+        scenario,
+        *(a_shard(name) for name in ("bought", "sliced", "sk", "xgb", "lgb")),
+        a_shard("onnode", node="n0", node_devices=(0, 1)),
+        on("everywhere", "bought"),
+        on("everywhere", "onnode", 1, replica=1),
+        on("everywhere", "sliced", replica=2),
+        on("sk-model", "sk"),
+        on("xgb-model", "xgb"),
+        on("lgb-model", "lgb"),
+    )

@@ -25,7 +25,7 @@ from tests.support.kubernetes_objects import (
     narrow_faults,
     objects_in,
 )
-from tests.support.plans import a_plan, a_shard, on
+from tests.support.plans import a_plan, a_shard, everything, on
 
 Object = dict[str, Any]
 
@@ -67,68 +67,30 @@ def models_json(items: list[Object], shard: str = "t") -> list[Object]:
 # ------------------------------------------------------------------------------------- every kind of shard
 
 
-def everything() -> tuple[Scenario, tuple[Shard | Placed, ...]]:
-    """Bought and existing, GPU, MIG and CPU, all servers, copies on other shards."""
-    slice_class = DeviceClass(
-        name="slice", kind="gpu", memory_bytes=10 * GIB, product="NVIDIA-A100", mig_profile="1g.10gb+me"
-    )
-    gpu_class = DeviceClass(name="gpu-16", kind="gpu", memory_bytes=16 * GIB, product="Tesla-T4")
-    types = (
-        a_shard_type("bought", zone="a", replicas=2, overhead_cpu_milli=500, overhead_memory_bytes=500 * MIB),
-        a_shard_type("sliced", device_class="slice", disk_bytes=GIB),
-        a_shard_type("onnode", provision="existing", device_count=2, node_selector=(("pool", "gpu"),)),
-        a_shard_type("sk", device_class="cpu", runtime="sklearn"),
-        a_shard_type("xgb", device_class="cpu", runtime="xgboost"),
-        a_shard_type("lgb", device_class="cpu", runtime="lightgbm"),
-    )
-    gpu, host = an_option(gpu=GIB, peak=2 * GIB, host=MIB), an_option("cpu", host=MIB)
-    scenario = a_scenario(
-        a_model("everywhere", gpu, replicas=3),
-        a_model("sk-model", host, backend="sklearn"),
-        a_model("xgb-model", host, backend="xgboost"),
-        a_model("lgb-model", host, backend="lightgbm"),
-        types=types,
-        nodes=(a_node("n0", gpus=2, labels=(("pool", "gpu"),)),),
-        classes=(gpu_class, slice_class),
-        spread="node",
-    )
-    items: tuple[Shard | Placed, ...] = (
-        *(a_shard(name) for name in ("bought", "sliced", "sk", "xgb", "lgb")),
-        a_shard("onnode", node="n0", node_devices=(0, 1)),
-        on("everywhere", "bought"),
-        on("everywhere", "onnode", 1, replica=1),
-        on("everywhere", "sliced", replica=2),
-        on("sk-model", "sk"),
-        on("xgb-model", "xgb"),
-        on("lgb-model", "lgb"),
-    )
-    return scenario, items
-
-
 def test_the_plan_of_these_tests_is_legal():
-    scenario, items = everything()
+    scenario, *items = everything()
     assert verify_placement(scenario, a_plan(scenario, *items).placement) == ()
 
 
 def test_core_objects_are_valid_for_kubernetes():
-    core = [item for item in rendered(*_flat(everything())) if "/" not in item["apiVersion"]]
+    core = [item for item in rendered(*everything()) if "/" not in item["apiVersion"]]
     assert {item["kind"] for item in core} == {"ConfigMap", "Namespace", "ServiceAccount"}
     assert [fault for item in core for fault in core_faults(item)] == []
 
 
 def test_kserve_objects_have_only_the_fields_that_we_know():
-    kserve = [item for item in rendered(*_flat(everything())) if item["apiVersion"].startswith(KSERVE)]
+    kserve = [item for item in rendered(*everything()) if item["apiVersion"].startswith(KSERVE)]
     assert {item["kind"] for item in kserve} == {"InferenceService", "TrainedModel"}
     assert [fault for item in kserve for fault in narrow_faults(item)] == []
 
 
 def test_kserve_objects_are_valid_for_kserves_own_definitions(kserve_crds):
-    kserve = [item for item in rendered(*_flat(everything())) if item["apiVersion"].startswith(KSERVE)]
+    kserve = [item for item in rendered(*everything()) if item["apiVersion"].startswith(KSERVE)]
     assert [fault for item in kserve for fault in definition_faults(item, kserve_crds)] == []
 
 
 def test_the_definitions_would_notice_a_field_that_they_drop(kserve_crds):
-    item = named(rendered(*_flat(everything())), "InferenceService", "bought")
+    item = named(rendered(*everything()), "InferenceService", "bought")
     item["spec"]["predictor"]["triton"]["pinned"] = True
     assert definition_faults(item, kserve_crds) == [
         "InferenceService: $.spec.predictor.triton.pinned: would be dropped"
@@ -136,18 +98,14 @@ def test_the_definitions_would_notice_a_field_that_they_drop(kserve_crds):
 
 
 def test_the_narrow_schema_would_notice_a_root_container():
-    item = named(rendered(*_flat(everything())), "InferenceService", "bought")
+    item = named(rendered(*everything()), "InferenceService", "bought")
     item["spec"]["predictor"]["containers"][0]["securityContext"]["runAsNonRoot"] = False
     assert narrow_faults(item)
 
 
-def _flat(both: tuple[Scenario, tuple[Shard | Placed, ...]]) -> tuple[Any, ...]:
-    return (both[0], *both[1])
-
-
 def test_pod_template_is_valid_for_kubernetes():
     """The predictor is a pod's spec with a server in it: as a pod it passes Kubernetes' strict schema."""
-    spec = predictor(rendered(*_flat(everything())), "bought")
+    spec = predictor(rendered(*everything()), "bought")
     own = {"minReplicas", "maxReplicas", "labels", "triton", "deploymentStrategy"}
     pod = {key: value for key, value in spec.items() if key not in own}
     server = {"name": "kserve-container", "image": "tritonserver", **spec["triton"]}
@@ -175,26 +133,26 @@ def test_requests_equal_limits_and_sidecars_are_taken_off_the_server():
 
 
 def test_mig_instances_are_asked_for_by_profile():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     assert predictor(items, "sliced")["triton"]["resources"]["limits"]["nvidia.com/mig-1g.10gb.me"] == "1"
 
 
 def test_cpu_shard_asks_for_no_gpu():
-    server = predictor(rendered(*_flat(everything())), "sk")
+    server = predictor(rendered(*everything()), "sk")
     assert set(server["sklearn"]["resources"]["limits"]) == {"cpu", "memory"}
     assert "tolerations" not in server
     assert "args" not in server["sklearn"]
 
 
 def test_disk_is_requested_once_and_bounds_the_models():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     assert agent(items, "sliced")["resources"] == {"requests": {"ephemeral-storage": "1Gi"}}
     (store,) = (item for item in predictor(items, "sliced")["volumes"] if item["name"] == "shardpack-store")
     assert store["emptyDir"] == {"sizeLimit": "1Gi"}
 
 
 def test_identical_pods_of_a_shard():
-    found = predictor(rendered(*_flat(everything())), "bought")
+    found = predictor(rendered(*everything()), "bought")
     assert (found["minReplicas"], found["maxReplicas"]) == (2, 2)
 
 
@@ -260,7 +218,7 @@ def test_bought_shards_stand_on_machines_of_their_own_when_replicas_spread_over_
 
 
 def test_anti_affinity_is_about_all_shards_of_the_plan():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     (term,) = predictor(items, "bought")["affinity"]["podAntiAffinity"][
         "requiredDuringSchedulingIgnoredDuringExecution"
     ]
@@ -272,7 +230,7 @@ def test_anti_affinity_is_about_all_shards_of_the_plan():
 
 
 def test_shard_on_a_node_goes_to_that_node_and_never_stands_beside_itself():
-    found = predictor(rendered(*_flat(everything())), "onnode")
+    found = predictor(rendered(*everything()), "onnode")
     assert found["nodeSelector"] == {"kubernetes.io/hostname": "n0", "pool": "gpu"}
     assert found["deploymentStrategy"] == {"type": "Recreate"}
     assert "affinity" not in found
@@ -301,7 +259,7 @@ def test_bought_gpu_shard_asks_for_its_product_unless_its_type_says_more():
 
 
 def test_trained_model_has_its_first_replicas_shard_as_parent_and_names_the_others():
-    found = named(rendered(*_flat(everything())), "TrainedModel", "everywhere")
+    found = named(rendered(*everything()), "TrainedModel", "everywhere")
     assert found["spec"]["inferenceService"] == "bought"
     assert found["metadata"]["annotations"] == {"shardpack.dev/replicas": "onnode,sliced"}
     assert found["spec"]["model"] == {
@@ -312,7 +270,7 @@ def test_trained_model_has_its_first_replicas_shard_as_parent_and_names_the_othe
 
 
 def test_models_json_holds_only_models_whose_first_replica_is_here():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     assert [entry["modelName"] for entry in models_json(items, "bought")] == ["everywhere"]
     assert models_json(items, "onnode") == []
     assert set(placement(items, "onnode")["models"]) == {"everywhere"}
@@ -401,7 +359,7 @@ def test_uuids_are_bound_only_where_the_pod_gets_every_device_of_the_node(held, 
 
 
 def test_the_agent_reads_what_is_written():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     found = {}
     for item in items:
         for key, text in item.get("data", {}).items():
@@ -508,7 +466,7 @@ def test_every_bad_name_is_reported_at_once():
 
 
 def test_kustomization_brings_services_before_the_models_that_need_them():
-    items = rendered(*_flat(everything()))
+    items = rendered(*everything())
     (found,) = (item for item in items if item["apiVersion"].startswith(KUSTOMIZE))
     resources = found["resources"]
     services = [index for index, path in enumerate(resources) if path.endswith("inferenceservice.yaml")]
