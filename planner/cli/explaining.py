@@ -18,7 +18,6 @@ Examples:
   shardpack explain plan.json news-1/0 -f scenario.yaml      # a device: its memory, line by line
   shardpack explain plan.json model/news -f scenario.yaml    # when a model and a shard share a name
 
-\b
 Units: GPU memory, host memory and disk in bytes with binary suffixes (1Gi is 2^30 bytes), CPU in cores
 and GPU time in devices (250m is a quarter), prices in USD an hour.
 """
@@ -30,7 +29,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EXPLAIN_EPILOG)
+@click.command(epilog=_EXPLAIN_EPILOG, short_help="Say why here, why not there and what binds.")
 @click.argument("plan_path", metavar="PLAN")
 @click.argument("subject", metavar="[MODEL|SHARD|DEVICE]", required=False)
 @click.option(

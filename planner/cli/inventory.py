@@ -21,7 +21,6 @@ Examples:
   shardpack inventory nvml > fleet.yaml      # then, in a scenario: include: [fleet.yaml]
   shardpack inventory nvml -o table
 
-\b
 What is used on a GPU beside the driver's reservation counts as foreign and is never planned on, so ask
 while no shard of yours runs there. Memory is in bytes with binary suffixes (1Gi is 2^30 bytes).
 """

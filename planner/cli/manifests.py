@@ -16,13 +16,12 @@ Examples:
   shardpack manifests scenario.yaml plan.json --out - | kubectl diff -f -
   shardpack manifests scenario.yaml plan.json --out deploy/ -o name
 
-\b
 The folder then holds exactly the plan's files: what an earlier plan wrote there is removed, and a
 folder that holds anything else is refused. Equal plans give equal bytes.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="Write a plan as Kubernetes objects.")
 @click.argument("paths", metavar="[FILE] PLAN", nargs=-1)
 @scenario_option
 @click.option(

@@ -39,12 +39,10 @@ Examples:
   shardpack plan scenario.yaml --from plan.json --out plan.json --detailed-exitcode
   generate-scenario | shardpack plan - -o json
 
-\b
 Columns: GPU MEMORY is used/capacity of all GPUs of the shard, with what the driver, the server and its
 backends take, headroom off; FULL is the fullest resource (-o wide names it under BINDS); USD/H is the
 price of the shard for an hour.
 
-\b
 Exit codes: 0 every model is placed, 3 some are refused (the plan is written all the same), 2 bad
 input (nothing is written). With --detailed-exitcode: 0 nothing to do, 2 changes, 1 anything else.
 """
@@ -54,7 +52,6 @@ Examples:
   shardpack verify scenario.yaml plan.json
   shardpack verify scenario.yaml plan.json -o json
 
-\b
 Exit codes: 0 the plan is legal and its figures are true, 4 it breaks a rule, 2 bad input.
 """
 
@@ -63,7 +60,6 @@ Examples:
   shardpack diff before.json after.json
   shardpack diff before.json after.json -o json
 
-\b
 Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 """
 
@@ -71,7 +67,7 @@ Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 # ------------------------------------------------------------------------------------------------- plan
 
 
-@click.command(epilog=_PLAN_EPILOG)
+@click.command(epilog=_PLAN_EPILOG, short_help="Find which shards to open and where replicas go.")
 @click.argument("paths", metavar="[FILE]", nargs=-1)
 @scenario_option
 @output_option("table", "wide", "json", "yaml", "name")
@@ -224,7 +220,7 @@ def _has_changes(base: Plan | None, found: Plan) -> bool:
 # ----------------------------------------------------------------------------------------------- verify
 
 
-@click.command(epilog=_VERIFY_EPILOG)
+@click.command(epilog=_VERIFY_EPILOG, short_help="Check a plan against its scenario.")
 @click.argument("paths", metavar="[FILE] PLAN", nargs=-1)
 @scenario_option
 @output_option("table", "json", "yaml")

@@ -20,7 +20,6 @@ Examples:
   shardpack validate -f scenario.yaml -o json
   shardpack validate scenario.yaml -o name     # the models, one a line
 
-\b
 Exit codes: 0 the scenario is sound, 2 it has faults: each on stderr with its file, line and path.
 """
 
@@ -30,7 +29,6 @@ Examples:
   shardpack limits scenario.yaml plan.json
   shardpack limits scenario.yaml plan.json --transformers 2
 
-\b
 Units: CPU in cores (500m is half a core), memory in bytes with binary suffixes (1Gi is 2^30 bytes).
 """
 
@@ -81,7 +79,7 @@ def _contents(scenario: Scenario) -> str:
     return ", ".join(parts)
 
 
-@click.command(epilog=_LIMITS_EPILOG)
+@click.command(epilog=_LIMITS_EPILOG, short_help="Compute the three limits of one model a service.")
 @click.argument("paths", metavar="[FILE] [PLAN]", nargs=-1)
 @scenario_option
 @click.option(

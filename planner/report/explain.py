@@ -33,7 +33,7 @@ from planner.report.usage import (
     overall_usage,
     placement_usage,
 )
-from planner.report.words import refusal_reason, violation_sentence
+from planner.report.words import refusal_groups, refusal_reason, violation_sentence
 
 SubjectKind = Literal["plan", "model", "shard", "device"]
 
@@ -114,7 +114,7 @@ def explain_plan(scenario: Scenario, plan: Plan) -> PlanExplanation:
             for rule, (used, capacity) in overall_usage(shards).items()
         ),
         binding_shards=tuple(sorted(binding.items(), key=lambda item: (-item[1], item[0]))),
-        refusals=tuple(f"{refusal.model}: {refusal_reason(refusal)}" for refusal in plan.refusals),
+        refusals=tuple(group.sentence() for group in refusal_groups(plan.refusals)),
         saved_at_p50_bytes=sum(saved_at_p50_bytes(device) for device in devices),
     )
 

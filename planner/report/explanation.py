@@ -170,7 +170,8 @@ class DeviceExplanation:
 class PlanExplanation:
     """What a plan costs, how good that is, what binds and what is missing.
 
-    ``binding_shards`` counts the shards by the resource that is fullest there; ``refusals`` are in words.
+    ``binding_shards`` counts the shards by the resource that is fullest there; ``refusals`` are in words,
+    one for each reason.
     """
 
     name: str

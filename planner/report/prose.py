@@ -81,11 +81,12 @@ def _plan_lines(plan: PlanExplanation) -> Iterator[str]:
             "for the models that are placed."
         )
     if plan.refusals:
-        yield f"Refused ({plural(len(plan.refusals), 'model')}):"
+        yield "Refused:"
         for sentence in plan.refusals[:_MOST_LISTED]:
             yield f"  {sentence}"
         if len(plan.refusals) > _MOST_LISTED:
-            yield f"  and {len(plan.refusals) - _MOST_LISTED:,} more: name a model to see why"
+            rest = plural(len(plan.refusals) - _MOST_LISTED, "more reason")
+            yield f"  and {rest}: name a model to see its own"
     else:
         yield "Nothing is refused."
 

@@ -1,0 +1,110 @@
+"""Tables and summaries for terminals."""
+
+from __future__ import annotations
+
+from planner.domain.difference import diff_plans
+from planner.domain.fleet import Cluster
+from planner.domain.plan import Bound, Budget, Refusal
+from planner.domain.rules import Rule
+from planner.report.differences import difference_text
+from planner.report.limits import limits_text
+from planner.report.text import plan_summary, plan_table, refusal_lines, table
+from planner.sizing.limits import serving_limits
+from tests.support.builders import CPU, GIB, a_model, a_scenario, a_shard_type, an_option, models
+from tests.support.plans import a_plan, a_shard, on
+
+
+def test_columns_are_aligned_and_lines_have_no_spaces_at_their_end() -> None:
+    text = table(("name", "size"), [("a", "1"), ("long-name", "100")], right=(1,))
+    assert text.split("\n") == ["NAME        SIZE", "a              1", "long-name    100"]
+
+
+def test_an_empty_table_is_its_header() -> None:
+    assert table(("name", "size"), []) == "NAME   SIZE"
+
+
+def test_a_plan_is_a_line_a_shard() -> None:
+    scenario = a_scenario(
+        a_model("a", an_option(gpu=4 * GIB)),
+        a_model("b", an_option(CPU, cpu=500)),
+        types=(
+            a_shard_type(price=526_000),
+            a_shard_type("c", device_class=CPU, cpu_milli=1_000, price=100_000),
+        ),
+    )
+    plan = a_plan(scenario, a_shard("c"), a_shard("t"), on("a"), on("b", "c"))
+    lines = plan_table(scenario, plan).split("\n")
+    assert lines[0].split() == ["NAME", "TYPE", "NODE", "MODELS", "GPU", "MEMORY", "FULL", "USD/H"]
+    assert lines[1].split() == ["c", "c", "-", "1", "-", "50.0", "%", "0.1"]
+    assert lines[2].split() == ["t", "t", "-", "1", "4Gi/16Gi", "25.0", "%", "0.526"]
+    wide = plan_table(scenario, plan, wide=True).split("\n")
+    assert "CPU" in wide[1]
+    assert "GPU memory" in wide[2]
+
+
+def test_a_summary_says_cost_bound_gap_and_budget() -> None:
+    scenario = a_scenario(a_model("a"), a_model("b", replicas=2))
+    plan = a_plan(
+        scenario,
+        on("a"),
+        seed=7,
+        budget=Budget(work=50, time_limit_ms=1_500, workers=2),
+        stopped_by_clock=True,
+        bound=Bound(microusd_per_h=900_000, method="fluid-lp"),
+        refusals=(Refusal(model="b", replicas=2, rule=Rule.MAX_COUNT, subject="t", need=2, have=1),),
+    )
+    assert plan_summary(scenario, plan).split("\n") == [
+        "cost     1 USD/h, 1 shard, 1 device",
+        "bound    0.9 USD/h (fluid-lp), gap 10.00 %",
+        "placed   1 of 3 replicas; 2 replicas of 1 model refused",
+        "search   feasible, seed 7, work 50, 2 workers, at most 1.5 s, stopped by the clock",
+    ]
+
+
+def test_no_bound_is_said() -> None:
+    scenario = a_scenario(a_model("a"))
+    assert "bound    no bound" in plan_summary(scenario, a_plan(scenario, on("a")))
+
+
+def test_many_reasons_are_cut_and_counted() -> None:
+    refusals = [
+        Refusal(model=f"m-{k}", replicas=1, rule=Rule.DEVICE_MEMORY, subject="g", need=k + 2, have=1)
+        for k in range(25)
+    ]
+    lines = refusal_lines(refusals, most=20)
+    assert len(lines) == 21
+    assert lines[-1] == "and 5 more replicas for 5 more reasons"
+
+
+def test_a_difference_is_a_line_a_change() -> None:
+    scenario = a_scenario(*models(3))
+    before = a_plan(scenario, a_shard("t"), on("m-000"), on("m-001"))
+    after = a_plan(scenario, a_shard("t"), a_shard("t-1", "t"), on("m-000"), on("m-001", "t-1"), on("m-002"))
+    assert difference_text(diff_plans(before, after)).split("\n") == [
+        "+ shard t-1 (t)",
+        "+ model m-002#0 on t/0",
+        "~ model m-001#0 from t/0 to t-1/0",
+        "cost 1 USD/h to 2 USD/h (+1 USD/h)",
+    ]
+    assert difference_text(diff_plans(after, before)).endswith("cost 2 USD/h to 1 USD/h (-1 USD/h)")
+    assert difference_text(diff_plans(before, before)) == "the plans place and refuse alike"
+
+
+def test_limits_are_printed_with_their_assumptions() -> None:
+    scenario = a_scenario(
+        *models(10, an_option(gpu=GIB), replicas=2),
+        types=(a_shard_type(overhead_cpu_milli=500, overhead_memory_bytes=500 * 10**6),),
+        cluster=Cluster(nodes=50, usable_pods_per_node=80, max_ips=4096),
+    )
+    text = limits_text(serving_limits(scenario, transformer_replicas=2))
+    assert "50 nodes (cluster.nodes), at most 110 pods a node, of which 80 are usable." in text
+    assert "2 transformer pods a service" in text
+    assert "1,024" in text
+    assert "1,000" in text
+    assert "1,375" in text
+
+
+def test_limits_that_nobody_set_are_named() -> None:
+    text = limits_text(serving_limits(a_scenario(a_model("a"))))
+    assert "The pods are not limited" in text
+    assert "The addresses are not limited" in text
