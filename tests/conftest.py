@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is not a fault: no test passes or fails by the time it took.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _BESIDE = Path(__file__).parents[2] / "shared" / "kserve-crds"
 
@@ -22,11 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def kserve_crds(request: pytest.FixtureRequest) -> Path:
-    """The folder of KServe's definitions; the test is skipped without one."""
+    """The folder of KServe's definitions; without one the test is skipped, with a wrong one it fails."""
     given = request.config.getoption("--kserve-crds")
     folder = Path(given) if given else _BESIDE
     if not folder.is_dir():
-        pytest.skip(f"no KServe definitions: {folder} is no folder; give one with --kserve-crds")
+        stop = pytest.fail if given else pytest.skip
+        stop(f"no KServe definitions: {folder} is no folder; give one with --kserve-crds")
     return folder
 
 

@@ -47,12 +47,12 @@ def config_map_usage(plan: Plan, scenario: Scenario) -> tuple[ConfigMapUsage, ..
 
 
 def _usage(contents: ShardContents, limit_bytes: int) -> ConfigMapUsage:
-    documents = placement_documents(contents, max_bytes=limit_bytes)
+    documents = shard_documents(contents, max_bytes=limit_bytes)
     return ConfigMapUsage(
         shard=contents.shard.name,
-        models_json_bytes=len(models_json_of(contents)),
-        placement_bytes=sum(len(text) for text in documents),
-        placement_documents=len(documents),
+        models_json_bytes=len(documents.models_json),
+        placement_bytes=sum(len(text) for text in documents.placement),
+        placement_documents=len(documents.placement),
         limit_bytes=limit_bytes,
     )
 
@@ -110,53 +110,55 @@ def bound_uuids(contents: ShardContents) -> dict[int, str]:
     return {index: device.uuid for index, device in enumerate(held) if device.uuid is not None}
 
 
-def models_json_of(contents: ShardContents) -> str:
-    """Return a shard's ``models.json``: the models whose first replica it holds, as KServe would write it."""
-    first = {resident.model.name for resident in contents.residents if resident.first}
-    return models_json(model for model in desired_models(contents) if model.name in first)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardDocuments:
+    """What a shard's agent reads: one ``models.json`` and one or more placement documents."""
+
+    models_json: str
+    placement: tuple[str, ...]
 
 
-def placement_documents(contents: ShardContents, *, max_bytes: int) -> tuple[str, ...]:
-    """Return a shard's placement documents: every replica on it, pinned.
+def shard_documents(contents: ShardContents, *, max_bytes: int) -> ShardDocuments:
+    """Return a shard's documents.
+
+    The placement documents, none longer than ``max_bytes``, hold every replica on the shard, pinned;
+    ``models.json``, of whatever length, the models whose first replica it has, as KServe would write it.
 
     Raises
     ------
     ValueError
         One model's entry alone is longer than ``max_bytes``.
     """
-    return placement_chunks(
-        shard=contents.shard.name,
-        runtime=contents.shard_type.runtime,
-        models=desired_models(contents),
-        max_bytes=max_bytes,
+    desired = desired_models(contents)
+    first = {resident.model.name for resident in contents.residents if resident.first}
+    return ShardDocuments(
+        models_json=models_json(model for model in desired if model.name in first),
+        placement=placement_chunks(
+            shard=contents.shard.name,
+            runtime=contents.shard_type.runtime,
+            models=desired,
+            max_bytes=max_bytes,
+        ),
     )
 
 
-def model_config_map(contents: ShardContents, *, namespace: str, labels: Labels) -> dict[str, Any]:
-    """Return the ConfigMap that KServe's world reads; KServe finds it filled and leaves it alone."""
-    name = model_config_name(contents.shard.name)
-    return _config_map(name, {MODELS_JSON: models_json_of(contents)}, namespace=namespace, labels=labels)
-
-
-def placement_config_maps(
-    contents: ShardContents, documents: tuple[str, ...], *, namespace: str, labels: Labels
+def config_maps(
+    contents: ShardContents, documents: ShardDocuments, *, namespace: str, labels: Labels
 ) -> tuple[dict[str, Any], ...]:
-    """Return one ConfigMap a placement document; their keys differ, so one volume can project them all."""
+    """Return a shard's ConfigMaps: first the one that KServe's world reads, then one a placement document.
+
+    KServe finds the first filled and leaves it alone; the keys of all differ, so one volume projects them.
+    """
+    shard = contents.shard.name
+    data = {model_config_name(shard): {MODELS_JSON: documents.models_json}}
+    for chunk, text in enumerate(documents.placement):
+        data[placement_name(shard, chunk)] = {f"placement-{chunk}.json": text}
     return tuple(
-        _config_map(
-            placement_name(contents.shard.name, chunk),
-            {f"placement-{chunk}.json": text},
-            namespace=namespace,
-            labels=labels,
-        )
-        for chunk, text in enumerate(documents)
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "data": content,
+        }
+        for name, content in data.items()
     )
-
-
-def _config_map(name: str, data: dict[str, str], *, namespace: str, labels: Labels) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "data": data,
-    }

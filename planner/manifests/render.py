@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.domain.plan import Plan
+from planner.domain.policy import Spread
 from planner.domain.scenario import Scenario
 from planner.errors import Fault, InputError
 from planner.manifests.contents import ShardContents, shard_contents, shards_of_models
 from planner.manifests.inferenceservice import SERVERS, inference_service
-from planner.manifests.model_config import (
-    model_config_map,
-    models_json_of,
-    placement_config_maps,
-    placement_documents,
-)
+from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import name_faults, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
 from planner.manifests.text import yaml_text
@@ -62,13 +58,14 @@ def render_plan(
     """
     options = options or ManifestOptions()
     shards = shard_contents(plan, scenario)
-    faults = [*name_faults(plan, scenario), *_server_faults(shards), *_size_faults(shards, scenario)]
+    faults = [*name_faults(plan, scenario), *_server_faults(shards)]
+    documents = _documents(shards, scenario.cluster.max_config_map_bytes, faults)
     if faults:
         raise InputError(faults)
     files = [*_common_files(plan, options)]
     parents = shards_of_models(plan)
-    for contents in shards:
-        files.extend(_shard_files(contents, plan, scenario, options=options))
+    for contents, texts in zip(shards, documents, strict=True):
+        files.extend(_shard_files(contents, texts, plan, spread=scenario.policy.spread, options=options))
         files.extend(_models_files(contents, plan, parents))
     files.append(_kustomization(file.path for file in files))
     return tuple(sorted(files, key=lambda file: file.path))
@@ -83,19 +80,25 @@ def _server_faults(shards: Iterable[ShardContents]) -> Iterator[Fault]:
             yield Fault(path=f"shardTypes.{name}.runtime", message=message)
 
 
-def _size_faults(shards: Iterable[ShardContents], scenario: Scenario) -> Iterator[Fault]:
-    limit = scenario.cluster.max_config_map_bytes
+def _documents(
+    shards: Iterable[ShardContents], limit_bytes: int, faults: list[Fault]
+) -> list[ShardDocuments]:
+    """Return the documents of all shards that fit into ConfigMaps; add a fault for every other shard."""
+    found = []
     for contents in shards:
         path = f"shards.{contents.shard.name}"
-        size = len(models_json_of(contents))
-        if size > limit:
-            models = sum(resident.first for resident in contents.residents)
-            message = f"models.json of {models} models takes {size} bytes of a ConfigMap's {limit}"
-            yield Fault(path=path, message=message)
         try:
-            placement_documents(contents, max_bytes=limit)
+            documents = shard_documents(contents, max_bytes=limit_bytes)
         except ValueError as error:
-            yield Fault(path=path, message=str(error))
+            faults.append(Fault(path=path, message=str(error)))
+            continue
+        size = len(documents.models_json)
+        if size > limit_bytes:
+            models = sum(resident.first for resident in contents.residents)
+            message = f"models.json of {models} models takes {size} bytes of a ConfigMap's {limit_bytes}"
+            faults.append(Fault(path=path, message=message))
+        found.append(documents)
+    return found
 
 
 def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile]:
@@ -117,22 +120,23 @@ def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile
 
 
 def _shard_files(
-    contents: ShardContents, plan: Plan, scenario: Scenario, *, options: ManifestOptions
+    contents: ShardContents,
+    documents: ShardDocuments,
+    plan: Plan,
+    *,
+    spread: Spread,
+    options: ManifestOptions,
 ) -> Iterator[ManifestFile]:
-    """Yield a shard's InferenceService and its ConfigMaps."""
+    """Yield a shard's ConfigMaps and its InferenceService."""
     folder = f"shards/{contents.shard.name}"
-    labels, namespace = shard_labels(plan, contents), plan.namespace
-    documents = placement_documents(contents, max_bytes=scenario.cluster.max_config_map_bytes)
+    labels = shard_labels(plan, contents)
     yield _file(
         f"{folder}/configmaps.yaml",
-        model_config_map(contents, namespace=namespace, labels=labels),
-        *placement_config_maps(contents, documents, namespace=namespace, labels=labels),
+        *config_maps(contents, documents, namespace=plan.namespace, labels=labels),
     )
     yield _file(
         f"{folder}/inferenceservice.yaml",
-        inference_service(
-            contents, plan, spread=scenario.policy.spread, documents=len(documents), options=options
-        ),
+        inference_service(contents, plan, spread=spread, documents=len(documents.placement), options=options),
     )
 
 
