@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def row(state: Any) -> IndexRow:
     return IndexRow(state)
 
 
-def observed(*, live: bool = True, now_s: float = 100.0, **models: Seen) -> Observed:
+def observed(models: Mapping[str, Seen], *, live: bool = True, now_s: float = 100.0) -> Observed:
     return Observed(models=models, server_live=live, now_s=now_s)
 
 

@@ -3,83 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tarfile
 import threading
-import urllib.request
-from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 from agent.desired import DesiredModel, models_json
-from planner.errors import ShardpackError
-from planner.rehearsal.build import build_native
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonProcess, start_triton
-from planner.rehearsal.triton_files import TritonHome, prepare_triton
+from planner.rehearsal.triton import TritonProcess
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
+from tests.support.triton_server import ready, times_loaded
 
 pytestmark = pytest.mark.triton
 
 
-@pytest.fixture(scope="session")
-def triton_home(tmp_path_factory: pytest.TempPathFactory) -> TritonHome:
-    folder = tmp_path_factory.mktemp("triton")
-    try:
-        return prepare_triton(folder, native=build_native(folder / "native"))
-    except ShardpackError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture
-def server(
-    tmp_path: Path, triton_home: TritonHome, request: pytest.FixtureRequest
-) -> Iterator[TritonProcess]:
-    (tmp_path / "models").mkdir()
-    server = start_triton(f"agent-{request.node.name}"[:40], tmp_path / "models", home=triton_home)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def agent(tmp_path: Path, server: TritonProcess) -> Iterator[AgentProcess]:
-    agent = AgentProcess(folder=tmp_path, server_url=server.http_url)
-    yield agent
-    agent.kill()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
 def sims(store: Path, *names: str, **parameters: str) -> list[DesiredModel]:
     return [wanted(name, storage_uri=model_folder(store / name, parameters=parameters)) for name in names]
-
-
-def post(server: TritonProcess, path: str) -> bytes:
-    request = urllib.request.Request(f"{server.http_url}{path}", data=b"{}", method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        body: bytes = answer.read()
-        return body
-
-
-def ready(server: TritonProcess) -> set[str]:
-    rows: list[dict[str, Any]] = json.loads(post(server, "/v2/repository/index"))
-    return {row["name"] for row in rows if row.get("state") == "READY"}
-
-
-def times_loaded(server: TritonProcess) -> Counter[str]:
-    return Counter(re.findall(r"successfully loaded '([^']+)'", server.log.read_text()))
 
 
 def test_thirty_models_are_filled_changed_and_removed(
@@ -262,6 +208,6 @@ def test_a_folder_lost_while_its_model_serves_is_fetched_again(
 def test_a_file_that_is_in_use_as_a_folder_ends_with_a_clear_message(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     agent = AgentProcess(folder=tmp_path, server_url="http://127.0.0.1:9")
-    with pytest.raises(AssertionError, match="'--model-dir': Directory .* is a file"):
+    with pytest.raises(AssertionError, match=r"'--model-dir': Directory .* is a file"):
         agent.start()
     assert agent.exit_code == 2

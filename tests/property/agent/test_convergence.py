@@ -43,7 +43,7 @@ class World:
     served: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     loads: int = 0
 
-    def carry_out(self, action: Action, *, fails: bool) -> Outcome:
+    def carry_out(self, action: Action, *, fails: bool) -> Outcome:  # noqa: PLR0911 - one a case
         if fails:
             return Failed(state="FailedToLoad", reason="Chance", message="chance", retry="soon")
         name = action.name

@@ -14,21 +14,21 @@ gaps = st.sampled_from([" ", "\n", "\t", " # a comment: } ] \" '\n", "\n\n"])
 strings = st.text(st.characters(codec="utf-8", exclude_characters="\n\r")).map(
     lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 )
-scalars = st.one_of(
-    st.integers().map(str), st.floats(allow_nan=False, allow_infinity=False).map(str), words, strings
-)
+numbers = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)).map(str)
+scalars = st.one_of(numbers, words, strings)
+ends = st.sampled_from(["", ", ", ";"])
 
 
 @st.composite
 def pairs(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
-    return f"{draw(words)}{draw(gaps)}:{draw(gaps)}{draw(values)}{draw(gaps)}{draw(st.sampled_from(['', ', ', ';']))}"
+    return f"{draw(words)}{draw(gaps)}:{draw(gaps)}{draw(values)}{draw(gaps)}{draw(ends)}"
 
 
 @st.composite
 def brackets(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
     if draw(st.booleans()):
         return "[" + draw(gaps) + f"{draw(gaps)},".join(draw(st.lists(values, max_size=3))) + draw(gaps) + "]"
-    first, last = draw(st.sampled_from(["{}", "<>"]))
+    first, last = draw(st.sampled_from([("{", "}"), ("<", ">")]))
     return first + draw(gaps) + "".join(draw(st.lists(pairs(values), max_size=3))) + last
 
 

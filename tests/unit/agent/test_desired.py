@@ -58,7 +58,7 @@ def changed(**fields: Any) -> dict[str, str]:
     ("texts", "message"),
     [
         ({}, "no placement document"),
-        ({"a.json": "{"}, "a.json: not JSON"),
+        ({"a.json": "{"}, "not JSON"),
         ({"a.json": "[]"}, "expected an object, found list"),
         (changed(version=2), "reads version 1, found 2"),
         (changed(chunks=2), r"2 placement documents are announced, found \[0\]"),
@@ -86,5 +86,5 @@ def test_a_name_that_is_no_path_segment_is_refused(name: str) -> None:
 
 
 def test_a_model_too_large_for_a_document_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs .* bytes"):
+    with pytest.raises(ValueError, match=r"needs \d+ bytes"):
         placement_chunks(shard="s", runtime="triton", models=MODELS, max_bytes=300)

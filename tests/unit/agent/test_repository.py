@@ -106,7 +106,7 @@ def test_a_model_without_config_whose_framework_says_nothing(repository: Reposit
     (tmp_path / "model.pkl").write_text("x")
     download(repository, (tmp_path / "model.pkl").as_uri())
     repository.install("m")
-    with pytest.raises(PinError, match="no config.pbtxt"):
+    with pytest.raises(PinError, match=r"no config\.pbtxt"):
         repository.place("m", CPU_PIN, "sklearn")
     repository.place("m", CPU_PIN, "onnx")
     assert 'backend: "onnxruntime"' in config(repository)
