@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
-import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -140,16 +140,23 @@ def _fill_python_backend(directory: Path, files: TritonFiles) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for path in (files.python_backend / "libtriton_python.so", files.python_stub, _NUMPY2):
         _link(directory / path.name, path)
-    utilities = (files.python_backend / _UTILITIES).read_text()
+    utilities = (files.python_backend / _UTILITIES).read_bytes()
     adapter = f"\n\nimport {_NUMPY2.stem}\n\n{_NUMPY2.stem}.adapt(__name__)\n"
-    (directory / _UTILITIES).write_text(utilities + adapter)
+    _replace(directory / _UTILITIES, utilities + adapter.encode())
 
 
 def _copy_backend(library: Path, directory: Path, *, names: Iterable[str]) -> None:
     """Copy, not link: the loader takes two links to one file for the same library."""
     for name in names:
         (directory / name).mkdir(exist_ok=True)
-        shutil.copyfile(library, directory / name / f"libtriton_{name}.so")
+        _replace(directory / name / f"libtriton_{name}.so", library.read_bytes())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file by rename: servers that run have the old one mapped, which must not change under them."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(content)
+    new.replace(path)
 
 
 def runtime_paths(files: TritonFiles, work_dir: Path) -> dict[str, str]:
@@ -173,8 +180,8 @@ def _missing(message: str) -> InputError:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Make a link, leaving one that is there already alone."""
-    if not link.is_symlink():
+    """Make a link, leaving one that is there already alone; servers may start at the same time."""
+    with contextlib.suppress(FileExistsError):
         link.symlink_to(target)
 
 

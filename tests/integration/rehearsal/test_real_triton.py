@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,16 @@ def test_a_killed_server_frees_everything_and_comes_back_empty_on_the_same_port(
     assert shard.post("/v2/models/one/infer")[0] == 404
 
 
+def test_making_the_backends_again_does_not_disturb_a_running_server(triton, shard, native):
+    triton.add_sim("one", gpu=0, gpu_bytes=10)
+    shard.load("one")
+
+    make_backends(triton.home.backends, files=triton.home.files, native=native)
+
+    assert shard.infer("one", INPUT0=[1.0]) == {"OUTPUT0": [1.0]}
+    assert shard.server.is_live()
+
+
 def test_a_server_that_is_told_to_end_ends_by_itself(shard):
     assert shard.server.terminate() == 0
     assert shard.server.exit_code == 0
@@ -271,6 +282,14 @@ def test_the_grpc_endpoint_can_be_left_closed(triton):
 
     assert shard.server.ports == ports
     assert "--allow-grpc=false" in shard.server.command
+
+
+def test_servers_can_be_started_at_the_same_time(triton):
+    with ThreadPoolExecutor(3) as pool:
+        shards = list(pool.map(triton.start, ["a", "b", "c"]))
+
+    assert [shard.server.is_live() for shard in shards] == [True] * 3
+    assert len({port for shard in shards for port in shard.server.ports.opened()}) == 9
 
 
 def test_a_server_that_cannot_start_shows_its_log(triton):
