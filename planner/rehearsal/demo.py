@@ -156,10 +156,8 @@ class _Demo:
         self._step("Simulate GPUs, train real models")
         self._prepare()
         self._step("Read the fleet from NVML")
-        self._run(
-            ["inventory", "nvml", "--node", "this-machine", "--out", "fleet.yaml"],
-            self._gpu_environment(None),
-        )
+        fleet = self._run(["inventory", "nvml", "--node-name", "this-machine"], self._gpu_environment(None))
+        (self.folder / "fleet.yaml").write_text(fleet)
         self._step("Plan, prove, write manifests")
         scenario, plan = self._plan()
         shards_before = len(plan.placement.shards)
@@ -197,7 +195,7 @@ class _Demo:
         url = self.stack.enter_context(_serving(self.store))
         self._add(real_models(self.store, url, self.options.zoo))
         self._add(tiny_models(self.store, self.options.tiny))
-        write_catalog(self.folder / "backends.yaml")
+        write_catalog(self.folder / "server.yaml", triton)
         self.stack.callback(self._stop_pods)
 
     @property
@@ -218,13 +216,19 @@ class _Demo:
     def _plan(self) -> tuple[Scenario, Plan]:
         """Plan the models that there are now, staying close to the last plan if there is one."""
         entries = [giant_entry(), *(model.entry for model in self.models.values())]
-        write_scenario(self.folder / "scenario.yaml", entries, includes=("fleet.yaml", "backends.yaml"))
+        write_scenario(self.folder / "scenario.yaml", entries, includes=("fleet.yaml", "server.yaml"))
         plan_file = self.folder / "plan.json"
         close_to = ["--from", "plan.json"] if plan_file.exists() else []
-        self._run(["plan", "scenario.yaml", *close_to, "--out", "plan.json"])
-        self._run(["verify", "scenario.yaml", "plan.json"])
-        self._run(["manifests", "scenario.yaml", "plan.json", "--out", "manifests"])
-        return load_scenario(self.folder / "scenario.yaml"), load_plan(plan_file)
+        self._show(["plan", "scenario.yaml", *close_to, "--out", "plan.json"])
+        self._show(["verify", "scenario.yaml", "plan.json"])
+        self._show(["manifests", "scenario.yaml", "plan.json", "--out", "manifests"])
+        plan = load_plan(plan_file)
+        refused = {refusal.model for refusal in plan.refusals} & set(self.models)
+        if refused:
+            raise ShardpackError(
+                f"{len(refused)} models found no place, as {min(refused)}; is this machine large enough?"
+            )
+        return load_scenario(self.folder / "scenario.yaml"), plan
 
     def _grow(self, shards_before: int) -> tuple[Scenario, Plan]:
         for _ in range(_MOST_ROUNDS):
@@ -235,8 +239,13 @@ class _Demo:
                 return scenario, plan
         raise ShardpackError(f"no new shard appeared in {_MOST_ROUNDS} rounds")
 
-    def _run(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
-        """Run one of our commands as a user would, and show what it says."""
+    def _show(self, arguments: list[str]) -> None:
+        """Run one of our commands and show what it says."""
+        for line in self._run(arguments).splitlines():
+            self._tell(f"  {line}")
+
+    def _run(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> str:
+        """Run one of our commands as a user would; return what it prints."""
         self._tell(f"$ shardpack {shlex.join(arguments)}")
         done = subprocess.run(
             [sys.executable, "-m", "planner.cli", *arguments],
@@ -248,8 +257,7 @@ class _Demo:
         )
         if done.returncode not in (EXIT_DONE, EXIT_REFUSED):
             raise ShardpackError(f"shardpack {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
-        for line in (*done.stdout.splitlines(), *done.stderr.splitlines()):
-            self._tell(f"  {line}")
+        return done.stdout
 
     # ------------------------------------------------------------------------------------------------- pods
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from planner.domain.fleet import Runtime
 from planner.rehearsal.gpus import SimulatedGpu
 from planner.rehearsal.traffic import Question
 from planner.rehearsal.zoo import train_zoo
@@ -104,7 +105,7 @@ def tiny_models(store: Path, count: int, *, first: int = 0) -> tuple[DemoModel, 
 
 def _tiny_model(store: Path, name: str, *, seed: int) -> DemoModel:
     chance = random.Random(seed)  # noqa: S311 - sizes of a demo, not secrets
-    steady_bytes = int(chance.lognormvariate(6.5, 0.6)) * MIB  # median about 665 MiB
+    steady_bytes = int(chance.lognormvariate(7.0, 0.5)) * MIB  # median about 1.1 GiB
     peak_bytes = steady_bytes + steady_bytes // 5
     folder = store / name
     (folder / "1").mkdir(parents=True)
@@ -153,8 +154,19 @@ def giant_entry() -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------- documents
 
 
-def write_catalog(path: Path) -> None:
-    """Write the document that makes the tiny backend known to the planner."""
+def write_catalog(path: Path, triton: Runtime) -> None:
+    """Write the document that says which server runs here: Triton with two backends, one of them the demo's.
+
+    ``triton`` is the catalogue's; its context and pool are what the simulated GPUs charge as well.
+    """
+    runtime = {
+        "name": triton.name,
+        "backends": ["python", SIM_BACKEND],
+        "context": quantity_bytes(triton.context_bytes),
+        "pool": quantity_bytes(triton.pool_bytes),
+        "hostBase": quantity_bytes(triton.host_base_bytes),
+        "source": "the catalogue's triton, with the backends that are installed here",
+    }
     backend = {
         "name": SIM_BACKEND,
         "deviceBase": quantity_bytes(SIM_BASE_BYTES),
@@ -164,9 +176,9 @@ def write_catalog(path: Path) -> None:
         "apiVersion": _API_VERSION,
         "kind": "Catalog",
         "metadata": {"name": "demo"},
-        "spec": {"backends": [backend]},
+        "spec": {"runtimes": [runtime], "backends": [backend]},
     }
-    _write(path, document, "The demo's tiny backend: what it takes beside its models.")
+    _write(path, document, "The server that runs here: what it takes beside its models.")
 
 
 def write_scenario(path: Path, models: Iterable[dict[str, Any]], *, includes: Sequence[str]) -> None:
