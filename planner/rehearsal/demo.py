@@ -57,7 +57,7 @@ from planner.scenario.plan_file import load_plan
 from planner.units import format_bytes
 
 _LOAD_TIMEOUT_S = 240.0
-_GROWTH = 4
+_GROWTH = 6
 _MOST_ROUNDS = 12
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import urllib3
 
 from planner.errors import ShardpackError
+from planner.rehearsal.children import start_child
 from planner.rehearsal.manifest_reader import PodSpec
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.processes import dying_with_us
 from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 
@@ -240,7 +240,6 @@ def _start_agent(
     """Start the agent with the manifests' arguments; the last ones say what differs on a shared host."""
     (folder / "status-port").unlink(missing_ok=True)
     command = [
-        *dying_with_us(),
         sys.executable,
         "-m",
         "agent.cli",
@@ -255,10 +254,7 @@ def _start_agent(
     environment = {name: value for name, value in gpus.items() if name != "LD_PRELOAD"}
     if not gpus:
         environment = {"CUDA_VISIBLE_DEVICES": ""}
-    with (folder / "agent.log").open("ab") as log:
-        return subprocess.Popen(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+    return start_child(command, log=folder / "agent.log", environment={**os.environ, **environment})
 
 
 def _read_port(folder: Path) -> int:
