@@ -61,9 +61,13 @@ def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
     VerificationError
         The plan breaks a rule, or is of another scenario.
     """
+    from planner.domain.canonical import sha256_of
     from planner.domain.verify import verify
 
     scenario, plan = read_scenario(scenario_path), read_plan(plan_path)
+    if plan.scenario_sha256 != sha256_of(scenario):
+        message = f"is not a plan of {scenario_path} as it is now: plan that scenario again"
+        raise VerificationError(f"{plan_path}: {message}")
     broken = verify(scenario, plan)
     if broken:
         lines = [violation_sentence(item) for item in broken[:_MOST_VIOLATIONS]]

@@ -228,14 +228,19 @@ def _has_changes(base: Plan | None, found: Plan) -> bool:
 def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcome:
     """Check a plan against its scenario, rule by rule, without the solver's help.
 
-    FILE is the scenario, PLAN a plan file. Every violation of every rule is listed, and the cost is
-    reckoned anew.
+    FILE is the scenario, PLAN a plan file. Every violation of every rule is listed, and every figure in
+    the file (cost, gap, what devices use) is reckoned anew.
     """
     from planner.domain.verify import verify as find_violations
+    from planner.scenario.documents import read_text
+    from planner.scenario.plan_file import check_figures, parse_plan, parse_plan_document
 
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
-    scenario, found = read_scenario(scenario_path), read_plan(plan_path)
-    broken = find_violations(scenario, found)
+    scenario = read_scenario(scenario_path)
+    text = read_text(Path(plan_path), file=plan_path)
+    found = parse_plan(text, file=plan_path)
+    figures = parse_plan_document(text, file=plan_path).data
+    broken = (*find_violations(scenario, found), *check_figures(figures, found, scenario))
     if form == "table":
         _print_verdict(plan_path, broken, scenario)
     else:

@@ -38,7 +38,7 @@ from planner.report.words import refusal_groups, refusal_reason, violation_sente
 SubjectKind = Literal["plan", "model", "shard", "device"]
 
 MOST_SHARDS_TRIED = 400
-_MOST_MODELS_TRIED = 100
+_MOST_MODELS_TRIED = 500
 
 
 # ----------------------------------------------------------------------------------------------- entry points

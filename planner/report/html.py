@@ -13,7 +13,7 @@ from planner.report.explain import explain_plan
 from planner.report.limits import assumption_lines, ceiling_rows, serving_rows
 from planner.report.markup import Markup, element, html_table, join
 from planner.report.rehearsal import RehearsedModel
-from planner.report.text import budget_text, shard_headers, shard_rows
+from planner.report.text import budget_text, reading_order, shard_headers, shard_rows
 from planner.report.usage import ShardUse, placement_usage
 from planner.report.words import (
     RULE_NAMES,
@@ -48,7 +48,7 @@ def report_html(scenario: Scenario, plan: Plan, *, rehearsal: Sequence[Rehearsed
     rehearsal
         What was seen when it was carried out; empty leaves that section out.
     """
-    shards = placement_usage(scenario, plan.placement)
+    shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
     title = f"Plan {plan.name}"
     body = element(
         "body",

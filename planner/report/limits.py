@@ -13,6 +13,8 @@ from planner.units import format_bytes
 def limits_text(limits: ServingLimits) -> str:
     """Return the limits with the assumptions that they were reckoned with."""
     parts = [serving_table(limits), *_ceiling_block(limits), *assumption_lines(limits.assumptions)]
+    if limits.sharded is None:
+        parts.append("The shards' side needs a plan.")
     return "\n".join(parts)
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.report.drawing import Bar, shard_bars
+from planner.report.text import reading_order
 from planner.report.usage import placement_usage
 from planner.report.words import gap_text
 from planner.units import MICROUSD
@@ -40,7 +41,8 @@ def draw_shards(scenario: Scenario, plan: Plan, *, most_bars: int = _MOST_BARS) 
     most_bars
         Devices that are drawn at most; the title says so if there are more.
     """
-    bars = list(shard_bars(placement_usage(scenario, plan.placement)))
+    shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
+    bars = list(shard_bars(shards))
     drawn = bars[:most_bars]
     figure = Figure(figsize=(9, max(1.5, 0.28 * len(drawn) + 1)), layout="constrained")
     axes = figure.add_subplot()

@@ -50,8 +50,16 @@ def plan_table(scenario: Scenario, plan: Plan, *, wide: bool = False) -> str:
 
     ``full`` is the share of the fullest resource; ``wide`` names it and adds CPU, memory and disk.
     """
-    rows = shard_rows(placement_usage(scenario, plan.placement), wide=wide)
+    shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
+    rows = shard_rows(shards, wide=wide)
     return table(shard_headers(wide=wide), rows, right=(3, 5, 6))
+
+
+def reading_order(shard: ShardUse) -> tuple[str, int, str]:
+    """Return the key by which people sort shards: ``news-2`` before ``news-10``."""
+    name = shard.shard.name
+    base, _, number = name.rpartition("-")
+    return (base, int(number), name) if base and number.isdecimal() else (name, -1, name)
 
 
 def shard_headers(*, wide: bool) -> list[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations, count, islice
+from itertools import combinations, islice
+from itertools import count as count_from
 
 from planner.domain.fleet import Node, ShardType
 from planner.domain.model import Model, options_for
@@ -146,7 +147,9 @@ def _other_replicas(setting: Setting, movers: Iterable[Model], replica: int) -> 
 def _new_shards(setting: Setting, kind: ShardType) -> Iterator[Shard]:
     """Yield the shards of a type that could be opened: one if it is bought, one a node with free devices."""
     taken = setting.shards
-    name = next(name for k in count() if (name := kind.group if k == 0 else f"{kind.group}-{k}") not in taken)
+    name = next(
+        name for k in count_from() if (name := kind.group if k == 0 else f"{kind.group}-{k}") not in taken
+    )
     if kind.provision == "new":
         yield Shard(name=name, shard_type=kind.name)
         return
@@ -233,12 +236,14 @@ def _seats(setting: Setting, model: Model, move: _Move) -> Iterator[Placed]:
 
 
 def _too_few_devices(setting: Setting, model: Model, target: Shard) -> Violation:
+    wanted = model.devices_per_replica
+    count = setting.parts.shard_types[target.shard_type].device_count
     return Violation(
         rule=Rule.EXCLUSIVE_DEVICES,
         subject=target.name,
-        need=model.devices_per_replica,
-        have=setting.parts.shard_types[target.shard_type].device_count,
-        detail="a replica takes whole devices of one shard",
+        need=wanted,
+        have=count,
+        detail=f"a replica takes {wanted}, the shard has {count}",
     )
 
 

@@ -33,7 +33,7 @@ RULE_NAMES: dict[Rule, str] = {
     Rule.NODE_CPU: "CPU of the node",
     Rule.NODE_MEMORY: "memory of the node",
     Rule.NODE_PODS: "pods of the node",
-    Rule.NODE_DEVICES: "devices of the node",
+    Rule.NODE_DEVICES: "free devices",
     Rule.IPS: "pod addresses",
     Rule.MAX_SHARDS: "shards of the plan",
     Rule.MAX_COST: "cost limit",
@@ -48,11 +48,11 @@ _SINGULAR = {"addresses": "address"}
 
 
 def amount(value: int, unit: str) -> str:
-    """Return a number with its unit: ``15.2Gi``, ``250m``, ``0.526 USD/h``, ``3 models``."""
+    """Return a number with its unit: ``15.2Gi``, ``250m``, ``1.25``, ``0.526 USD/h``, ``3 models``."""
     if unit == "bytes":
         return format_bytes(value)
     if unit == "milli":
-        return quantity_milli(value)
+        return quantity_milli(value) if value < 1000 else f"{value / 1000:,.3f}".rstrip("0").rstrip(".")
     if unit == "microusd":
         return f"{format_usd(value)} USD/h"
     word = _SINGULAR.get(unit, unit.removesuffix("s")) if value == 1 else unit
@@ -73,8 +73,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def percent(ppm: int) -> str:
-    """Return parts per million as a percentage with one decimal (``97.3 %``)."""
-    return f"{ppm / 10_000:.1f} %"
+    """Return parts per million as a percentage with one decimal (``97.3 %``), rounded down.
+
+    So ``100.0 %`` is said only of what is full.
+    """
+    return f"{ppm // 1_000 / 10:.1f} %"
 
 
 def gap_text(plan: Plan) -> str:
@@ -184,6 +187,7 @@ _BROKEN: dict[Rule, str] = {
     Rule.RUNTIME: "{subject}: {detail}",
     Rule.PIN: "{subject} {detail}",
     Rule.REFERENCE: "{subject}: {detail}",
+    Rule.EXCLUSIVE_DEVICES: "{subject}: whole devices are not shared ({detail})",
     Rule.TOGETHER: "{subject} is torn apart: {detail}",
     Rule.NODE_SELECTOR: "{subject}: {detail}",
     Rule.SPREAD: "the replicas of {subject} share a failure domain: need {need}, have {have} ({detail})",
