@@ -10,8 +10,11 @@ Two trees on one filesystem, so that everything moves by rename::
 
 ``record.json`` says where a copy came from and with which pin it was last loaded; ``config.pbtxt`` is the one
 that the model brought, from which the one in the repository is always made anew. Every step is one rename;
-``recover`` finishes what a crash cut short. The state directory must not lie inside the model directory: the
-server would list it as a model, and a file written in a model's folder makes its next load a full one.
+``recover`` finishes what a crash cut short. What was downloaded is synced before it is staged; what the
+agent writes besides is not: lost in a crash of the machine, it is made anew, by a download at worst.
+
+The state directory must not lie inside the model directory: the server would list it as a model, and a file
+written in a model's folder makes its next load a full one.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from agent.observed import Copy
 from agent.pbtxt import minimal_config, with_placement
 from agent.pins import Pin
 from agent.storage import Limits, fetch
-from agent.storage.layout import CONFIG, sync_folder
+from agent.storage.layout import CONFIG
 
 log = logging.getLogger(__name__)
 
@@ -163,13 +166,11 @@ class Repository:
         ready = part / "ready"
         ready.mkdir()
         if (folder / CONFIG).is_file():
-            shutil.copyfile(folder / CONFIG, ready / CONFIG)
+            _copy_synced(folder / CONFIG, ready / CONFIG)
         folder.rename(ready / _MODEL)
-        _write(ready / _RECORD, json.dumps(asdict(copy)))
-        sync_folder(ready)
+        (ready / _RECORD).write_text(json.dumps(asdict(copy)), encoding="utf-8")
         self._discard(self._staged(name))
         ready.rename(self._staged(name))
-        sync_folder(self._staged(name).parent)
         return copy
 
     def install(self, name: str) -> Copy:
@@ -182,7 +183,6 @@ class Repository:
         self._discard(self._record(name))
         (staged / _MODEL).rename(self._live(name))
         staged.rename(self._record(name))
-        sync_folder(self.model_dir)
         return copy
 
     def place(self, name: str, pin: Pin, framework: str) -> None:
@@ -202,7 +202,7 @@ class Repository:
         # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
         self._write_record(name, replace(self._known(name), loaded_pin=None))
         temporary = self._trash_path()
-        _write(temporary, placed)
+        temporary.write_text(placed, encoding="utf-8")
         temporary.rename(live)
 
     def remember_loaded(self, name: str, pin: Pin) -> Copy:
@@ -258,9 +258,9 @@ class Repository:
 _numbers = count()
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+def _copy_synced(source: Path, target: Path) -> None:
+    with target.open("xb") as stream:
+        stream.write(source.read_bytes())
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -33,16 +33,11 @@ def arrange(folder: Path) -> Path:
 def sync_folders(folder: Path) -> None:
     """Make the names of everything below a folder survive a crash of the machine."""
     for path, _, _ in os.walk(folder):
-        sync_folder(Path(path))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in one folder survive a crash of the machine."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _entries(folder: Path) -> list[Path]:
