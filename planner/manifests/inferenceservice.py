@@ -11,8 +11,12 @@ from planner.manifests.names import Labels, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
 from planner.manifests.pod import agent_container, pod_security, server_container, volumes
 
-SERVERS = ("lightgbm", "sklearn", "triton", "xgboost")
-"""Runtimes that an InferenceService has a multi-model server for, under their own names."""
+SERVERS = ("lightgbm", "mlserver", "sklearn", "triton", "xgboost")
+"""Runtimes that KServe has a multi-model server for."""
+
+# KServe knows MLServer as a runtime of formats and not as a server of its own. Which of them is named here
+# decides only how a model is read that does not say so itself, in its model-settings.json.
+_MLSERVER = {"modelFormat": {"name": "sklearn"}, "protocolVersion": "v2", "runtime": "kserve-mlserver"}
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
@@ -48,7 +52,7 @@ def inference_service(
         "serviceAccountName": options.service_account,
         "automountServiceAccountToken": False,
         "securityContext": pod_security(),
-        contents.shard_type.runtime: server_container(contents),
+        **_server(contents),
         "containers": [agent_container(contents, image=options.agent_image)],
         "volumes": volumes(contents, documents=documents),
     }
@@ -64,6 +68,14 @@ def inference_service(
         },
         "spec": {"predictor": predictor},
     }
+
+
+def _server(contents: ShardContents) -> dict[str, Any]:
+    """Return the predictor's field that names the model server; no storageUri makes it multi-model."""
+    container = server_container(contents)
+    if contents.shard_type.runtime == "mlserver":
+        return {"model": {**_MLSERVER, **container}}
+    return {contents.shard_type.runtime: container}
 
 
 def _scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def everything() -> tuple[Any, ...]:
         a_shard_type("sk", device_class="cpu", runtime="sklearn"),
         a_shard_type("xgb", device_class="cpu", runtime="xgboost"),
         a_shard_type("lgb", device_class="cpu", runtime="lightgbm"),
+        a_shard_type("mls", device_class="cpu", runtime="mlserver"),
     )
     gpu, host = an_option(gpu=GIB, peak=2 * GIB, host=MIB), an_option("cpu", host=MIB)
     scenario = a_scenario(
@@ -71,6 +72,7 @@ def everything() -> tuple[Any, ...]:
         a_model("sk-model", host, backend="sklearn"),
         a_model("xgb-model", host, backend="xgboost"),
         a_model("lgb-model", host, backend="lightgbm"),
+        a_model("mls-model", host, backend="sklearn"),
         types=types,
         nodes=(a_node("n0", gpus=2, labels=(("pool", "gpu"),)),),
         classes=(gpu_class, slice_class),
@@ -78,7 +80,7 @@ def everything() -> tuple[Any, ...]:
     )
     return (
         scenario,
-        *(a_shard(name) for name in ("bought", "sliced", "sk", "xgb", "lgb")),
+        *(a_shard(name) for name in ("bought", "sliced", "sk", "xgb", "lgb", "mls")),
         a_shard("onnode", node="n0", node_devices=(0, 1)),
         on("everywhere", "bought"),
         on("everywhere", "onnode", 1, replica=1),
@@ -86,4 +88,5 @@ def everything() -> tuple[Any, ...]:
         on("sk-model", "sk"),
         on("xgb-model", "xgb"),
         on("lgb-model", "lgb"),
+        on("mls-model", "mls"),
     )

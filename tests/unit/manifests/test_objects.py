@@ -144,6 +144,12 @@ def test_cpu_shard_asks_for_no_gpu():
     assert "args" not in server["sklearn"]
 
 
+def test_mlserver_is_a_runtime_of_kserve():
+    found = predictor(rendered(*everything()), "mls")["model"]
+    assert (found["runtime"], found["protocolVersion"]) == ("kserve-mlserver", "v2")
+    assert "storageUri" not in found
+
+
 def test_disk_is_requested_once_and_bounds_the_models():
     items = rendered(*everything())
     assert agent(items, "sliced")["resources"] == {"requests": {"ephemeral-storage": "1Gi"}}
@@ -224,7 +230,7 @@ def test_anti_affinity_is_about_all_shards_of_the_plan():
     ]
     wanted = term["labelSelector"]["matchLabels"]
     services = [item for item in items if item["kind"] == "InferenceService"]
-    assert len(services) == 6
+    assert len(services) == 7
     for service in services:
         assert wanted.items() <= service["spec"]["predictor"]["labels"].items()
 
@@ -367,7 +373,7 @@ def test_the_agent_reads_what_is_written():
             found[item["metadata"]["name"]] = [model.name for model in document.models]
     assert found["shardpack-onnode-0"] == ["everywhere"]
     assert found["modelconfig-sk-0"] == ["sk-model"]
-    assert len(found) == 12
+    assert len(found) == 14
 
 
 # ---------------------------------------------------------------------------------------------- ConfigMaps
@@ -448,8 +454,8 @@ def test_models_json_above_the_limit_is_refused_with_its_numbers():
 
 
 def test_a_server_without_multi_model_service_is_refused():
-    scenario = a_scenario(types=(a_shard_type(runtime="mlserver"),))
-    with pytest.raises(InputError, match=r"shardTypes\.t\.runtime: .*'mlserver'.*triton"):
+    scenario = a_scenario(types=(a_shard_type(runtime="kserve-python"),))
+    with pytest.raises(InputError, match=r"shardTypes\.t\.runtime: .*'kserve-python'.*triton"):
         rendered(scenario, a_shard())
 
 
