@@ -48,8 +48,15 @@ def download(uri: str, target: Path, *, budget: Budget) -> None:
             timeout=_TIMEOUT,
             # An archive must arrive as it is stored, so no transfer compression.
             headers={"Accept-Encoding": "identity"},
-            retries=urllib3.Retry(total=_REDIRECTS, connect=0, read=0, redirect=_REDIRECTS, status=0),
+            # Retries are the loop's; only redirects are followed here.
+            retries=urllib3.Retry(
+                total=_REDIRECTS, connect=0, read=0, status=0, respect_retry_after_header=False
+            ),
         )
+    except urllib3.exceptions.MaxRetryError as error:
+        if isinstance(error.reason, urllib3.exceptions.ResponseError):
+            raise StorageError("TooManyRedirects", f"{_public(uri)}: {_REDIRECTS} redirects") from error
+        raise StorageError("Unreachable", f"{_public(uri)}: {_said(error)}", retry="soon") from error
     except urllib3.exceptions.HTTPError as error:
         raise StorageError("Unreachable", f"{_public(uri)}: {_said(error)}", retry="soon") from error
     try:
@@ -73,7 +80,7 @@ def _check_status(uri: str, status: int) -> None:
 
 def _said(error: urllib3.exceptions.HTTPError) -> str:
     """Return what went wrong without the request's own URL, whose query may hold a signature."""
-    cause = error.__cause__ or error
+    cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
     return type(cause).__name__
 
 

@@ -211,3 +211,48 @@ def test_a_file_that_is_in_use_as_a_folder_ends_with_a_clear_message(tmp_path: P
     with pytest.raises(AssertionError, match=r"'--model-dir': Directory .* is a file"):
         agent.start()
     assert agent.exit_code == 2
+
+
+def test_a_newer_document_drops_what_has_not_begun(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    names = [f"m{number}" for number in range(20)]
+    models = sims(store, *names, load_ms="200")
+    agent.arguments = ("--parallel-loads", "1")
+    mount_files(agent.configs, documents(*models))
+    agent.start()
+    eventually(lambda: ready(server), "a first model")
+    mount_files(agent.configs, documents(models[-1]))
+    eventually(lambda: agent.states() == {names[-1]: "Loaded"}, "only what the newer document asks for")
+    assert ready(server) == {names[-1]}
+    assert len(times_loaded(server)) < len(names)
+
+
+def test_a_load_that_outlasts_its_timeout_is_waited_for_not_repeated(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    agent.arguments = ("--load-timeout", "1")
+    mount_files(agent.configs, documents(*sims(store, "slow", load_ms="2500"), *sims(store, "quick")))
+    agent.start()
+    eventually(lambda: agent.states() == {"slow": "Loaded", "quick": "Loaded"}, "both loaded")
+    assert times_loaded(server) == {"slow": 1, "quick": 1}
+
+
+def test_a_python_model_is_loaded_and_leaves(agent: AgentProcess, server: TritonProcess, store: Path) -> None:
+    version = store / "doubler" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(
+        "class TritonPythonModel:\n    def execute(self, requests):\n        return []\n"
+    )
+    (store / "doubler" / "config.pbtxt").write_text(
+        'name: "another name"\nbackend: "python"\n'
+        'input { name: "X" data_type: TYPE_FP32 dims: [ 1 ] }\n'
+        'output { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] }\n'
+    )
+    mount_files(agent.configs, documents(wanted("doubler", storage_uri=(store / "doubler").as_uri())))
+    agent.start()
+    agent.wait_ready()
+    assert ready(server) == {"doubler"}
+    mount_files(agent.configs, documents())
+    eventually(lambda: list(agent.models.iterdir()) == [], "gone")
+    assert ready(server) == set()

@@ -1,0 +1,193 @@
+"""HTTP at both ends on loopback: servers that misbehave, and the agent's own answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent.errors import RefusedError, StorageError, UnreachableError
+from agent.health import StatusServer, Views
+from agent.servers.port import IndexRow, ServerInfo
+from agent.servers.triton import Timeouts, Triton
+from agent.storage import Limits, fetch
+
+TIMEOUTS = Timeouts(connect_s=0.2, control_s=0.2, load_s=0.4)
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers by path; without an answer it says nothing until the client is gone."""
+
+    protocol_version = "HTTP/1.1"
+    answers: dict[str, Answer]
+    gone: threading.Event
+
+    def do_GET(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        if self.path not in self.answers:
+            self.gone.wait(30)
+            self.close_connection = True
+            return
+        status, headers, body = self.answers[self.path]
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = int(headers.get("Content-Length", len(body))) != len(body)
+
+    do_POST = do_GET  # noqa: N815 - the name that the base looks for
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+Serve = Callable[[dict[str, Answer]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[tuple[ThreadingHTTPServer, threading.Event]] = []
+
+    def start(answers: dict[str, Answer]) -> str:
+        gone = threading.Event()
+        handler = type("Handler", (Scripted,), {"answers": answers, "gone": gone})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        servers.append((server, gone))
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server, gone in servers:
+        gone.set()
+        server.shutdown()
+        server.server_close()
+
+
+def triton(url: str) -> Triton:
+    return Triton(url, connections=2, timeouts=TIMEOUTS)
+
+
+def test_triton_s_answers(serve: Serve) -> None:
+    rows = [{"name": "m", "version": "1", "state": "READY"}]
+    server = triton(
+        serve(
+            {
+                "/v2": (200, {}, b'{"name":"an id","version":"2.51.0"}'),
+                "/v2/repository/index": (200, {}, json.dumps(rows).encode()),
+                "/v2/repository/models/m/load": (200, {}, b""),
+                "/v2/repository/models/m/unload": (200, {}, b""),
+                "/v2/repository/models/bad/load": (400, {}, b'{"error":"no such backend"}'),
+                "/v2/repository/models/odd/load": (502, {}, b"<html>"),
+            }
+        )
+    )
+    assert server.info() == ServerInfo(kind="triton", version="2.51.0")
+    assert server.index() == {"m": IndexRow("READY")}
+    server.load("m")
+    server.unload("m")
+    with pytest.raises(RefusedError, match="no such backend") as caught:
+        server.load("bad")
+    assert caught.value.status == 400
+    with pytest.raises(RefusedError, match="<html>"):
+        server.load("odd")
+    server.rest()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'"text"'])
+def test_an_index_that_is_none(serve: Serve, body: bytes) -> None:
+    server = triton(serve({"/v2/repository/index": (200, {}, body)}))
+    with pytest.raises(RefusedError):
+        server.index()
+
+
+def test_a_silent_and_an_absent_server_are_unreachable(serve: Serve) -> None:
+    silent = triton(serve({}))
+    with pytest.raises(UnreachableError):
+        silent.index()
+    with pytest.raises(UnreachableError):
+        silent.load("m")
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        absent = triton(f"http://127.0.0.1:{reserved.getsockname()[1]}")
+        with pytest.raises(UnreachableError):
+            absent.unload("m")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "retry"),
+    [
+        ((404, {}, b""), "NotFound", "late"),
+        ((403, {}, b""), "Denied", "late"),
+        ((500, {}, b""), "HttpError", "soon"),
+        ((503, {"Retry-After": "0"}, b""), "HttpError", "soon"),
+        ((204, {}, b""), "HttpError", "late"),
+        ((200, {"Content-Length": "100"}, b"short"), "BrokenOff", "soon"),
+        ((302, {"Location": "/m.onnx"}, b""), "TooManyRedirects", "late"),
+    ],
+)
+def test_downloads_that_fail(tmp_path: Path, serve: Serve, answer: Answer, reason: str, retry: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        fetch(serve({"/m.onnx": answer}) + "/m.onnx", into=tmp_path, limits=Limits(), unwanted=lambda: False)
+    assert (caught.value.reason, caught.value.retry) == (reason, retry)
+
+
+def test_secrets_in_a_uri_are_not_told(tmp_path: Path, serve: Serve) -> None:
+    url = serve({}).replace("http://", "http://user:secret1@")
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        url = f"http://user:secret1@127.0.0.1:{port}/m.onnx?X-Signature=secret2"
+        with pytest.raises(StorageError) as caught:
+            fetch(url, into=tmp_path, limits=Limits(), unwanted=lambda: False)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_redirect_is_followed(tmp_path: Path, serve: Serve) -> None:
+    url = serve({"/m.onnx": (302, {"Location": "/real"}, b""), "/real": (200, {}, b"weights")})
+    fetched = fetch(f"{url}/m.onnx", into=tmp_path, limits=Limits(), unwanted=lambda: False)
+    assert (fetched.folder / "1" / "m.onnx").read_bytes() == b"weights"
+
+
+def test_a_download_larger_than_allowed_is_cut(tmp_path: Path, serve: Serve) -> None:
+    url = serve({"/m.tar": (200, {}, bytes(3_000_000))})
+    with pytest.raises(StorageError) as caught:
+        fetch(f"{url}/m.tar", into=tmp_path, limits=Limits(total_bytes=1_000_000), unwanted=lambda: False)
+    assert caught.value.reason == "TooLarge"
+
+
+def test_the_status_server_keeps_a_connection_over_several_answers() -> None:
+    server = StatusServer(
+        "127.0.0.1",
+        0,
+        Views(
+            status=lambda _limit, _after: {},
+            ready=lambda: (True, "ready"),
+            alive=lambda: True,
+            metrics=lambda: b"",
+        ),
+    )
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        for method, path, body in (
+            ("GET", "/readyz", b"ready\n"),
+            ("HEAD", "/readyz", b""),
+            ("GET", "/status", b"{}"),
+        ):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, body)
+        connection.request("POST", "/status")
+        assert connection.getresponse().status == 501
+    finally:
+        connection.close()
+        server.close()

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agent.health import Views, answer
+
+
+def views(*, ready: bool = True, alive: bool = True) -> Views:
+    return Views(
+        status=lambda limit, after: {"limit": limit, "after": after},
+        ready=lambda: (ready, "3 of 5 models attempted"),
+        alive=lambda: alive,
+        metrics=lambda: b"a 1\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "body"),
+    [
+        ("/livez", 200, "ok\n"),
+        ("/readyz?verbose", 200, "3 of 5 models attempted\n"),
+        ("/metrics", 200, "a 1\n"),
+        ("/", 404, "try /livez, /readyz, /metrics or /status\n"),
+        ("/status?limit=0", 400, "limit: expected a number from 1 to 100000\n"),
+        ("/status?limit=-1", 400, "limit: expected a number from 1 to 100000\n"),
+        ("/status?limit=x", 400, "limit: expected a number from 1 to 100000\n"),
+        ("/status?continue=a%2Fb", 400, "continue: expected what the page before said\n"),
+    ],
+)
+def test_answers(target: str, status: int, body: str) -> None:
+    found = answer(views(), target)
+    assert (found.status, found.body.decode()) == (status, body)
+
+
+def test_not_ready_and_not_alive_are_503() -> None:
+    assert answer(views(ready=False), "/readyz").status == 503
+    assert answer(views(alive=False), "/livez").status == 503
+
+
+@pytest.mark.parametrize(
+    ("target", "limit", "after"),
+    [("/status", None, None), ("/status?limit=7", 7, None), ("/status?continue=m-1&limit=2", 2, "m-1")],
+)
+def test_pages_are_passed_on(target: str, limit: int | None, after: str | None) -> None:
+    assert json.loads(answer(views(), target).body) == {"limit": limit, "after": after}

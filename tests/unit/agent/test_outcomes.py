@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
+from agent.errors import RefusedError, UnreachableError
+from agent.observed import NOTHING, Copy, Failure, Seen
+from agent.outcomes import (
+    Discarded,
+    Downloaded,
+    Dropped,
+    Failed,
+    Installed,
+    Loaded,
+    Outcome,
+    Removed,
+    UnloadAsked,
+    after,
+    carry_out,
+)
+from agent.repository import Repository
+from agent.servers.port import IndexRow, ServerInfo
+from agent.storage import Limits
+from tests.support.agent_models import copy, model_folder, row, target
+
+M = target()
+FAILURE = Failure(state="FailedToLoad", reason="x", message="x", attempts=2, retry_at_s=5.0)
+NEW = Copy(storage_uri="file:///new")
+
+
+class Server:
+    """A server that answers every call, or raises what it is given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.calls: list[str] = []
+
+    def _call(self, text: str) -> None:
+        self.calls.append(text)
+        if self.error is not None:
+            raise self.error
+
+    def info(self) -> ServerInfo:
+        return ServerInfo(kind="fake", version="0")
+
+    def index(self) -> Mapping[str, IndexRow]:
+        return {}
+
+    def load(self, name: str) -> None:
+        self._call(f"load {name}")
+
+    def unload(self, name: str) -> None:
+        self._call(f"unload {name}")
+
+    def rest(self) -> None:
+        self._call("rest")
+
+
+def load(framework: str = "sim") -> Load:
+    assert M.pin is not None
+    return Load(name="m", pin=M.pin, framework=framework, urgency=(0, 0))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    made.prepare()
+    return made
+
+
+def act(action: Action, repository: Repository, server: Server, *, unwanted: bool = False) -> Outcome:
+    return carry_out(
+        action, repository=repository, server=server, unwanted=lambda: unwanted, seconds=lambda: 0.0
+    )
+
+
+def test_every_action_does_its_part(repository: Repository, tmp_path: Path) -> None:
+    server = Server()
+    uri = model_folder(tmp_path / "source")
+    download = Download(name="m", storage_uri=uri, urgency=(0, 0))
+    assert isinstance(act(download, repository, server), Downloaded)
+    assert isinstance(act(Install(name="m"), repository, server), Installed)
+    assert isinstance(act(load(), repository, server), Loaded)
+    assert act(Unload(name="m", devices=()), repository, server) == UnloadAsked()
+    assert server.calls == ["load m", "unload m"]
+    assert isinstance(act(download, repository, server), Downloaded)
+    assert act(Discard(name="m"), repository, server) == Discarded()
+    assert act(Remove(name="m"), repository, server) == Removed()
+    assert repository.installed() == repository.staged() == {}
+    assert act(download, repository, server, unwanted=True) == Dropped()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retry"),
+    [
+        (RefusedError(400, "no memory"), "LoadRefused", "late"),
+        (UnreachableError("gone"), "ServerUnreachable", "soon"),
+        (OSError(errno.ENOSPC, "full"), "DiskFull", "soon"),
+        (OSError(errno.EIO, "bad"), "IoError", "soon"),
+    ],
+)
+def test_a_failed_load_says_why_and_when_again(
+    repository: Repository, tmp_path: Path, error: Exception, reason: str, retry: str
+) -> None:
+    uri = model_folder(tmp_path / "source")
+    act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
+    act(Install(name="m"), repository, Server())
+    outcome = act(load(), repository, Server(error))
+    assert outcome == Failed(state="FailedToLoad", reason=reason, message=str(error), retry=retry)  # type: ignore[arg-type]
+    assert repository.installed()["m"].loaded_pin is None
+
+
+def test_a_model_whose_config_is_no_text_is_a_failure_of_that_model(
+    repository: Repository, tmp_path: Path
+) -> None:
+    uri = model_folder(tmp_path / "source")
+    (tmp_path / "source" / "config.pbtxt").write_bytes(b"\xff\xfe")
+    act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
+    act(Install(name="m"), repository, Server())
+    outcome = act(load(), repository, Server())
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retry) == ("BadConfig", "late")
+
+
+def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
+    outcome = act(Unload(name="m", devices=()), repository, Server(RefusedError(503, "not now")))
+    assert outcome == Failed(state="Unloading", reason="UnloadRefused", message="not now", retry="soon")
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "expected"),
+    [
+        (Seen(failure=FAILURE), Downloaded(copy=NEW), Seen(staged=NEW)),
+        (
+            Seen(installed=copy(), staged=NEW, row=row("UNAVAILABLE")),
+            Installed(copy=NEW),
+            Seen(installed=NEW),
+        ),
+        (
+            Seen(installed=copy(), failure=FAILURE),
+            Loaded(copy=NEW, seconds=2.0),
+            Seen(installed=NEW, row=row("READY"), load_seconds=2.0),
+        ),
+        (
+            Seen(installed=copy(), row=row("READY")),
+            UnloadAsked(),
+            Seen(installed=copy(), row=row("UNLOADING"), unload_asked_at_s=10.0),
+        ),
+        (Seen(installed=copy(), staged=NEW), Removed(), NOTHING),
+        (Seen(installed=copy(), staged=NEW), Discarded(), Seen(installed=copy())),
+        (Seen(failure=FAILURE), Dropped(), Seen(failure=FAILURE)),
+        (
+            Seen(row=row("READY"), failure=FAILURE),
+            Failed(state="FailedToLoad", reason="y", message="why", retry="late"),
+            Seen(
+                row=row("READY"),
+                failure=Failure(state="FailedToLoad", reason="y", message="why", attempts=3, retry_at_s=17.0),
+            ),
+        ),
+    ],
+)
+def test_what_is_known_afterwards(seen: Seen, outcome: Outcome, expected: Seen) -> None:
+    assert after(seen, outcome, now_s=10.0, wait_s=7.0) == expected
