@@ -183,14 +183,13 @@ def write_catalog(path: Path, triton: Runtime) -> None:
 
 def write_scenario(path: Path, models: Iterable[dict[str, Any]], *, includes: Sequence[str]) -> None:
     """Write the demo's scenario: what may be opened on the machine's simulated GPUs and on its CPU."""
-    overhead = {"cpu": "20m", "memory": "64Mi"}
     shard_types = [
         {
             "name": "t4-2",
             "runtime": "triton",
             "devices": {"class": "nvidia-t4", "count": 2},
             "resources": {"cpu": "200m", "memory": "1Gi"},
-            "overhead": overhead,
+            "overhead": {"cpu": "20m", "memory": "64Mi"},
             "pricePerHour": "1.052",
             "group": _GPU_GROUP,
         },
@@ -199,7 +198,7 @@ def write_scenario(path: Path, models: Iterable[dict[str, Any]], *, includes: Se
             "runtime": "triton",
             "devices": {"class": "cpu", "count": 1},
             "resources": {"cpu": "250m", "memory": "3Gi"},
-            "overhead": overhead,
+            "overhead": {"cpu": "20m", "memory": "64Mi"},
             "pricePerHour": "0.05",
             "group": _CPU_GROUP,
         },
