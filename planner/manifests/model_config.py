@@ -96,13 +96,17 @@ def bound_uuids(contents: ShardContents) -> dict[int, str]:
 
     NVIDIA's device plugin chooses among the free devices of a node; a pod can ask for a number, never for a
     UUID, and ``NVIDIA_VISIBLE_DEVICES`` set by hand goes around the plugin's bookkeeping. So the plan's
-    choice is certain only where the shard takes every device that the node offers under the resource's name.
-    Elsewhere the ordinals stand: devices of one class are alike, but for what foreign processes hold.
+    choice is certain only where the shard takes every device that the node offers under the resource's name,
+    which is one for all whole GPUs and one for each MIG profile. Elsewhere the ordinals stand: devices of one
+    class are alike, but for what foreign processes hold.
     """
     if contents.node is None or not contents.on_gpu:
         return {}
     offered = [
-        device for device in contents.node.devices if device.device_class == contents.device_class.name
+        device
+        for device in contents.node.devices
+        if device.device_class == contents.device_class.name
+        or (device.parent is None and contents.device_class.mig_profile is None)
     ]
     held = node_devices(contents.shard, {contents.node.name: contents.node})
     if len(held) != len(offered):

@@ -364,6 +364,40 @@ def test_uuids_are_bound_only_where_the_pod_gets_every_device_of_the_node(held, 
     assert [entries[name]["devices"][0]["uuid"] for name in sorted(entries)] == expected
 
 
+def test_uuids_are_not_bound_where_the_node_has_gpus_of_another_product():
+    """Both are ``nvidia.com/gpu``, so the pod may get the other one."""
+    devices = (
+        NodeDevice(device_class="gpu-16", uuid="GPU-0"),
+        NodeDevice(device_class="other", uuid="GPU-1"),
+    )
+    scenario = a_scenario(
+        a_model("m"),
+        types=(a_shard_type(provision="existing"),),
+        nodes=(a_node("n0", devices=devices),),
+    )
+    entry = placement(rendered(scenario, a_shard(node="n0", node_devices=(0,)), on("m")))["models"]["m"]
+    assert entry["devices"] == [{"kind": "gpu", "index": 0, "uuid": None}]
+
+
+def test_uuid_of_the_only_slice_of_a_profile_is_bound():
+    devices = (
+        NodeDevice(device_class="small", uuid="MIG-0", parent="GPU-0"),
+        NodeDevice(device_class="large", uuid="MIG-1", parent="GPU-0"),
+    )
+    classes = tuple(
+        DeviceClass(name=name, kind="gpu", memory_bytes=8 * GIB, mig_profile=profile)
+        for name, profile in (("large", "3g.20gb"), ("small", "1g.5gb"))
+    )
+    scenario = a_scenario(
+        a_model("m"),
+        types=(a_shard_type(provision="existing", device_class="small"),),
+        nodes=(a_node("n0", devices=devices),),
+        classes=classes,
+    )
+    entry = placement(rendered(scenario, a_shard(node="n0", node_devices=(0,)), on("m")))["models"]["m"]
+    assert entry["devices"] == [{"kind": "gpu", "index": 0, "uuid": "MIG-0"}]
+
+
 def test_the_agent_reads_what_is_written():
     items = rendered(*everything())
     found = {}
