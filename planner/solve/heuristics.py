@@ -1,4 +1,4 @@
-"""Fast constructions: put units into shards one after the other, opening what is cheapest for what it holds."""
+"""Put units into shards one after the other, opening what is cheapest for what it holds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _too_many(packing: Packing, index: int) -> Fault:
     why = f"{limit.rule.value} allows {limit.have}" if limit else "the nodes have no room for more"
     return Fault(
         path=f"spec.shardTypes[{index}].minCount",
-        message=f"{item.name!r} asks for at least {item.min_count} shards, but only {count} can be opened: {why}",
+        message=f"{item.name!r} asks for {item.min_count} shards, but only {count} can be opened: {why}",
     )
 
 
@@ -48,7 +48,7 @@ def _too_many(packing: Packing, index: int) -> Fault:
 
 
 def price_shares(problem: Problem) -> Floats:
-    """Return what a unit's largest share of a shard would cost on each type; ``(units, types)``, inf if not allowed.
+    """Return what a unit's largest share of a shard costs; ``(units, types)``, inf where it is not allowed.
 
     The share is taken in the dimension that the unit fills most, so it is never more than the unit "costs".
     """
@@ -73,7 +73,7 @@ def _kind_shares(problem: Problem) -> Floats:
     return np.where(mode.allowed, share, np.inf)
 
 
-def largest_first(problem: Problem, shares: Floats) -> list[int]:
+def largest_first(shares: Floats) -> list[int]:
     """Return the units by falling price of their share, those of equal size in the order of names."""
     size = np.min(shares, axis=1, initial=np.inf)
     return [int(unit) for unit in np.argsort(-np.where(np.isinf(size), 0, size), kind="stable")]

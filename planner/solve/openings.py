@@ -62,7 +62,7 @@ class Openings:
         self._free = [[True] * len(node.devices) for node in scenario.nodes]
         self._bought = [self._new_rooms(item) for item in scenario.shard_types]
         self._eligible = [
-            tuple(i for i, node in enumerate(scenario.nodes) if _selects(item, node))
+            tuple(i for i, node in enumerate(scenario.nodes) if selects(item, node))
             if item.provision == "existing"
             else ()
             for item in scenario.shard_types
@@ -211,6 +211,7 @@ class Openings:
                 self._free[opening.node][position] = sign < 0
 
 
-def _selects(shard_type: ShardType, node: Node) -> bool:
+def selects(shard_type: ShardType, node: Node) -> bool:
+    """Return whether a node has the labels that a shard type asks for."""
     labels = dict(node.labels)
     return all(labels.get(key) == value for key, value in shard_type.node_selector)

@@ -116,6 +116,20 @@ class Packing:
         self.alive[row] = False
         self.openings.give_back(self.opened[row])
 
+    def reopen(self, row: int) -> None:
+        """Open a closed shard again, where it was."""
+        assert not self.alive[row]
+        self.openings.take(self.opened[row])
+        self.alive[row] = True
+
+    def forget(self, row: int) -> None:
+        """Drop the row of the shard that was opened last and is closed again."""
+        assert row == self.rows - 1
+        assert not self.alive[row]
+        cells = len(self.opened[row].rooms)
+        self.rows, self.cells = row, self.cells - cells
+        del self.opened[row], self.names[row], self.residents[row], self._peaks[self.cells :]
+
     def _grow(self, rows: int, cells: int) -> None:
         for name in (
             "alive",
@@ -289,6 +303,10 @@ class Packing:
     def domains(self, unit: int) -> list[int]:
         """Return the failure domains that other replicas of a unit's models are in."""
         return [d for model in self.problem.units[unit].members for d in self._domains_of_model[model]]
+
+    def domains_of_model(self, model: int) -> list[int]:
+        """Return the failure domains that replicas of a model are in."""
+        return self._domains_of_model[model]
 
     def _name_fits(self, unit: int, row: int) -> bool:
         pin = self.problem.units[unit].pin

@@ -1,0 +1,160 @@
+"""The fluid relaxation as a linear program, solved by GLOP in floating point.
+
+Its dual prices are a proposal that ``bounds`` makes exact; its primal solution says which types to buy and
+what to put on them. Nothing of it is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ortools.linear_solver import pywraplp
+
+from planner.solve.bounds import DualPrices
+from planner.solve.packing import Floats
+from planner.solve.problem import Ints
+from planner.solve.relaxation import SCALE, FluidType, Relaxation
+
+REFUSAL_PRICE = 2.0
+"""Price of a replica that is not placed, in shards of the dearest type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fluid:
+    """A solution of the relaxation.
+
+    Parameters
+    ----------
+    prices
+        Dual prices.
+    shards
+        ``(types,)``: shards opened, in fractions.
+    share
+        ``(types, clusters)``: which part of each cluster is on which type.
+    """
+
+    prices: DualPrices
+    shards: Floats
+    share: Floats
+
+
+class _Program:
+    """The program under construction; costs are in units of the highest price."""
+
+    def __init__(self, relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats) -> None:
+        self.solver = pywraplp.Solver.CreateSolver("GLOP")
+        self.relaxation, self.clusters, self.weights = relaxation, clusters, weights
+        self.infinity = self.solver.infinity()
+        self.unit = max((item.price for item in relaxation.types), default=0) or 1
+        self.objective = self.solver.Objective()
+        self.objective.SetMinimization()
+        self.covers = [self.solver.Constraint(1.0, self.infinity) for _ in clusters]
+        for kinds, cover in zip(clusters, self.covers, strict=True):
+            self._add_refusal(cover, float(weights[kinds].sum()))
+        self.shares: list[list[tuple[int, pywraplp.Variable]]] = []
+        self.counts: list[pywraplp.Variable] = []
+        self.rows: list[list[pywraplp.Constraint]] = []
+        self.links: list[list[list[pywraplp.Constraint]]] = []
+        for item in relaxation.types:
+            self._add_type(item)
+
+    def _add_refusal(self, cover: pywraplp.Constraint, replicas: float) -> None:
+        """Let a cluster be refused, at a price that only a fleet that is too small will pay."""
+        refused = self.solver.NumVar(0.0, self.infinity, "")
+        self.objective.SetCoefficient(refused, REFUSAL_PRICE * replicas)
+        cover.SetCoefficient(refused, 1.0)
+
+    def _add_type(self, item: FluidType) -> None:
+        solver = self.solver
+        dimensions = item.demand.shape[2]
+        count = solver.NumVar(item.least, self.infinity if item.most is None else item.most, "")
+        self.objective.SetCoefficient(count, item.price / self.unit)
+        rows = [solver.Constraint(-self.infinity, 0.0) for _ in range(dimensions)]
+        for row in rows:
+            row.SetCoefficient(count, -1.0)
+        links = [[solver.Constraint(-self.infinity, 0.0) for _ in range(dimensions)] for _ in item.overheads]
+        for overhead, linked in zip(item.overheads, links, strict=True):
+            sites = solver.NumVar(0.0, self.infinity, "")
+            for dimension in range(dimensions):
+                if overhead.cost[dimension]:
+                    rows[dimension].SetCoefficient(sites, overhead.cost[dimension] / SCALE)
+                if overhead.room[dimension]:
+                    linked[dimension].SetCoefficient(sites, -overhead.room[dimension] / SCALE)
+        self.counts.append(count)
+        self.rows.append(rows)
+        self.links.append(links)
+        self.shares.append(self._add_shares(item, rows, links))
+
+    def _add_shares(
+        self,
+        item: FluidType,
+        rows: list[pywraplp.Constraint],
+        links: list[list[pywraplp.Constraint]],
+    ) -> list[tuple[int, pywraplp.Variable]]:
+        found = []
+        for way in range(len(item.allowed)):
+            for cluster, kinds in enumerate(self.clusters):
+                if not item.allowed[way, kinds[0]]:
+                    continue
+                share = self.solver.NumVar(0.0, self.infinity, "")
+                self.covers[cluster].SetCoefficient(share, 1.0)
+                self._add_demand(share, (item, way, cluster), rows, links)
+                found.append((cluster, share))
+        return found
+
+    def _add_demand(
+        self,
+        share: pywraplp.Variable,
+        at: tuple[FluidType, int, int],
+        rows: list[pywraplp.Constraint],
+        links: list[list[pywraplp.Constraint]],
+    ) -> None:
+        item, way, cluster = at
+        kinds = self.clusters[cluster]
+        weights = self.weights[kinds]
+        demand = (item.demand[way, kinds] * weights[:, None]).sum(axis=0) / SCALE
+        for dimension in np.flatnonzero(demand):
+            rows[dimension].SetCoefficient(share, float(demand[dimension]))
+        for overhead, linked in zip(item.overheads, links, strict=True):
+            mine = overhead.members[way, kinds]
+            if mine.any():
+                part = (item.demand[way, kinds] * (weights * mine)[:, None]).sum(axis=0) / SCALE
+                for dimension in np.flatnonzero((part > 0) & (overhead.room > 0)):
+                    linked[dimension].SetCoefficient(share, float(part[dimension]))
+
+    def solve(self) -> Fluid | None:
+        if self.solver.Solve() != pywraplp.Solver.OPTIMAL:
+            return None
+        unit = self.unit
+        share = np.zeros((len(self.counts), len(self.clusters)))
+        for index, found in enumerate(self.shares):
+            for cluster, variable in found:
+                share[index, cluster] += variable.solution_value()
+        links = tuple(
+            np.array([[row.dual_value() for row in linked] for linked in of_type]).reshape(len(of_type), -1)
+            * -unit
+            for of_type in self.links
+        )
+        dimensions = np.array([[row.dual_value() for row in rows] for rows in self.rows]) * -unit
+        return Fluid(
+            prices=DualPrices(dimensions=dimensions, links=links),
+            shards=np.array([count.solution_value() for count in self.counts]),
+            share=share,
+        )
+
+
+def solve_fluid(relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats) -> Fluid | None:
+    """Return an optimal solution of the relaxation; None if the engine finds none.
+
+    Parameters
+    ----------
+    relaxation
+        What is relaxed.
+    clusters
+        Kinds that are treated as one, each fitting on the same types.
+    weights
+        ``(kinds,)``: replicas of each kind.
+    """
+    return _Program(relaxation, clusters, weights).solve()

@@ -1,0 +1,121 @@
+"""Staying close to an earlier plan: what of it still holds, what changed against it, and its names again."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.references import in_group
+from planner.solve.openings import Opening
+from planner.solve.packing import Packing, Resident
+from planner.solve.problem import Problem
+
+
+def packing_from(problem: Problem, base: Placement) -> Packing:
+    """Return a packing with all of an earlier placement that is legal now, under the same names.
+
+    The fullest shards come first, then the highest priorities, where not everything can stay.
+    """
+    packing = Packing(problem)
+    on_shard: dict[str, list[Placed]] = defaultdict(list)
+    for placed in base.placed:
+        on_shard[placed.shard].append(placed)
+    order = sorted(base.shards, key=lambda shard: (-len(on_shard[shard.name]), shard.name))
+    rows = {}
+    for shard in order:
+        opening = _opening_like(packing, shard)
+        if opening is not None:
+            rows[shard.name] = packing.open(opening, name=shard.name)
+    units = _units_of(problem, on_shard)
+    for unit in sorted(units, key=lambda item: (-problem.units[item].priority, item)):
+        name, residents = units[unit]
+        if name in rows:
+            packing.restore(unit, rows[name], [_in_mode(packing, rows[name], item) for item in residents])
+    close_empty(packing)
+    return packing
+
+
+def _opening_like(packing: Packing, shard: Shard) -> Opening | None:
+    """Return the opening of an earlier shard if its type, node and devices are still there."""
+    scenario = packing.problem.scenario
+    index = next((i for i, item in enumerate(scenario.shard_types) if item.name == shard.shard_type), None)
+    if index is None or not in_group(shard.name, scenario.shard_types[index].group):
+        return None
+    if packing.openings.limit(index) is not None:
+        return None
+    if scenario.shard_types[index].provision == "new":
+        return None if shard.node is not None else next(iter(packing.openings.candidates(index)), None)
+    node = next((i for i, item in enumerate(scenario.nodes) if item.name == shard.node), None)
+    return None if node is None else packing.openings.on_node(index, node, shard.node_devices)
+
+
+def _units_of(
+    problem: Problem, on_shard: dict[str, list[Placed]]
+) -> dict[int, tuple[str, list[tuple[Resident, int]]]]:
+    """Return the shard and the residents of every unit that was whole in one shard; with their options."""
+    where = {
+        (placed.model, placed.replica): placed for residents in on_shard.values() for placed in residents
+    }
+    models = problem.scenario.models
+    found = {}
+    for index, unit in enumerate(problem.units):
+        old = [where.get((models[model].name, unit.replica)) for model in unit.members]
+        known = [item for item in old if item is not None]
+        if len(known) == len(old) and len({item.shard for item in known}) == 1:
+            residents = [
+                (Resident(unit=index, model=model, rank=0, devices=item.devices), item.option)
+                for model, item in zip(unit.members, known, strict=True)
+            ]
+            found[index] = (known[0].shard, residents)
+    return found
+
+
+def _in_mode(packing: Packing, row: int, item: tuple[Resident, int]) -> Resident:
+    """Return a resident in the mode of its earlier option, the smallest if that is not one any more."""
+    resident, option = item
+    problem, shard_type = packing.problem, int(packing.type_of[row])
+    kind = int(problem.kind[resident.model])
+    for rank, mode in enumerate(problem.modes):
+        if mode.allowed[kind, shard_type] and mode.option[kind, shard_type] == option:
+            return Resident(unit=resident.unit, model=resident.model, rank=rank, devices=resident.devices)
+    return resident
+
+
+def close_empty(packing: Packing) -> None:
+    """Close the empty shards that no ``minCount`` asks for."""
+    types = packing.problem.scenario.shard_types
+    for row in reversed(packing.open_rows()):
+        shard_type = packing.opened[row].shard_type
+        spare = packing.openings.counts[shard_type] > types[shard_type].min_count
+        if not packing.residents[row] and spare:
+            packing.close(row)
+
+
+def moves_between(base: Placement, after: Placement) -> int:
+    """Return how many replicas of the earlier placement are elsewhere, or gone, afterwards."""
+    now = {(item.model, item.replica): item for item in after.placed}
+    models = {item.model for item in after.placed}
+    return sum(now.get((item.model, item.replica)) != item for item in base.placed if item.model in models)
+
+
+def take_names(packing: Packing, base: Placement) -> None:
+    """Give shards without a name that of the earlier shard which shares most of their residents."""
+    problem = packing.problem
+    was = {(item.model, item.replica): item.shard for item in base.placed}
+    pinned = {model.pin.shard for model in problem.scenario.models if model.pin}
+    known = {shard.name for shard in base.shards} - pinned
+    used = {name for row in packing.open_rows() if (name := packing.names[row]) is not None}
+    pairs = []
+    for row in packing.open_rows():
+        if packing.names[row] is None:
+            keys = (
+                (problem.scenario.models[r.model].name, problem.units[r.unit].replica)
+                for r in packing.residents[row]
+            )
+            common = Counter(was[key] for key in keys if key in was)
+            pairs += [(-count, row, name) for name, count in common.items() if name in known]
+    for _, row, name in sorted(pairs):
+        group = problem.scenario.shard_types[packing.opened[row].shard_type].group
+        if packing.names[row] is None and name not in used and in_group(name, group):
+            packing.names[row] = name
+            used.add(name)
