@@ -44,6 +44,7 @@ class Card:
     used: int = 0
     mig: list[Card | None] | None = None
     error: int | None = None
+    mig_error: int = NOT_SUPPORTED
 
 
 @dataclass(kw_only=True)
@@ -93,7 +94,7 @@ class FakeNvml:
 
     def nvmlDeviceGetMigMode(self, handle: Card, /) -> tuple[int, int]:
         if handle.mig is None:
-            raise FakeError(NOT_SUPPORTED)
+            raise FakeError(handle.mig_error)
         return (1, 1)
 
     def nvmlDeviceGetMaxMigDeviceCount(self, handle: Card, /) -> int:
@@ -104,6 +105,8 @@ class FakeNvml:
         found = cards[index] if index < len(cards) else None
         if found is None:
             raise FakeError(NOT_FOUND)
+        if found.error is not None:
+            raise FakeError(found.error)
         return found
 
 
@@ -281,6 +284,18 @@ def test_a_lost_gpu_is_named_and_nvml_closed():
     with pytest.raises(ShardpackError, match="GPU 1: the GPU is lost"):
         read_nvml("n", nvml=library, host=HOST)
     assert library.open_sessions == 0
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        Card(uuid="GPU-0", mig_error=GPU_IS_LOST),
+        Card(uuid="GPU-0", mig=[Card(uuid="MIG-0", error=GPU_IS_LOST)]),
+    ],
+)
+def test_a_gpu_that_is_lost_while_it_is_asked_for_its_slices(card):
+    with pytest.raises(ShardpackError, match="GPU 0: the GPU is lost"):
+        read(card)
 
 
 def test_pynvml_that_is_not_installed(monkeypatch):

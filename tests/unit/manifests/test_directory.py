@@ -10,6 +10,7 @@ from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.errors import InputError
 from planner.manifests import ManifestFile, render_plan, write_manifests
+from planner.manifests.directory import _swap
 from tests.support.builders import a_model, a_scenario
 from tests.support.plans import a_plan, a_shard, on
 
@@ -103,6 +104,15 @@ def test_a_failure_half_way_leaves_everything_as_it_was(tmp_path):
         write_manifests((*render_plan(*a_small_plan("n")), too_long), target)
     assert files_under(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["manifests"]
+
+
+def test_what_was_there_is_back_when_the_new_folder_cannot_take_its_place(tmp_path):
+    target = tmp_path / "manifests"
+    write_manifests(render_plan(*a_small_plan("m")), target)
+    before = files_under(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        _swap(tmp_path / "never-written", target, aside=tmp_path / "aside")
+    assert files_under(tmp_path) == before
 
 
 def test_a_folder_whose_kustomization_is_broken_is_not_ours(tmp_path):

@@ -493,6 +493,32 @@ def test_a_server_without_multi_model_service_is_refused():
         rendered(scenario, a_shard())
 
 
+def test_a_model_that_fits_into_no_document_is_refused_beside_other_faults():
+    wordy = a_model("m", storage_uri=f"s3://{'x' * 2_000}")
+    scenario = a_scenario(
+        wordy,
+        a_model("n"),
+        types=(a_shard_type("t"), a_shard_type("u", runtime="kserve-python")),
+        cluster=Cluster(max_config_map_bytes=1_500),
+    )
+    with pytest.raises(InputError) as caught:
+        rendered(scenario, a_shard("t"), a_shard("u"), on("m"), on("n", "u"))
+    assert [fault.path for fault in caught.value.faults] == ["shardTypes.u.runtime", "shards.t"]
+    assert "model 'm' needs" in str(caught.value)
+
+
+def test_bad_namespace_is_refused():
+    scenario = replace(a_scenario(), namespace="No_Namespace")
+    with pytest.raises(InputError, match="namespace: 'No_Namespace' is not the name of a namespace"):
+        rendered(scenario, a_shard())
+
+
+def test_triton_without_gpus_has_no_gpu_pool():
+    found = predictor(rendered(a_scenario(types=(a_shard_type(device_class="cpu"),)), a_shard()))["triton"]
+    assert not any("cuda" in argument for argument in found["args"])
+    assert "env" not in found
+
+
 def test_every_bad_name_is_reported_at_once():
     long = "g" * 60
     scenario = replace(a_scenario(types=(a_shard_type("t" * 64, group=long),)), name="a b")

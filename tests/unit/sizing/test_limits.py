@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from planner.domain.fleet import Cluster, Node
+from planner.domain.fleet import Cluster, Node, Runtime
 from planner.domain.scenario import Scenario
 from planner.sizing.limits import Ceiling, serving_limits
 from tests.support.builders import GIB, MIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
@@ -168,6 +168,16 @@ def test_pods_of_nodes(nodes, cluster, expected):
     assert [(item.pods_per_node, item.available) for item in found.ceilings] == expected
     assert found.assumptions.nodes_from == ("scenario" if cluster.nodes is None else "cluster")
     assert found.assumptions.nodes == (cluster.nodes or len(nodes))
+
+
+def test_a_type_whose_server_lacks_the_backend_is_passed_over():
+    types = (
+        a_shard_type("t", runtime="sklearn", overhead_cpu_milli=100),
+        a_shard_type("u", overhead_cpu_milli=700),
+    )
+    sklearn = Runtime(name="sklearn", backends=("sklearn",))
+    scenario = a_scenario(a_model("m"), types=types, runtimes=(sklearn,))
+    assert serving_limits(scenario).one_per_service.overhead_cpu_milli == 700
 
 
 def test_fewer_than_no_transformers_is_refused():
