@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.cli.documents import read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+
+if TYPE_CHECKING:
+    from planner.manifests import ManifestFile
 
 _EPILOG = """\b
 Examples:
@@ -49,6 +54,15 @@ def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: 
         for file in files:
             click.echo(file.path)
     elif out == "-":
-        objects = (file.text for file in files if not file.path.endswith("kustomization.yaml"))
-        click.echo("---\n".join(text.removeprefix("---\n") for text in objects), nl=False)
+        click.echo("".join(_stream(files)), nl=False)
     return Outcome.DONE
+
+
+def _stream(files: Iterable[ManifestFile]) -> Iterator[str]:
+    """Yield the objects in an order that can be applied.
+
+    TrainedModels come last: KServe deletes one whose InferenceService does not exist.
+    """
+    for file in sorted(files, key=lambda file: file.path.endswith("trainedmodels.yaml")):
+        if not file.path.endswith("kustomization.yaml"):
+            yield file.text

@@ -138,8 +138,9 @@ def _home_lines(home: Home) -> Iterator[str]:
     if takes:
         yield f"    takes {', '.join(takes)}"
     if home.shard_models == 1:
-        price = usd_text(home.price_microusd_per_h)
-        yield f"    alone there: without it the shard would close and save {price}"
+        price = home.price_microusd_per_h
+        saved = f" and save {usd_text(price)}" if price else ""
+        yield f"    alone there: without it the shard would close{saved}"
     else:
         others = plural(home.shard_models - 1, "other model")
         yield f"    the shard is open for {others} too: being there adds nothing to the cost"
@@ -163,11 +164,17 @@ def _grouped(alternatives: Iterable[Alternative]) -> Iterator[tuple[str, int, st
     for alternative in alternatives:
         if alternative.obstacles:
             groups[tuple(sorted({item.rule for item in alternative.obstacles}))].append(alternative)
-    for rules, members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        nearest = min(members, key=lambda item: max(_excess(obstacle) for obstacle in item.obstacles))
+    for rules, members in sorted(
+        groups.items(), key=lambda item: (-len(item[1]), _miss(item[1][0]), item[0])
+    ):
+        nearest = min(members, key=_miss)
         reason = " and ".join(RULE_NAMES[rule] for rule in rules)
         worst = max(nearest.obstacles, key=_excess)
         yield reason, len(members), worst.sentence
+
+
+def _miss(alternative: Alternative) -> float:
+    return max(_excess(obstacle) for obstacle in alternative.obstacles)
 
 
 def _excess(obstacle: Obstacle) -> float:
@@ -241,7 +248,7 @@ def _device_lines(device: DeviceExplanation) -> Iterator[str]:
     yield _account_table(device)
     yield _start_text(device)
     time = f"{amount(device.used_milli, 'milli')} of {amount(device.capacity_milli, 'milli')}"
-    yield f"GPU time: {time} devices."
+    yield f"GPU time: {time} (1 is a whole device)."
     if device.saved_at_p50_bytes:
         yield f"Planning with p50 instead would free {format_bytes(device.saved_at_p50_bytes)} here."
 

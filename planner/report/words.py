@@ -187,6 +187,7 @@ _BROKEN: dict[Rule, str] = {
     Rule.RUNTIME: "{subject}: {detail}",
     Rule.PIN: "{subject} {detail}",
     Rule.REFERENCE: "{subject}: {detail}",
+    Rule.ACCOUNTED: "{subject}: every replica has to be placed or refused, {need} in all ({detail})",
     Rule.EXCLUSIVE_DEVICES: "{subject}: whole devices are not shared ({detail})",
     Rule.TOGETHER: "{subject} is torn apart: {detail}",
     Rule.NODE_SELECTOR: "{subject}: {detail}",

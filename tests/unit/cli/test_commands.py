@@ -1,0 +1,180 @@
+"""``validate``, ``limits``, ``explain``, ``report``, ``manifests`` and ``inventory``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from cli_runs import SCENARIO, Files, Run
+
+MIB = 2**20
+
+# -------------------------------------------------------------------------------------------- validate
+
+
+def test_a_sound_scenario_is_counted(files: Files, run: Run) -> None:
+    result = run("validate", files.scenario)
+    assert result.stdout.endswith("sound: 2 models, 3 replicas, 1 shard type\n")
+    document = json.loads(run("validate", "-f", files.scenario, "-o", "json").stdout)
+    assert (document["name"], document["models"], document["replicas"]) == ("news", 2, 3)
+    assert run("validate", files.scenario, "-o", "name").stdout == "politics\nsports\n"
+
+
+def test_every_fault_has_its_file_and_line(files: Files, run: Run) -> None:
+    result = run("validate", files.broken)
+    lines = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert len(lines) >= 2
+    assert all(line.startswith(f"{files.broken}:") for line in lines)
+
+
+def test_stdin_has_a_name_too(run: Run) -> None:
+    result = run("validate", "-", stdin="kind: Nonsense\n")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("<stdin>")
+
+
+# ---------------------------------------------------------------------------------------------- limits
+
+
+def test_limits_come_with_and_without_a_plan(files: Files, run: Run, planned: str) -> None:
+    alone = json.loads(run("limits", files.scenario, "-o", "json").stdout)
+    assert alone["onePerService"]["pods"] == 3
+    assert alone["sharded"] is None
+    both = json.loads(run("limits", files.scenario, planned, "-o", "json").stdout)
+    assert both["sharded"]["pods"] == 2
+    text = run("limits", files.scenario, planned, "--transformers", "2").stdout
+    assert "2 transformer pods" in text
+
+
+def test_a_third_file_is_one_too_many(files: Files, run: Run, planned: str) -> None:
+    assert run("limits", files.scenario, planned, planned).exit_code == 2
+
+
+# --------------------------------------------------------------------------------------------- explain
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind"),
+    [(None, "plan"), ("sports", "model"), ("news-1", "shard"), ("news/0", "device"), ("shard/news", "shard")],
+)
+def test_everything_can_be_explained(
+    subject: str | None, kind: str, files: Files, run: Run, planned: str
+) -> None:
+    arguments = ["explain", planned, *([subject] if subject else []), "-f", files.scenario]
+    assert run(*arguments).stdout.lower().startswith(kind)
+    document = json.loads(run(*arguments, "-o", "json").stdout)
+    assert document["kind"] == kind
+    assert yaml.safe_load(run(*arguments, "-o", "yaml").stdout) == document
+
+
+def test_nobody_cannot_be_explained(files: Files, run: Run, planned: str) -> None:
+    result = run("explain", planned, "nobody", "-f", files.scenario)
+    assert result.exit_code == 2
+    assert "no model, shard or device 'nobody'" in result.stderr
+
+
+# ---------------------------------------------------------------------------------------------- report
+
+
+def test_a_report_is_written_or_printed(files: Files, run: Run, planned: str) -> None:
+    out = files.path("report.html")
+    assert run("report", files.scenario, planned, "--out", out).stderr == f"wrote {out}\n"
+    text = Path(out).read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert run("report", files.scenario, planned, "--out", "-").stdout == text
+
+
+def test_a_report_that_cannot_be_written_is_bad_input(files: Files, run: Run, planned: str) -> None:
+    result = run("report", files.scenario, planned, "--out", files.path("no/report.html"))
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+# ------------------------------------------------------------------------------------------- manifests
+
+
+def test_manifests_are_a_folder_or_a_stream(files: Files, run: Run, planned: str) -> None:
+    out = files.path("deploy")
+    names = run("manifests", files.scenario, planned, "--out", out, "-o", "name").stdout.splitlines()
+    written = sorted(path.relative_to(out).as_posix() for path in Path(out).rglob("*") if not path.is_dir())
+    assert names == written
+    stream = run("manifests", files.scenario, planned, "--out", "-").stdout
+    kinds = [item["kind"] for item in yaml.safe_load_all(stream)]
+    assert kinds.count("InferenceService") == 2
+    assert kinds[-2:] == ["TrainedModel"] * 2
+    assert "Kustomization" not in kinds
+
+
+def test_a_stream_can_be_applied_in_its_order(files: Files, run: Run) -> None:
+    """Two shards are parents of models; still no TrainedModel comes before an InferenceService."""
+    scenario, plan = files.path("apart.yaml"), files.path("apart.json")
+    Path(scenario).write_text(SCENARIO.replace("gpuMemory: 2Gi", "gpuMemory: 14Gi"), encoding="utf-8")
+    run("plan", scenario, "--out", plan)
+    stream = run("manifests", scenario, plan, "--out", "-").stdout
+    objects = list(yaml.safe_load_all(stream))
+    kinds = [item["kind"] for item in objects]
+    first = kinds.index("TrainedModel")
+    assert set(kinds[first:]) == {"TrainedModel"}
+    assert kinds[0] == "Namespace"
+    assert len({item["spec"]["inferenceService"] for item in objects[first:]}) == 2
+
+
+def test_a_folder_of_others_is_left_alone(files: Files, run: Run, planned: str) -> None:
+    result = run("manifests", files.scenario, planned, "--out", str(files.folder))
+    assert result.exit_code == 2
+    assert Path(files.scenario).exists()
+
+
+# ------------------------------------------------------------------------------------------- inventory
+
+
+class _NVMLError(Exception):
+    value = 999
+
+
+def _one_t4() -> SimpleNamespace:
+    """Stands for pynvml on a machine with one Tesla T4 of which 1 GiB is in use."""
+    memory = SimpleNamespace(total=15_360 * MIB, reserved=450 * MIB, used=1024 * MIB)
+
+    def no_mig(handle: int) -> tuple[int, int]:
+        error = _NVMLError("Not Supported")
+        error.value = 3
+        raise error
+
+    return SimpleNamespace(
+        NVMLError=_NVMLError,
+        nvmlMemory_v2=2,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "570.1",
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: "Tesla T4",
+        nvmlDeviceGetUUID=lambda handle: "GPU-1",
+        nvmlDeviceGetMemoryInfo=lambda handle, version: memory,
+        nvmlDeviceGetMigMode=no_mig,
+    )
+
+
+def test_an_inventory_is_a_part_of_a_scenario(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", _one_t4())  # type: ignore[arg-type]
+    result = run("inventory", "nvml", "--node-name", "box")
+    (node,) = yaml.safe_load(result.stdout)["spec"]["nodes"]
+    assert node["name"] == "box"
+    assert [(item["class"], item["uuid"]) for item in node["devices"]] == [("nvidia-t4", "GPU-1")]
+    assert run("inventory", "nvml", "-o", "name").stdout == "GPU-1\n"
+    table = run("inventory", "nvml", "-o", "table").stdout.splitlines()
+    assert table[0].split() == ["DEVICE", "UUID", "CLASS", "TOTAL", "RESERVED", "FOREIGN"]
+    assert table[1].split()[:4] == ["0", "GPU-1", "nvidia-t4", "15Gi"]
+
+
+def test_without_pynvml_the_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]
+    result = run("inventory", "nvml")
+    assert result.exit_code != 0
+    assert "shardpack[nvml]" in result.stderr

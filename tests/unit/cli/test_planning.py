@@ -1,0 +1,169 @@
+"""``plan``, ``verify`` and ``diff`` as a user sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from cli_runs import Files, Run
+
+
+def test_a_plan_is_a_table_and_a_summary(files: Files, run: Run) -> None:
+    result = run("plan", files.scenario)
+    lines = result.stdout.split("\n")
+    assert lines[0].split() == ["NAME", "TYPE", "NODE", "MODELS", "GPU", "MEMORY", "FULL", "USD/H"]
+    assert [line.split()[0] for line in lines[1:3]] == ["news", "news-1"]
+    assert "cost     1 USD/h, 2 shards, 2 devices" in lines
+    assert "placed   3 of 3 replicas" in lines
+    assert any(line.startswith("bound    ") for line in lines)
+    assert any("seed 0, work " in line for line in lines)
+
+
+def test_wide_names_what_binds(files: Files, run: Run) -> None:
+    header = run("plan", files.scenario, "-o", "wide").stdout.split("\n")[0]
+    assert "BINDS" in header.split()
+
+
+def test_names_are_one_a_line(files: Files, run: Run) -> None:
+    assert run("plan", "-f", files.scenario, "-o", "name").stdout == "news\nnews-1\n"
+
+
+def test_json_yaml_and_the_file_are_one_document(files: Files, run: Run) -> None:
+    out = files.path("plan.json")
+    printed = run("plan", files.scenario, "-o", "json", "--out", out)
+    assert printed.stdout == Path(out).read_text(encoding="utf-8")
+    assert printed.stderr == f"wrote {out}\n"
+    assert yaml.safe_load(run("plan", files.scenario, "-o", "yaml").stdout) == json.loads(printed.stdout)
+
+
+def test_a_scenario_may_come_from_stdin(files: Files, run: Run) -> None:
+    text = Path(files.scenario).read_text(encoding="utf-8")
+    assert run("plan", "-", "-o", "name", stdin=text).stdout == "news\nnews-1\n"
+
+
+def test_seed_and_budget_stand_in_the_plan(files: Files, run: Run) -> None:
+    arguments = ("--seed", "7", "--work", "3", "--time-limit", "1.5", "--workers", "2")
+    metadata = json.loads(run("plan", files.scenario, "-o", "json", *arguments).stdout)["metadata"]
+    assert metadata["seed"] == 7
+    assert metadata["budget"] == {"work": 3, "timeLimitMs": 1500, "workers": 2}
+
+
+def test_equal_inputs_give_equal_bytes(files: Files, run: Run) -> None:
+    first, second = (run("plan", files.scenario, "-o", "json").stdout for _ in range(2))
+    assert first == second
+
+
+def test_refusals_are_said_and_the_plan_is_written(files: Files, run: Run) -> None:
+    out = files.path("plan.json")
+    result = run("plan", files.too_small, "--out", out)
+    assert result.exit_code == 3
+    assert "huge: 1 replica refused: " in result.stdout
+    assert json.loads(Path(out).read_text(encoding="utf-8"))["refusals"][0]["model"] == "huge"
+
+
+def test_bad_input_names_every_fault_and_writes_nothing(files: Files, run: Run) -> None:
+    out = Path(files.path("plan.json"))
+    result = run("plan", files.broken, "--out", str(out))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "replicsa" in result.stderr
+    assert "2Gb" in result.stderr
+    assert not out.exists()
+
+
+def test_bad_input_leaves_an_older_plan_as_it_was(files: Files, run: Run, planned: str) -> None:
+    before = Path(planned).read_bytes()
+    assert run("plan", files.broken, "--out", planned).exit_code == 2
+    assert Path(planned).read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_search(files: Files, run: Run) -> None:
+    result = run("plan", files.scenario, "--out", files.path("no/plan.json"))
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr
+    assert result.stdout == ""
+
+
+def test_quiet_says_nothing_on_stderr(files: Files, run: Run) -> None:
+    assert run("plan", files.scenario, "--out", files.path("p.json"), "-q").stderr == ""
+    assert run("-q", "plan", files.scenario, "--out", files.path("p.json")).stderr == ""
+
+
+def test_a_file_given_twice_is_bad_usage(files: Files, run: Run) -> None:
+    result = run("plan", files.scenario, "-f", files.scenario)
+    assert result.exit_code == 2
+    assert "unexpected argument" in result.stderr
+
+
+# ---------------------------------------------------------------------------------------------- verify
+
+
+def test_a_plan_verifies(files: Files, run: Run, planned: str) -> None:
+    assert "verified against" in run("verify", files.scenario, planned).stdout
+    document = json.loads(run("verify", files.scenario, planned, "-o", "json").stdout)
+    assert document == {"verified": True, "violations": []}
+
+
+def test_every_violation_is_listed(files: Files, run: Run, planned: str) -> None:
+    path = Path(planned)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for placement in document["placements"]:
+        placement["shard"] = "news"
+    document["shards"][0]["devices"][0]["usedBytes"] += 1
+    path.write_text(json.dumps(document), encoding="utf-8")
+    result = run("verify", files.scenario, planned)
+    assert result.exit_code == 4
+    assert "[spread]" in result.stdout
+    assert "usedBytes" in result.stdout
+    assert "does not verify" in result.stderr
+    found = json.loads(run("verify", files.scenario, planned, "-o", "json").stdout)
+    assert found["verified"] is False
+    assert "spread" in {item["rule"] for item in found["violations"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda text: text[: len(text) // 2], "cut off"),
+        (lambda text: text.replace("v1alpha1", "v9"), "another version"),
+        (lambda text: "[]", "not a plan"),
+        (lambda text: "", "plan.json"),
+    ],
+)
+def test_what_is_no_plan_is_bad_input(change, complaint: str, files: Files, run: Run, planned: str) -> None:  # type: ignore[no-untyped-def]
+    path = Path(planned)
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    result = run("verify", files.scenario, planned)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_plan_of_another_scenario_is_refused(files: Files, run: Run, planned: str) -> None:
+    result = run("explain", planned, "-f", files.too_small)
+    assert result.exit_code == 4
+    assert "is not a plan of" in result.stderr
+    assert "another scenario" in run("verify", files.too_small, planned).stdout
+
+
+# ------------------------------------------------------------------------------------------------ diff
+
+
+def test_a_difference_names_what_changed(files: Files, run: Run, planned: str) -> None:
+    after = files.path("after.json")
+    assert run("plan", files.too_small, "--out", after).exit_code == 3
+    result = run("diff", planned, after)
+    assert result.exit_code == 1
+    assert "+ refusal huge: 1 replica refused" in result.stdout
+    document = json.loads(run("diff", planned, after, "-o", "json").stdout)
+    assert [refusal["model"] for refusal in document["refused"]] == ["huge"]
+
+
+def test_names_of_a_difference_are_its_shards(files: Files, run: Run, planned: str) -> None:
+    document = json.loads(Path(planned).read_text(encoding="utf-8"))
+    document["shards"][1]["name"] = "news-7"
+    document["placements"] = [item for item in document["placements"] if item["shard"] == "news"]
+    other = Path(files.path("other.json"))
+    other.write_text(json.dumps(document), encoding="utf-8")
+    assert run("diff", planned, str(other), "-o", "name").stdout == "news-1\nnews-7\n"
