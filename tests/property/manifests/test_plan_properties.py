@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
+from importlib.resources import files
 
+import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,8 @@ from planner.manifests import config_map_usage, render_plan
 from tests.support.builders import GIB, MIB, a_model, a_scenario, a_shard_type, an_option
 from tests.support.kubernetes_objects import KSERVE, KUSTOMIZE, core_faults, narrow_faults, objects_in
 from tests.support.plans import a_plan, a_shard, on
+
+PLACEMENT_SCHEMA = json.loads(files("agent").joinpath("placement.schema.json").read_text())
 
 _SHARDS = ("t", "t-1", "t-2", "u")
 _MODELS = tuple(f"m-{number}" for number in range(6))
@@ -98,6 +103,8 @@ def test_every_replica_is_in_one_document_and_every_model_in_one_models_json(pla
     parents: list[tuple[str, str]] = []
     for item in (item for file in render_plan(plan, WORLD) for item in objects_in(file.text)):
         for key, text in item.get("data", {}).items():
+            if key != "models.json":
+                jsonschema.validate(json.loads(text), PLACEMENT_SCHEMA)
             found = read_models_json(text) if key == "models.json" else read_placement({key: text})
             shard = item["metadata"]["labels"]["shardpack.dev/shard"]
             target = parents if key == "models.json" else asked
