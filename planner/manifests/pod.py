@@ -92,14 +92,14 @@ def _triton_args(contents: ShardContents) -> list[str]:
     """Return the options beside those of KServe's runtime, which says the ports and explicit control.
 
     A strictly ready server is one whose every load went well, so strictness is off: the agent says what is
-    ready. Inference keeps half of the HTTP threads, whatever is loading. The memory model counts a pool of
-    exactly this size on every GPU.
+    ready. Inference keeps half of the HTTP threads, whatever is loading. The exit ends before the 30 s that
+    Kubernetes gives a pod. The memory model counts a pool of exactly this size on every GPU.
     """
     args = [
         "--strict-readiness=false",
         f"--http-thread-count={_HTTP_THREADS}",
         f"--model-load-thread-count={_lanes(contents)}",
-        "--exit-timeout-secs=30",
+        "--exit-timeout-secs=20",
     ]
     if contents.on_gpu:
         pool = contents.runtime.pool_bytes
