@@ -17,7 +17,7 @@ from agent.documents import Documents
 from agent.errors import SettingsError
 from agent.health import StatusServer, Views
 from agent.loop import Loop
-from agent.memory import open_nvml
+from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.repository import Repository
 from agent.servers.triton import Timeouts, Triton
@@ -200,12 +200,15 @@ def run(settings: Settings) -> None:
     SettingsError
         It cannot run with these settings.
     """
-    loop = wire(settings)
-    metrics = Metrics(snapshot=loop.snapshot, devices=loop.devices, most_models=settings.metrics_models)
+    nvml = open_nvml(settings.visible_devices)
+    loop = wire(settings, visible=None if nvml is None else nvml.uuids)
+    memory = MemoryView(nvml, loop.clock.monotonic)
+    metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
     loop.count = metrics.count
     loop.prepare()
     try:
-        status = StatusServer(settings.status_address, settings.status_port, _views(loop, metrics))
+        views = _views(loop, memory, metrics)
+        status = StatusServer(settings.status_address, settings.status_port, views)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {settings.status_address}:{settings.status_port}: {error}"
@@ -219,7 +222,7 @@ def run(settings: Settings) -> None:
     log.info("ended")
 
 
-def wire(settings: Settings) -> Loop:
+def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
     """Return a loop with everything it works with."""
     return Loop(
         settings=settings,
@@ -230,14 +233,14 @@ def wire(settings: Settings) -> Loop:
         ),
         repository=Repository(settings.model_dir, settings.state_dir, settings.limits),
         documents=Documents(settings.config_dir, settings.state_dir),
-        nvml=open_nvml(settings.visible_devices),
+        visible=visible,
     )
 
 
-def _views(loop: Loop, metrics: Metrics) -> Views:
+def _views(loop: Loop, memory: MemoryView, metrics: Metrics) -> Views:
     return Views(
         status=lambda limit, after: status_document(
-            loop.snapshot(), loop.devices(), limit=limit, after=after
+            loop.snapshot(), memory.devices(), limit=limit, after=after
         ),
         ready=loop.readiness,
         alive=loop.alive,
@@ -270,6 +273,7 @@ def _start_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every event, which is a mere hint
 
 
 if __name__ == "__main__":

@@ -113,5 +113,8 @@ class Documents:
 
     def _keep(self, texts: Mapping[str, str]) -> None:
         temporary = self.state_dir / f".{_LAST}"
-        temporary.write_text(json.dumps(texts), encoding="utf-8")
-        temporary.rename(self.state_dir / _LAST)
+        try:
+            temporary.write_text(json.dumps(texts), encoding="utf-8")
+            temporary.rename(self.state_dir / _LAST)
+        except OSError as error:
+            log.warning("the documents cannot be kept for a restart", extra={"error": str(error)})

@@ -98,6 +98,11 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------ reading
 
+    @property
+    def models(self) -> Mapping[str, Seen]:
+        """What is known of every model; a view, for the loop's own thread."""
+        return self._models
+
     def seen(self, name: str) -> Seen:
         """Return what is known of a model."""
         return self._models.get(name, NOTHING)
@@ -127,9 +132,9 @@ class Ledger:
         self.targets = targets
         for name, seen in list(self._models.items()):
             if seen.failure is not None:
-                self._models[name] = replace(seen, failure=None)
+                self._put(name, replace(seen, failure=None))
         self.decide_all(now_s=now_s)
-        for name in {*targets, *self._models}:
+        for name in {*targets, *self._models, *self._since}:
             self._note(name, wall_s)
 
     def start(self, action: Action, *, wall_s: float) -> None:

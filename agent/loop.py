@@ -20,19 +20,18 @@ from agent.actions import Action, Download, admit
 from agent.documents import Documents
 from agent.errors import ServerError
 from agent.ledger import Ledger, Look
-from agent.memory import DeviceMemory, Nvml
+from agent.liveness import Liveness
 from agent.observed import NOTHING, Seen
 from agent.outcomes import SERVER_UNREACHABLE, Failed, Loaded, Outcome, after, carry_out
 from agent.pins import targets
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
-from agent.status import Snapshot, all_attempted, attempted
+from agent.status import Snapshot, attempted
 from agent.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_UNANSWERED = 3  # looks in a row without an answer before the server counts as gone for readiness
 _STUCK_S = 120.0  # the loop's own steps take milliseconds
 
 
@@ -83,8 +82,8 @@ class Loop:
     ----------
     settings, server, repository, documents
         What it works with.
-    nvml
-        The devices; None where nothing can say.
+    visible
+        UUIDs of the devices that the server sees, in its order; None where nothing can say.
     count
         Told every action and what came of it.
     clock, random
@@ -95,7 +94,7 @@ class Loop:
     server: ModelServer
     repository: Repository
     documents: Documents
-    nvml: Nvml | None = None
+    visible: tuple[str, ...] | None = None
     count: Callable[[Action, Outcome], None] = lambda _action, _outcome: None
     clock: Clock = field(default_factory=Clock)
     random: Random = field(default_factory=Random)
@@ -110,12 +109,7 @@ class Loop:
     _read_at_s: float = field(init=False, default=0.0)
     _look_at_s: float = field(init=False, default=0.0)
     _looking: bool = field(init=False, default=False)
-    _unanswered: int = field(init=False, default=_UNANSWERED)
-    _info: ServerInfo | None = field(init=False, default=None)
-    _server_since: float | None = field(init=False, default=None)
-    _ready: bool = field(init=False, default=False)
-    _observed_generation: str | None = field(init=False, default=None)
-    _memory: tuple[float, tuple[DeviceMemory, ...]] = field(init=False, default=(float("-inf"), ()))
+    _liveness: Liveness = field(init=False, default_factory=Liveness)
 
     # ------------------------------------------------------------------------------------- from other threads
 
@@ -136,32 +130,20 @@ class Loop:
     def snapshot(self) -> Snapshot:
         """Return everything that the agent tells of itself."""
         models, running, since = self._ledger.copies()
-        live = self._unanswered == 0
-        known = self._ledger.targets
+        liveness = self._liveness
         return Snapshot(
             desired=self.documents.desired,
             document_fault=self.documents.fault,
-            targets=known,
+            targets=self._ledger.targets,
             models=models,
             running=running,
             since=since,
-            observed_generation=self._observed_generation,
-            ready=self._ready and self._unanswered < _UNANSWERED,
-            live=live,
-            server=self._info,
-            server_since=self._server_since,
+            observed_generation=liveness.attempted_generation,
+            ready=liveness.ready,
+            live=liveness.live,
+            server=liveness.info,
+            server_since=liveness.since_s,
         )
-
-    def devices(self) -> tuple[DeviceMemory, ...]:
-        """Return the devices' memory, asked at most once a second."""
-        if self.nvml is None:
-            return ()
-        asked_at_s, memory = self._memory
-        now_s = self.clock.monotonic()
-        if now_s - asked_at_s >= 1.0:
-            memory = self.nvml.memory()
-            self._memory = (now_s, memory)
-        return memory
 
     # ----------------------------------------------------------------------------------------------- the loop
 
@@ -226,7 +208,8 @@ class Loop:
             _, name = heapq.heappop(self._retries)
             self._ledger.decide(name, now_s=now_s)
         self._start_actions()
-        self._settle()
+        if not self._ledger.running:
+            self._settle()
 
     def _wait(self) -> None:
         """Take over every message that has come, or wait for the first one until something is due."""
@@ -264,7 +247,7 @@ class Loop:
         desired = self.documents.desired
         if desired is None:
             return
-        aims = targets(desired, visible=self.nvml.uuids if self.nvml else None)
+        aims = targets(desired, visible=self.visible)
         self._retries.clear()
         self._ledger.aim(aims, now_s=self.clock.monotonic(), wall_s=self.clock.wall())
         for name, action in self._ledger.running.items():
@@ -290,18 +273,13 @@ class Loop:
             self._workers.submit(lambda action=action: self._act(action))  # type: ignore[misc]  # bound now, not later
 
     def _settle(self) -> None:
-        """Note when everything was attempted, and let the server's connections go."""
+        """Note when everything was attempted."""
+        desired = self.documents.desired
+        if desired is None:
+            return
         ledger = self._ledger
-        if ledger.running or ledger.waiting or not ledger.server_live or self.documents.desired is None:
-            return
-        if self._observed_generation == self.documents.desired.generation and self._ready:
-            return
-        models, _, _ = ledger.copies()
-        if all_attempted(ledger.targets, models):
-            self._ready = True
-            self._observed_generation = self.documents.desired.generation
+        if self._liveness.settle(desired.generation, ledger.targets, ledger.models):
             log.info("every model was attempted", extra={"models": len(ledger.targets)})
-            self.server.rest()
 
     # ------------------------------------------------------------------------------------------------- acting
 
@@ -346,7 +324,7 @@ class Loop:
     def _look(self) -> None:
         """Look at the server and the repository on a worker's thread."""
         began_s = self.clock.monotonic()
-        info = self._info
+        info = self._liveness.info
         try:
             if info is None:
                 info = self.server.info()
@@ -364,26 +342,23 @@ class Loop:
         self._looking = False
         now_s, wall_s = self.clock.monotonic(), self.clock.wall()
         if isinstance(found, str):
-            self._unanswered += 1
-            if self._unanswered == _UNANSWERED:
-                log.warning("the server does not answer", extra={"error": found})
-            self._info = None
-            self._ledger.lose_server(now_s=now_s)
-            self._look_at_s = now_s + min(
-                self.settings.poll_s, self.settings.settle_s * 2 ** min(self._unanswered, 10)
-            )
+            self._miss(found, now_s)
             return
-        returned = self._unanswered >= _UNANSWERED
-        self._unanswered = 0
-        self._info = info
         restarted = self._ledger.look(found, now_s=now_s, wall_s=wall_s)
-        if returned or restarted:
+        if self._liveness.answer(info, restarted=restarted, wall_s=wall_s):
             log.info("a server process is there", extra={"server": info.kind if info else None})
-            self._server_since = wall_s
-            self._ready = False
         self._look_at_s = now_s + (self.settings.settle_s if self._ledger.unloading else self.settings.poll_s)
+        self._settle()
         if not self._ledger.running:
             self.server.rest()
+
+    def _miss(self, error: str, now_s: float) -> None:
+        """Note a look without an answer, and look again ever later."""
+        if self._liveness.miss():
+            log.warning("the server does not answer", extra={"error": error})
+        self._ledger.lose_server(now_s=now_s)
+        wait_s = self.settings.settle_s * 2 ** min(self._liveness.unanswered, 10)
+        self._look_at_s = now_s + min(self.settings.poll_s, wait_s)
 
 
 def _tell(action: Action, outcome: Outcome) -> None:

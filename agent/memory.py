@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+_FRESH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,32 @@ class Nvml:
     def _uuid(self, handle: Any) -> str:
         uuid = self._library.nvmlDeviceGetUUID(handle)
         return uuid.decode() if isinstance(uuid, bytes) else str(uuid)
+
+
+class MemoryView:
+    """The devices' memory, asked of NVML at most once a second however many ask for it.
+
+    Parameters
+    ----------
+    nvml
+        None where nothing can say; then there are no devices.
+    seconds
+        A clock that only runs forward.
+    """
+
+    def __init__(self, nvml: Nvml | None, seconds: Callable[[], float]) -> None:
+        self._nvml = nvml
+        self._seconds = seconds
+        self._known: tuple[float, tuple[DeviceMemory, ...]] = (float("-inf"), ())
+
+    def devices(self) -> tuple[DeviceMemory, ...]:
+        """Return the memory of every device."""
+        asked_at_s, memory = self._known
+        now_s = self._seconds()
+        if self._nvml is not None and now_s - asked_at_s >= _FRESH_S:
+            memory = self._nvml.memory()
+            self._known = (now_s, memory)
+        return memory
 
 
 def open_nvml(visible_devices: str | None) -> Nvml | None:

@@ -39,7 +39,7 @@ _TRIES_WITHOUT_SERVER = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One consistent look at the agent.
+    """One look at the agent.
 
     Parameters
     ----------

@@ -116,6 +116,14 @@ def test_the_time_of_a_state_is_that_of_its_beginning() -> None:
     assert since == {"m": ("Loaded", 1.0)}
 
 
+def test_a_model_that_is_not_desired_any_more_and_was_never_touched_is_forgotten() -> None:
+    made = ledger()
+    made.aim({"m": M, "new": target("new")}, now_s=1.0, wall_s=1.0)
+    made.aim({"m": M}, now_s=2.0, wall_s=2.0)
+    _, _, since = made.copies()
+    assert list(since) == ["m"]
+
+
 def test_waiting_holds_one_action_a_model_in_order() -> None:
     queue = Waiting()
     late = Download(name="a", storage_uri=URI, urgency=(2, 0))

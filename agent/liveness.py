@@ -1,0 +1,80 @@
+"""Whether the server answers, which process of it is there, and whether its models were attempted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.observed import Seen
+from agent.pins import Target
+from agent.servers.port import ServerInfo
+from agent.status import all_attempted
+
+_UNANSWERED = 3
+"""Looks in a row without an answer before the server counts as gone: one may be late on a busy machine."""
+
+
+@dataclass(slots=True)
+class Liveness:
+    """What the looks at the server have shown.
+
+    Parameters
+    ----------
+    info
+        Kind and version; None until it was asked.
+    since_s
+        When this process of the server was first seen, seconds since the epoch.
+    unanswered
+        Looks in a row without an answer.
+    attempted_generation
+        The last generation of which every model was attempted, on this process or one before.
+    settled
+        Whether every model of some generation was attempted on this process.
+    """
+
+    info: ServerInfo | None = None
+    since_s: float | None = None
+    unanswered: int = _UNANSWERED
+    attempted_generation: str | None = None
+    settled: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether the last look was answered."""
+        return self.unanswered == 0
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has not answered for several looks."""
+        return self.unanswered >= _UNANSWERED
+
+    @property
+    def ready(self) -> bool:
+        """Whether traffic may come."""
+        return self.settled and not self.gone
+
+    def miss(self) -> bool:
+        """Note a look without an answer; return whether the server counts as gone from this one on."""
+        self.unanswered += 1
+        self.info = None
+        return self.unanswered == _UNANSWERED
+
+    def answer(self, info: ServerInfo | None, *, restarted: bool, wall_s: float) -> bool:
+        """Note an answered look; return whether it is another process that answers."""
+        another = self.gone or restarted
+        if another:
+            self.since_s = wall_s
+            self.settled = False
+        self.unanswered = 0
+        self.info = info
+        return another
+
+    def settle(self, generation: str, targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:
+        """Note whether every model was attempted; return whether that is news."""
+        if self.settled and self.attempted_generation == generation:
+            return False
+        if not self.live or not all_attempted(targets, models):
+            return False
+        self.settled = True
+        self.attempted_generation = generation
+        return True
