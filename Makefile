@@ -41,7 +41,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry planner agent
+	$(BIN)/deptry .
 	$(BIN)/codespell planner agent tests scenarios *.md
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
