@@ -74,6 +74,8 @@ class Style:
     reluctance: float = 1.0
     thrift: float = 3.0
     noise: float = 0.0
+    reach: int = 0
+    seed: bool=True
 
 
 class Pool:
@@ -159,13 +161,27 @@ class Filler:
         packing, backends = self.packing, self.packing.problem.backend[models]
         here = packing.device_users[cell][backends] + packing.host_users[row][backends] > 0
         candidates = models[here] if here.any() else models
-        largest = candidates[int(np.argmax(self.guide.size[candidates]))]
+        largest = candidates[int(np.argmax(self._surplus[int(packing.type_of[row])][candidates] if self.style.seed else self.guide.size[candidates]))]
         return int(packing.problem.backend[largest])
 
     def _fill_backend(self, row: int, cell: int, models: Ints) -> float:
         """Fill a device from models of one backend until none fits."""
+        near, rest = self._nearest(row, models)
+        worth = self._fill_from(row, cell, near)
+        return worth + self._fill_from(row, cell, self._fitting(row, cell, self.window(rest)))
+
+    def _nearest(self, row: int, models: Ints) -> tuple[Ints, Ints]:
+        """Return the models that need most room for loading, and the others."""
+        reach = self.style.reach
+        if len(models) <= reach:
+            return models, models[:0]
+        surplus = self._surplus[int(self.packing.type_of[row])][models]
+        order = np.lexsort((models, -self.guide.size[models], -surplus))
+        return models[order[:reach]], models[np.sort(order[reach:])]
+
+    def _fill_from(self, row: int, cell: int, models: Ints) -> float:
+        """Fill a device from some models until none fits; returns what was put in is worth."""
         worth = 0.0
-        models = self.window(models)
         while len(models):
             pick = int(np.argmax(self._scores(row, cell, models)))
             model = int(models[pick])

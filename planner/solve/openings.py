@@ -13,6 +13,11 @@ from planner.solve.problem import Problem
 UNKNOWN_DOMAIN = 0
 """The one failure domain that all shards of unknown zone share."""
 
+NO_ROW = -1
+"""The row of a shard that is not open yet: a domain of its own is new, so it is never one to avoid."""
+
+_OWN_DOMAINS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
@@ -124,13 +129,13 @@ class Openings:
         item = self.problem.scenario.shard_types[shard_type]
         if item.provision == "new":
             opening = Opening(shard_type=shard_type, node=None, positions=(), rooms=self._bought[shard_type])
-            if self.domain(opening, 0) not in avoid:
+            if self.domain(opening, NO_ROW) not in avoid:
                 yield opening
             return
         seen: set[object] = set()
         for node in self._eligible[shard_type]:
             found = self.on_node(shard_type, node)
-            if found is None or self.domain(found, 0) in avoid:
+            if found is None or self.domain(found, NO_ROW) in avoid:
                 continue
             key = (self.problem.scenario.nodes[node].zone, found.rooms)
             if key not in seen:
@@ -185,7 +190,7 @@ class Openings:
             return UNKNOWN_DOMAIN if zone is None else self._zone_number[zone]
         if scenario.policy.spread == "node" and opening.node is not None:
             return -1 - opening.node
-        return 1_000_000 + row
+        return _OWN_DOMAINS + row
 
     # -------------------------------------------------------------------------------------------- changes
 

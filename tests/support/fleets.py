@@ -1,7 +1,10 @@
 """Seeded fleets of the size and shape that the quality goals speak of.
 
-Footprints are heavy-tailed (lognormal) in device memory, device time, CPU and host memory; prices and sizes of
-the shard types are those of common cloud machines (USD an hour, on demand), device memory as NVML reports it.
+Footprints are heavy-tailed (lognormal) in device memory, device time, CPU and host memory. In a *correlated*
+fleet CPU follows the rate, as device time does, and host memory follows the model's size, as they do in
+practice; in an uncorrelated one all four are independent, which is harder: a shard is full in one dimension
+while it is half empty in the others. Prices and sizes of the shard types are those of common cloud machines
+(USD an hour, on demand), device memory as NVML reports it.
 """
 
 from __future__ import annotations
@@ -57,11 +60,11 @@ def shard_types(**more: object) -> tuple[ShardType, ...]:
     )
 
 
-def a_fleet(count: int, *, seed: int = 0, **policy: object) -> Scenario:
+def a_fleet(count: int, *, seed: int = 0, correlated: bool = True, **policy: object) -> Scenario:
     """A scenario of ``count`` models with 1 to 3 replicas on the five shard types."""
     rng = np.random.default_rng([seed, count])
     return a_scenario(
-        *(_model(f"model-{index:06}", rng) for index in range(count)),
+        *(_model(f"model-{index:06}", rng, correlated) for index in range(count)),
         types=shard_types(),
         classes=_CLASSES,
         runtimes=(_RUNTIME,),
@@ -72,24 +75,27 @@ def a_fleet(count: int, *, seed: int = 0, **policy: object) -> Scenario:
     )
 
 
-def _model(name: str, rng: np.random.Generator) -> Model:
+def _model(name: str, rng: np.random.Generator, correlated: bool) -> Model:
     backend = str(rng.choice([item.name for item in _BACKENDS], p=[0.4, 0.15, 0.25, 0.2]))
     return Model(
         name=name,
         backend=backend,
         storage_uri=f"s3://models/{name}",
         replicas=int(rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15])),
-        footprints=_options(rng, on_cpu=bool(rng.random() < 0.3)),
+        footprints=_options(rng, on_cpu=bool(rng.random() < 0.3), correlated=correlated),
     )
 
 
-def _options(rng: np.random.Generator, *, on_cpu: bool) -> tuple[FootprintOption, ...]:
+def _options(rng: np.random.Generator, *, on_cpu: bool, correlated: bool) -> tuple[FootprintOption, ...]:
     """Options on every GPU class, slower on the smaller ones, and for some models one on CPUs."""
     steady = int(np.clip(rng.lognormal(np.log(600 * MIB), 0.9), SMALLEST, LARGEST))
     peak = int(steady * rng.uniform(1.0, 1.3))
     milli = float(np.clip(rng.lognormal(np.log(15), 1.0), 1, 400))
     cpu = int(np.clip(rng.lognormal(np.log(120), 0.6), 10, 1500))
     host = int(np.clip(rng.lognormal(np.log(500 * MIB), 0.6), 60 * MIB, 5 * GIB))
+    if correlated:
+        cpu = int(np.clip(milli * rng.uniform(3, 8), 10, 1500))
+        host = int(150 * MIB + steady * rng.uniform(0.2, 0.6))
     options = [
         FootprintOption(
             device_class=device_class,

@@ -133,16 +133,20 @@ class _Program:
             for cluster, variable in found:
                 share[index, cluster] += variable.solution_value()
         links = tuple(
-            np.array([[row.dual_value() for row in linked] for linked in of_type]).reshape(len(of_type), -1)
-            * -unit
-            for of_type in self.links
+            _duals(of_type, item.demand.shape[2]) * unit
+            for of_type, item in zip(self.links, self.relaxation.types, strict=True)
         )
-        dimensions = np.array([[row.dual_value() for row in rows] for rows in self.rows]) * -unit
+        dimensions = _duals(self.rows, self.relaxation.types[0].demand.shape[2]) * unit
         return Fluid(
             prices=DualPrices(dimensions=dimensions, links=links),
             shards=np.array([count.solution_value() for count in self.counts]),
             share=share,
         )
+
+
+def _duals(rows: list[list[pywraplp.Constraint]], width: int) -> Floats:
+    """Return what the capacity in each row is worth; the engine's sign is that of a row that is at most."""
+    return -np.array([[row.dual_value() for row in of_one] for of_one in rows]).reshape(-1, width)
 
 
 def solve_fluid(relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats) -> Fluid | None:
