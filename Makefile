@@ -5,8 +5,11 @@
 # make soak   the long runs
 # make clean  remove the virtual environment and everything built
 
-# The newest supported Python found; `make PYTHON=/path/to/python3.12 test` chooses another.
-PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell command -v python$(version) 2>/dev/null)) python3)
+# The first Python that runs, has venv and is 3.11 to 3.13 (Triton's wheel brings python stubs up to 3.13).
+# `make PYTHON=/path/to/python3.12 test` chooses another.
+SUPPORTED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,10 +21,8 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # Everything is installed at the versions of constraints.txt, from the package index that pip is set up for.
 # Triton's wheel is taken without its dependencies: only the server inside it is used.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Shardpack needs Python 3.11 or newer; found $$($(PYTHON) --version)"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-	  || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" \
+	  || { echo "Shardpack needs Python 3.11, 3.12 or 3.13 with its venv module (apt-get install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group demo --group test
