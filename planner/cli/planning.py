@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +18,9 @@ from planner.cli.documents import (
 )
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
-from planner.cli.progress import ProgressLine
+from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
-from planner.errors import Fault, InputError, VerificationError
+from planner.errors import Fault, InputError
 from planner.report.differences import difference_text
 from planner.report.text import plan_summary, plan_table, refusal_lines
 from planner.report.words import violation_sentence
@@ -159,19 +158,11 @@ def _solve_options(seed: int, work: int | None, *, time_limit_s: float | None, w
 
 
 def _make_plan(scenario: Scenario, options: SolveOptions, *, base: Plan | None, talk: Talk) -> Plan:
-    """Search with progress on stderr, and verify what was found."""
-    from planner.domain.verify import verify as find_violations
+    """Search with progress on stderr; ``make_plan`` returns nothing that does not verify."""
     from planner.solve.portfolio import make_plan
 
-    progress = ProgressLine(sys.stderr, clock=time.monotonic, quiet=talk.quiet)
-    try:
-        found = make_plan(scenario, options, base=base, progress=progress)
-    finally:
-        progress.close()
-    broken = find_violations(scenario, found)
-    if broken:
-        raise VerificationError("\n".join(violation_sentence(item) for item in broken))
-    return found
+    with shown_progress(sys.stderr, quiet=talk.quiet) as progress:
+        return make_plan(scenario, options, base=base, progress=progress)
 
 
 def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.domain.plan import Plan, Refusal, gap_ratio
 from planner.domain.rules import UNITS, Rule, Violation
-from planner.units import format_bytes, format_usd, quantity_bytes, quantity_milli
+from planner.units import format_bytes, format_usd, quantity_milli
 
 RULE_NAMES: dict[Rule, str] = {
     Rule.DEVICE_MEMORY: "GPU memory",
@@ -62,8 +62,8 @@ def amount(value: int, unit: str) -> str:
 def _both_amounts(need: int, have: int, unit: str) -> tuple[str, str]:
     """Return two amounts that read differently where the numbers do: exact ones if rounding hides it."""
     texts = amount(need, unit), amount(have, unit)
-    if texts[0] == texts[1] and need != have and unit == "bytes":
-        texts = quantity_bytes(need), quantity_bytes(have)
+    if texts[0] == texts[1] and need != have:
+        return f"{need:,} {unit}", f"{have:,} {unit}"
     return texts
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from threading import Event, active_count
 
 import pytest
 
-from planner.cli.progress import ProgressLine, progress_text
+from planner.cli.progress import ProgressLine, beat_until, progress_text, shown_progress
 from planner.solve.portfolio import Progress
 
 _STEP = Progress(phase="improve", cost_microusd_per_h=2_000_000, bound_microusd_per_h=1_500_000, refused=3)
@@ -25,27 +26,27 @@ class Clock:
         return self.now_s
 
 
-def report_each_tenth(stream: io.StringIO, seconds: float, *, quiet: bool = False) -> ProgressLine:
-    """Report a step every tenth of a second."""
+def report_each_eighth(stream: io.StringIO, seconds: float, *, quiet: bool = False) -> ProgressLine:
+    """Report a step every eighth of a second, which floats add up exactly."""
     clock = Clock()
     line = ProgressLine(stream, clock=clock, quiet=quiet)
-    for _ in range(round(10 * seconds)):
-        clock.now_s += 0.1
+    for _ in range(round(8 * seconds)):
+        clock.now_s += 0.125
         line(_STEP)
     return line
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_what_takes_less_than_a_second_is_not_talked_about(stream: io.StringIO) -> None:
-    report_each_tenth(stream, 0.9).close()
+    report_each_eighth(stream, 0.9).close()
     assert stream.getvalue() == ""
 
 
 def test_a_terminal_has_one_line_that_is_wiped_at_the_end() -> None:
     stream = Terminal()
-    line = report_each_tenth(stream, 3)
+    line = report_each_eighth(stream, 3)
     assert "\n" not in stream.getvalue()
-    assert stream.getvalue().count("\r") > 10
+    assert stream.getvalue().count("\r") > 5
     line.close()
     assert stream.getvalue().endswith(" \r")
 
@@ -60,17 +61,45 @@ def test_a_shorter_line_covers_a_longer_one() -> None:
     assert len(second) >= len(first)
 
 
-def test_a_log_has_a_line_every_few_seconds() -> None:
+def test_a_log_has_ever_fewer_lines() -> None:
     stream = io.StringIO()
-    report_each_tenth(stream, 12).close()
+    report_each_eighth(stream, 200).close()
     lines = stream.getvalue().splitlines()
-    assert 2 <= len(lines) <= 3
+    seconds = [int(line.rpartition("[")[2].removesuffix(" s]")) for line in lines]
+    assert seconds == [1, 5, 10, 20, 40, 80, 140, 200]
     assert lines[0].startswith("improve, cost 2 USD/h, bound 1.5 USD/h, gap 25.00 %, 3 refused [1")
+
+
+def test_a_search_that_is_silent_is_talked_about_all_the_same() -> None:
+    stream, clock = io.StringIO(), Clock()
+    line = ProgressLine(stream, clock=clock)
+    line.tick()
+    line(_STEP)
+    clock.now_s += 30
+
+    class Ticks(Event):
+        """Lets three ticks pass, then stops."""
+
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            return self.waits > 3
+
+    beat_until(line, Ticks())
+    assert stream.getvalue().splitlines() == [f"{progress_text(_STEP)} [30 s]"]
+
+
+def test_the_heartbeat_ends_with_the_search() -> None:
+    before = active_count()
+    with shown_progress(io.StringIO(), quiet=False) as line:
+        line(_STEP)
+    assert active_count() == before
 
 
 def test_quiet_is_quiet() -> None:
     stream = io.StringIO()
-    report_each_tenth(stream, 12, quiet=True).close()
+    report_each_eighth(stream, 12, quiet=True).close()
     assert stream.getvalue() == ""
 
 
