@@ -300,12 +300,12 @@ class _Demo:
             write_atomic(folder / f"{name}.yaml", yaml.safe_dump(trained_model, sort_keys=False))
 
     def _kill_a_server(self) -> float:
-        name = next(name for name, pod in sorted(self.pods.items()) if pod.sees_gpus)
+        name = next(name for name, pod in sorted(self.pods.items()) if pod.gpus)
         pod = self.pods[name]
         self._tell(f"kill -9 {pod.server.pid}, the Triton of shard {name}")
         os.kill(pod.server.pid, signal.SIGKILL)
         began = time.monotonic()
-        while not pod.restart_server_if_dead():
+        while not pod.restart_dead():
             time.sleep(0.05)
         wait_loaded(self.pods, timeout_s=_LOAD_TIMEOUT_S)
         recovered_s = time.monotonic() - began

@@ -46,15 +46,15 @@ class Pod:
         The model server.
     agent
         The agent's process.
-    sees_gpus
-        Whether it is a shard with GPUs.
+    gpus
+        Environment of its simulated GPUs; empty for a shard without.
     """
 
     spec: PodSpec
     folder: Path
     server: TritonProcess
     agent: subprocess.Popen[bytes]
-    sees_gpus: bool
+    gpus: Mapping[str, str]
     _pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager, repr=False)
 
     @property
@@ -106,13 +106,15 @@ class Pod:
         self.spec = spec
         _mount(self.folder, spec)
 
-    def restart_server_if_dead(self) -> bool:
-        """Start the server again if it ended; returns whether it had."""
-        if self.server.exit_code is None:
-            return False
-        self.server.start()
-        self.server.wait_live()
-        return True
+    def restart_dead(self) -> bool:
+        """Start again what has ended, server or agent, as a kubelet does; returns whether anything had."""
+        server_ended, agent_ended = self.server.exit_code is not None, self.agent.poll() is not None
+        if server_ended:
+            self.server.start()
+            self.server.wait_live()
+        if agent_ended:
+            self.agent = _start_agent(self.spec, self.folder, self.server, self.gpus)
+        return server_ended or agent_ended
 
     def stop(self) -> None:
         """End agent and server."""
@@ -153,9 +155,12 @@ def start_pod(
     repository = folder / "volumes" / _volume_path(spec, _argument(spec, "--model-dir"))
     repository.mkdir(parents=True, exist_ok=True)
     server = start_triton(spec.shard, repository, home=home, gpus=gpus, options=options)
-    agent = _start_agent(spec, folder, server, gpus or {})
-    _wait((folder / "status-port").exists, f"the agent of {spec.shard} to answer")
-    return Pod(spec=spec, folder=folder, server=server, agent=agent, sees_gpus=gpus is not None)
+    try:
+        agent = _start_agent(spec, folder, server, gpus or {})
+    except BaseException:
+        server.kill()
+        raise
+    return Pod(spec=spec, folder=folder, server=server, agent=agent, gpus=gpus or {})
 
 
 def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
@@ -254,7 +259,13 @@ def _start_agent(
     environment = {name: value for name, value in gpus.items() if name != "LD_PRELOAD"}
     if not gpus:
         environment = {"CUDA_VISIBLE_DEVICES": ""}
-    return start_child(command, log=folder / "agent.log", environment={**os.environ, **environment})
+    agent = start_child(command, log=folder / "agent.log", environment={**os.environ, **environment})
+    try:
+        _wait((folder / "status-port").exists, f"the agent of {spec.shard} to answer")
+    except BaseException:
+        agent.kill()
+        raise
+    return agent
 
 
 def _read_port(folder: Path) -> int:
