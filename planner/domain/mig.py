@@ -1,9 +1,9 @@
 """How a GPU can be cut into MIG instances.
 
-A GPU has a row of memory slices; an instance of a profile takes an interval of them that starts at one of a few
-places, and a set of instances is possible exactly when their intervals do not overlap and their compute slices
-suffice. The tables are those of NVIDIA's MIG user guide ("Supported MIG Profiles"), read for A100, A30 and H100,
-inferred for H200 and B200, which have the same axis.
+A GPU has a row of memory slices; an instance of a profile takes an interval of them that starts at one of a
+few places, and a set of instances is possible exactly when their intervals do not overlap and their compute
+slices suffice. The tables are those of NVIDIA's MIG user guide ("Supported MIG Profiles"), read for A100, A30
+and H100, inferred for H200 and B200, which have the same axis.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ class MigProfile:
     starts: tuple[int, ...]
 
 
-def _eight_slices(
-    one: str, double: str, two: str, three: str, four: str, seven: str
-) -> tuple[MigProfile, ...]:
-    """Return the profiles of a GPU with 8 memory and 7 compute slices."""
+def _eight_slices(*names: str) -> tuple[MigProfile, ...]:
+    """Return the profiles of a GPU with 8 memory and 7 compute slices (second: 1g, double memory)."""
+    one, double, two, three, four, seven = names
     return (
         MigProfile(name=one, compute_slices=1, memory_slices=1, starts=(0, 1, 2, 3, 4, 5, 6)),
         MigProfile(name=double, compute_slices=1, memory_slices=2, starts=(0, 2, 4, 6)),
@@ -72,14 +71,17 @@ _TABLES: dict[str, tuple[MigProfile, ...]] = {
 
 
 def profiles_of(product: str) -> tuple[MigProfile, ...]:
-    """Return the profiles of a GPU product (``nvidia.com/gpu.product``); empty if it is not known to have any."""
+    """Return the profiles of a GPU product (``nvidia.com/gpu.product``); empty if none are known."""
     return _TABLES.get(product, ())
 
 
 def fits(product: str, names: Iterable[str]) -> bool:
-    """Return whether a GPU can be cut into instances of the named profiles at the same time."""
+    """Return whether a GPU can be cut into instances of the named profiles at the same time.
+
+    An attribute behind the name (``1g.10gb+me``: with the media engines) does not change the shape.
+    """
     known = {profile.name: profile for profile in profiles_of(product)}
-    wanted = tuple(known.get(name) for name in names)
+    wanted = tuple(known.get(name.partition("+")[0]) for name in names)
     profiles = tuple(profile for profile in wanted if profile is not None)
     if len(profiles) < len(wanted):
         return False

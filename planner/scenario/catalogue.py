@@ -1,4 +1,4 @@
-"""The catalogue that ships with the planner: GPU products, runtimes, backends and shard types, with sources."""
+"""The catalogue that ships with the planner: GPU products, runtimes, backends and shard types."""
 
 from __future__ import annotations
 

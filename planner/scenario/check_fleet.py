@@ -103,8 +103,8 @@ def _device_room(item: Located[ShardType], draft: Draft, log: FaultLog) -> None:
     room = device_room(device_class=device_class, shard_type=shard_type, runtime=runtime, policy=draft.policy)
     if room.fixed_bytes >= room.capacity_bytes:
         message = (
-            f"no GPU memory is left for models: the driver and the server take {format_bytes(room.fixed_bytes)}"
-            f" of {format_bytes(room.capacity_bytes)}"
+            "no GPU memory is left for models: the driver and the server take"
+            f" {format_bytes(room.fixed_bytes)} of {format_bytes(room.capacity_bytes)}"
         )
         log.add(item.document, (*item.loc, "devices", "gpuMemory"), message)
 

@@ -123,8 +123,8 @@ def _together(draft: Draft, log: FaultLog) -> None:
                 log.add(item.document, (*item.loc, "replicas"), message)
             if draft.policy.isolate_tenants and model.tenant != first.tenant:
                 message = (
-                    f"{first.name!r} is together with it as {key!r} but belongs to another tenant, and tenants"
-                    " are isolated"
+                    f"{first.name!r} is together with it as {key!r} but belongs to another tenant,"
+                    " and tenants are isolated"
                 )
                 log.add(item.document, (*item.loc, "tenant"), message)
             if model.pin is not None and len(pins) > 1:

@@ -21,14 +21,43 @@ _MAX_DEPTH = 200
 Loc = tuple[str | int, ...]
 """A place in a document: field names and list positions."""
 
+_TAG = "tag:yaml.org,2002:"
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _DepthError(yaml.YAMLError):
+    """Nested deeper than ``_MAX_DEPTH``."""
 
 
 class _Loader(_Base):  # type: ignore[misc]
     """Composes nodes under YAML 1.2's core rules: ``no`` is text, ``010`` and ``12:30`` are not numbers."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own protocol
+    depth = 0
 
+    def descend_resolver(self, _parent: Any, _index: Any) -> None:
+        """Count the levels: the parser recurses in C and would overflow the stack."""
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise _DepthError
+
+    def ascend_resolver(self) -> None:
+        """Leave a level."""
+        self.depth -= 1
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Return the tag of a node that has none; a plain table, since it is asked for every value."""
+        if kind is not yaml.ScalarNode:
+            return _MAP if kind is yaml.MappingNode else _SEQ
+        if implicit[0]:
+            for tag, pattern in _PLAIN.get(value[:1], ()):
+                if pattern(value):
+                    return tag
+        return _STR
+
+
+_STR, _SEQ, _MAP = (f"{_TAG}{name}" for name in ("str", "seq", "map"))
+_PLAIN: dict[str, list[tuple[str, Any]]] = {}
+"""By a plain scalar's first character: the tags that it may have, and what tells."""
 
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -41,7 +70,8 @@ for _tag, _pattern, _first in (
     ),
     ("merge", r"<<", ["<"]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    for _character in _first:
+        _PLAIN.setdefault(_character, []).append((_TAG + _tag, re.compile(_pattern).fullmatch))
 
 
 def path_text(loc: Loc) -> str:
@@ -64,7 +94,8 @@ class Document:
     text
         What it was read from.
     node
-        The composed YAML node, if it was composed already; lines are looked up in it, and only when a fault asks.
+        The composed YAML node, if it was composed already; lines are looked up in it, and only when a fault
+        asks.
     faults
         What is wrong with the text itself though it could be read (doubled keys).
     """
@@ -197,7 +228,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _try_json(text: str) -> Any:
-    """Return the data of a JSON text; None if it is not JSON or doubles a key (the YAML reader says where)."""
+    """Return a JSON text's data; None if it is not JSON or doubles a key (the YAML reader says where)."""
     try:
         return json.loads(text, object_pairs_hook=_unique_pairs)
     except (ValueError, RecursionError):
@@ -212,41 +243,35 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     InputError
         It is not YAML, or its aliases expand without end.
     """
-    _refuse_depth(text, file)
     loader = _Loader(text)
     documents = []
     try:
         while loader.check_node():
             node = loader.get_node()
             documents.append(_document(node, text, file))
+    except (_DepthError, RecursionError):
+        raise _input_error(file, f"is nested deeper than {_MAX_DEPTH} levels") from None
     except yaml.YAMLError as error:
-        raise _yaml_error(error, file) from None
-    except RecursionError:
-        raise _input_error(file, "is nested too deeply") from None
+        raise _yaml_error(error, text, file) from None
     finally:
         loader.dispose()
     return [document for document in documents if document.data is not None]
 
 
-def _refuse_depth(text: str, file: str) -> None:
-    """Refuse what would overflow the parser's stack: brackets nested without end."""
-    depth = 0
-    for match in re.finditer(rf"[\[{{]{{{_MAX_DEPTH},}}|(?:- ){{{_MAX_DEPTH},}}", text):
-        depth = len(match[0])
-        line = text.count("\n", 0, match.start()) + 1
-        raise _input_error(file, f"is nested too deeply ({depth} levels)", line)
-
-
-def _yaml_error(error: yaml.YAMLError, file: str) -> InputError:
+def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> InputError:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    hint = "; YAML indents with spaces, not tabs" if "\\t" in problem or "'\t'" in problem else ""
+    lines = text.splitlines()
+    hint = ""
+    if mark is not None and mark.line < len(lines) and lines[mark.line].lstrip(" ").startswith("\t"):
+        hint = "; YAML indents with spaces, not tabs"
     return _input_error(file, f"is not valid YAML: {problem}{hint}", mark.line + 1 if mark else None)
 
 
 def _document(node: Any, text: str, file: str) -> Document:
     reader = _Reader(file)
-    reader.refuse_expansion(node)
+    if "&" in text:  # without an anchor there is no alias
+        reader.refuse_expansion(node)
     data = reader.value(node, ())
     return Document(file=file, data=data, text=text, node=node, faults=tuple(reader.faults))
 
@@ -274,9 +299,8 @@ class _Reader:
             if isinstance(node, yaml.ScalarNode):
                 nodes += 1
                 return 1
-            if id(node) in open_ids or len(open_ids) > _MAX_DEPTH:
-                why = "refers to itself" if id(node) in open_ids else "is nested too deeply"
-                raise _input_error(self.file, f"an anchor {why}", node.start_mark.line + 1)
+            if id(node) in open_ids:
+                raise _input_error(self.file, "an anchor refers to itself", node.start_mark.line + 1)
             if id(node) not in sizes:
                 nodes += 1
                 inner = open_ids | {id(node)}
@@ -306,7 +330,7 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._note(loc, "a field's name has to be text", key)
-            elif key.tag == "tag:yaml.org,2002:merge":
+            elif key.tag == f"{_TAG}merge":
                 merged.update(self._merged(value, loc))
             elif key.value in found:
                 self._note((*loc, key.value), "the field stands twice", key)
@@ -325,7 +349,7 @@ class _Reader:
         return merged
 
     def _scalar(self, node: Any, loc: Loc) -> Any:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        kind = node.tag.removeprefix(_TAG)
         text: str = node.value
         match kind:
             case "str":

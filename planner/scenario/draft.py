@@ -27,9 +27,9 @@ class Located(Generic[T]):
 class Draft:
     """What the documents say, before it is checked as a whole.
 
-    ``assumed`` holds names by kind (``deviceClasses``, ``shardTypes``...) whose definitions have faults of their
-    own: references to them are not wrong. ``sound`` is whether every document was read without a fault; where one
-    was not, checks that a left-out part could turn wrong are not made.
+    ``assumed`` holds names by kind (``deviceClasses``, ``shardTypes``...) whose definitions have faults of
+    their own: references to them are not wrong. ``sound`` is whether every document was read without a fault;
+    where one was not, checks that a left-out part could turn wrong are not made.
     """
 
     name: str

@@ -28,8 +28,8 @@ def scenario_text(scenario: Scenario) -> str:
 def scenario_document(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as the document that ``load`` reads as the same scenario.
 
-    It includes the parts of the catalogue that it refers to, so that it means the same under another catalogue.
-    Defaults are left out.
+    It includes the parts of the catalogue that it refers to, so that it means the same under another
+    catalogue. Defaults are left out.
     """
     return {
         "apiVersion": API_VERSION,
@@ -237,7 +237,9 @@ def _gpu_memory(item: FootprintOption) -> Mapping[str, Any]:
 def _amount(amount: Amount, show: Any) -> Any:
     if amount.p95 == 0:
         return None
-    return show(amount.p95) if amount.p50 == amount.p95 else {"p50": show(amount.p50), "p95": show(amount.p95)}
+    return (
+        show(amount.p95) if amount.p50 == amount.p95 else {"p50": show(amount.p50), "p95": show(amount.p95)}
+    )
 
 
 def _policy(policy: Policy) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class FaultLog:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` and, when they are few, the known names; empty if there is nothing to say."""
+    """Return ``; did you mean 'x'?`` and, when they are few, the known names; empty without either."""
     names = sorted(known)
     lowered = {item.lower(): item for item in names}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
@@ -90,27 +90,23 @@ def shape_faults(error: ValidationError, shape: Any) -> list[tuple[Loc, str]]:
 def _sentence(entry: Any, shape: Any) -> tuple[Loc, str]:
     loc: Loc = tuple(part for part in entry["loc"] if part != "[key]")
     context = entry.get("ctx", {})
-    kind = entry["type"]
-    found = kind_of(entry.get("input"))
-    match kind:
+    if "at" in context:  # a part of a value that is read as a whole
+        loc = (*loc, *context["at"].split("."))
+    match entry["type"]:
         case "extra_forbidden":
-            return loc, unknown_field(str(loc[-1]), fields_at(shape, loc[:-1]))
+            message = unknown_field(str(loc[-1]), fields_at(shape, loc[:-1]))
         case "part_unknown":
-            return (*loc, *_split(context["at"])), unknown_field(_split(context["at"])[-1], context["known"])
+            message = unknown_field(str(loc[-1]), context["known"])
         case "part":
-            return (*loc, *_split(context["at"])), context["message"]
-        case "missing":
-            return loc, "is required"
+            message = context["message"]
         case "value_error":
-            return loc, str(context["error"])
+            message = str(context["error"])
         case "literal_error":
-            return loc, _not_a_choice(entry["input"], shape, loc, context["expected"])
-        case _:
-            return loc, _GENERAL.get(kind, lambda *_: entry["msg"])(found, context)
-
-
-def _split(at: str) -> list[str]:
-    return at.split(".")
+            message = _not_a_choice(entry["input"], context["expected"])
+        case kind:
+            general = _GENERAL.get(kind)
+            message = general(kind_of(entry.get("input")), context) if general else entry["msg"]
+    return loc, message
 
 
 def unknown_field(name: str, known: Iterable[str]) -> str:
@@ -120,8 +116,7 @@ def unknown_field(name: str, known: Iterable[str]) -> str:
     return f"unknown field {name!r}{suggestion(name, known)}"
 
 
-def _not_a_choice(value: Any, shape: Any, loc: Loc, expected: str) -> str:
-    del shape, loc
+def _not_a_choice(value: Any, expected: str) -> str:
     choices = re.findall(r"'([^']*)'", expected)
     if isinstance(value, str):
         return f"{value[:60]!r} is not one of {', '.join(choices)}{_closest(value, choices)}"
@@ -134,6 +129,7 @@ def _closest(value: str, choices: list[str]) -> str:
 
 
 _GENERAL: dict[str, Any] = {
+    "missing": lambda *_: "is required",
     "int_type": lambda found, _: f"expected a whole number, found {found}",
     "int_from_float": lambda found, _: f"expected a whole number, found {found}",
     "float_type": lambda found, _: f"expected a number, found {found}",

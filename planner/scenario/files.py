@@ -12,9 +12,9 @@ from pathlib import Path
 def write_atomic(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a crash, finds either the old content or the new.
 
-    The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over the old
-    file, whose mode it takes; a new file gets the mode that the process's umask allows. A symbolic link stays one:
-    the file that it points to is replaced.
+    The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over the
+    old file, whose mode it takes; a new file gets the mode that the process's umask allows. A symbolic link
+    stays one: the file that it points to is replaced.
 
     Raises
     ------

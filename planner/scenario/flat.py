@@ -58,7 +58,7 @@ EXTRA_PREFIX = "extra."
 
 
 def nested(cells: Mapping[str, str], *, option: bool) -> dict[str, Any]:
-    """Return the fields of a model, or of a footprint, as the document would nest them; empty ones are absent."""
+    """Return the fields of a model, or of a footprint, nested as in a document; empty ones are absent."""
     result: dict[str, Any] = {}
     for name, text in cells.items():
         if text == "":
@@ -80,7 +80,7 @@ def _put(target: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _value(text: str, kind: str) -> Any:
-    """Return what the shape expects where the text is right, and the text itself, for its fault, where not."""
+    """Return what the shape expects; where the text is not right the text itself, for its fault."""
     if kind == "int":
         return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
     if kind == "labels":

@@ -1,18 +1,19 @@
 """Models drawn from named distributions with a seed: equal input gives equal models on every platform.
 
-Nothing here depends on a floating-point library: draws are integers of the standard library's Mersenne twister
-(whose ``getrandbits`` is the same everywhere), and the distributions are tables of integers that are computed
-with ``decimal``. Every amount has a stream of its own, so that changing one leaves the others as they are.
+Nothing here depends on a floating-point library: draws are integers of the standard library's Mersenne
+twister (whose ``getrandbits`` is the same everywhere), and the distributions are tables of integers that are
+computed with ``decimal``. Every amount has a stream of its own, so that changing one leaves the others as
+they are.
 
-``constant``   always ``value``.
-``lognormal``  ``median * exp(sigma * z)``; z is the sum of twelve uniform draws less 6, which is normal within
+``constant``   always ``value``. ``lognormal``  ``median * exp(sigma * z)``; z is the sum of twelve uniform
+draws less 6, which is normal within
                a hundredth up to three standard deviations and ends at six.
 ``pareto``     ``min / (1 - u)^(1 / alpha)`` for u uniform: a heavy tail, cut at ``max``.
 ``zipf``       ``max / rank^exponent`` for ranks 1 to ``ranks`` (1,000) that are equally frequent.
 
-``min`` and ``max`` cut every distribution. Memory is rounded up to whole MiB, shares to whole milli-units. What is
-drawn is the p95; ``p50Ratio`` and ``loadPeakRatio`` derive the rest. On a class of CPUs the GPU's figures are
-left out.
+``min`` and ``max`` cut every distribution. Memory is rounded up to whole MiB, shares to whole milli-units.
+What is drawn is the p95; ``p50Ratio`` and ``loadPeakRatio`` derive the rest. On a class of CPUs the GPU's
+figures are left out.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from planner.units import PPM
 _MIB = 2**20
 _LEVELS = 4096
 _NORMAL_LEVELS = 3072
-_DECIMAL = Context(prec=24, rounding=ROUND_CEILING)
+_DECIMAL = Context(prec=24)
+_LARGEST = Decimal(2**62)
 
 Unit = Literal["bytes", "milli"]
 _FIELDS: dict[str, Unit] = {
@@ -125,7 +127,9 @@ def _exact(shape: DistributionShape, given: Mapping[str, int | None]) -> Iterato
 
 
 def _rounded(value: Decimal, low: int, high: int | None, step: int) -> int:
-    amount = -(-int(value.to_integral_value(rounding=ROUND_CEILING)) // step) * step
+    # what is whole up to a thousandth is whole: the digits behind are the decimals' own rounding
+    settled = min(value, _LARGEST).quantize(Decimal("0.001"))
+    amount = -(-int(settled.to_integral_value(rounding=ROUND_CEILING)) // step) * step
     return max(low, amount if high is None else min(high, amount))
 
 

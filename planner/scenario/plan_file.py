@@ -1,8 +1,8 @@
 """Plans as files: one text for one plan, read back strictly.
 
-The text is JSON with one shard, one placement and one refusal a line, sorted, so that people can diff it; equal plans
-of equal scenarios have equal bytes. Beside what a plan is, it holds figures that follow from the scenario (what a
-device has and uses, the limits); ``check_figures`` finds those that an editor has changed.
+The text is JSON with one shard, one placement and one refusal a line, sorted, so that people can diff it;
+equal plans of equal scenarios have equal bytes. Beside what a plan is, it holds figures that follow from the
+scenario (what a device has and uses, the limits); ``check_figures`` finds those that an editor has changed.
 """
 
 from __future__ import annotations

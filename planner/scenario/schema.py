@@ -34,8 +34,8 @@ def schema_texts() -> dict[str, str]:
 def _with_use(schema: dict[str, Any]) -> dict[str, Any]:
     """Let a shard type be either whole, or a reference with any of its fields.
 
-    The loader merges a reference into what it names before it checks the shape, so that the shape itself knows
-    only whole ones.
+    The loader merges a reference into what it names before it checks the shape, so that the shape itself
+    knows only whole ones.
     """
     result = copy.deepcopy(schema)
     definitions = result["$defs"]

@@ -138,7 +138,7 @@ class _Name:
 
 
 GROUP_LENGTH = 48
-"""KServe appends ``-predictor`` and we ``-<k>`` to an InferenceService's name, and a Service's has 63 at most."""
+"""We append ``-<k>`` and KServe ``-predictor`` to it, and the name of a Service has 63 characters at most."""
 
 _LOWER = "lower-case letters, digits and '-', with a letter or digit at both ends"
 ModelName = Annotated[str, _Name(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", 253, f"a model's name: {_LOWER}")]
@@ -148,7 +148,7 @@ GroupName = Annotated[
     _Name(
         r"[a-z]([-a-z0-9]*[a-z0-9])?",
         GROUP_LENGTH,
-        "the name of a group of InferenceServices: lower-case letters, digits and '-', starting with a letter",
+        "the name of a group of InferenceServices: lower-case letters, digits and '-', a letter first",
     ),
 ]
 PartName = Annotated[

@@ -2,9 +2,9 @@
 
 The first line names the columns, in any order: those of ``flat.FLAT_FIELDS``. ``name``, ``backend``,
 ``storageUri`` and ``class`` are required. A row is one footprint of a model; a model with several has several
-rows, and only the first has to fill in the columns of the model itself. An empty cell is an absent field. Quantities are
-written as in a scenario (``600Mi``, ``35m``), labels as ``team=news;lang=en``, further named resources as columns
-``extra.<resource>``; a column ``<field>P50`` beside ``<field>`` gives the median.
+rows, and only the first has to fill in the columns of the model itself. An empty cell is an absent field.
+Quantities are written as in a scenario (``600Mi``, ``35m``), labels as ``team=news;lang=en``, further named
+resources as columns ``extra.<resource>``; a column ``<field>P50`` beside ``<field>`` gives the median.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Models from a folder of KServe TrainedModel objects (``serving.kserve.io/v1alpha1``).
 
-Taken as they stand: ``metadata.name``, ``metadata.labels``, ``spec.model.storageUri`` and ``spec.model.framework``.
-Derived: the backend from the framework (``onnx`` is served by ``onnxruntime``, others by the backend of their
-name) and one footprint for any device class whose host memory is ``spec.model.memory``, declared. What a
-TrainedModel cannot say stands in annotations ``shardpack.dev/<field>``: the fields of ``flat.FLAT_FIELDS`` in
-kebab case, as ``shardpack.dev/gpu-memory: 600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``.
+Taken as they stand: ``metadata.name``, ``metadata.labels``, ``spec.model.storageUri`` and
+``spec.model.framework``. Derived: the backend from the framework (``onnx`` is served by ``onnxruntime``,
+others by the backend of their name) and one footprint for any device class whose host memory is
+``spec.model.memory``, declared. What a TrainedModel cannot say stands in annotations
+``shardpack.dev/<field>``: the fields of ``flat.FLAT_FIELDS`` in kebab case, as ``shardpack.dev/gpu-memory:
+600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _TrainedModelDocument(Document):
 
 
 def read_trained_models(folder: Path, *, file: str, log: FaultLog) -> list[Located[Model]]:
-    """Return the models of every ``.yaml`` and ``.yml`` file of a folder; objects of other kinds are left out."""
+    """Return the models of a folder's ``.yaml`` and ``.yml`` files; objects of other kinds are left out."""
     if not folder.is_dir():
         log.extend([Fault(path="", message="is not a folder of TrainedModel files", file=file)])
         return []

@@ -1,0 +1,128 @@
+"""Models from TrainedModel objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planner.domain.model import Model
+from planner.errors import InputError
+from planner.scenario.load import load_scenario
+
+MAIN = """\
+apiVersion: shardpack.dev/v1alpha1
+kind: Scenario
+metadata: {name: t}
+spec:
+  shardTypes: [{use: aws-g4dn.xlarge, name: t4, group: t4}]
+  modelsFrom: [{trainedModels: tm/}]
+"""
+
+PLAIN = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata: {name: plain, labels: {team: news}, resourceVersion: "7"}
+spec:
+  inferenceService: news
+  model: {storageUri: "s3://x/plain", framework: onnx, memory: 1Gi}
+status: {url: "http://plain"}
+"""
+
+ANNOTATED = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata:
+  name: annotated
+  annotations:
+    shardpack.dev/class: nvidia-t4
+    shardpack.dev/gpu-memory: 600Mi
+    shardpack.dev/gpu-memory-p50: 500Mi
+    shardpack.dev/replicas: "2"
+    shardpack.dev/pin-shard: t4-3
+    shardpack.dev/memory: 256Mi
+    shardpack.dev/url: http://elsewhere
+    other.example.com/replicas: many
+spec:
+  inferenceService: news
+  model: {storageUri: "s3://x/a", framework: tensorrt, memory: 1Gi}
+"""
+
+
+def load(folder: Path, **files: str) -> tuple[Model, ...]:
+    (folder / "main.yaml").write_text(MAIN, encoding="utf-8")
+    (folder / "tm").mkdir()
+    for name, text in files.items():
+        (folder / "tm" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return load_scenario(folder / "main.yaml").models
+
+
+def faults(folder: Path, **files: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load(folder, **files)
+    return [str(fault).split("tm/", 1)[-1] for fault in caught.value.faults]
+
+
+def test_what_an_object_says_and_what_is_derived(tmp_path: Path) -> None:
+    (model,) = load(tmp_path, a=PLAIN)
+    assert (model.name, model.storage_uri, model.framework) == ("plain", "s3://x/plain", "onnx")
+    assert model.backend == "onnxruntime"
+    assert model.labels == (("team", "news"),)
+    (option,) = model.footprints
+    assert (option.device_class, option.memory_bytes.p95, option.source) == ("*", 2**30, "declared")
+
+
+def test_annotations_say_the_rest(tmp_path: Path) -> None:
+    (model,) = load(tmp_path, a=ANNOTATED)
+    assert (model.replicas, model.backend) == (2, "tensorrt")
+    assert model.pin is not None
+    assert model.pin.shard == "t4-3"
+    (option,) = model.footprints
+    assert (option.device_class, option.memory_bytes.p95) == ("nvidia-t4", 2**28)
+    assert (option.steady_bytes.p50, option.steady_bytes.p95) == (500 * 2**20, 600 * 2**20)
+
+
+def test_a_file_may_hold_several_objects_and_other_kinds(tmp_path: Path) -> None:
+    service = "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {name: news}\n"
+    found = load(tmp_path, a=f"{PLAIN}---\n{service}---\n{ANNOTATED}")
+    assert [model.name for model in found] == ["annotated", "plain"]
+
+
+def test_faults_name_the_field_or_the_annotation(tmp_path: Path) -> None:
+    broken = (
+        ANNOTATED.replace('"2"', '"two"').replace("600Mi", "600Mb").replace("gpu-memory-p50", "gpu-memry")
+    )
+    found = faults(
+        tmp_path,
+        a=broken,
+        b=PLAIN.replace("1Gi", "much"),
+        c=PLAIN.replace("framework: onnx, ", "").replace("name: plain", "name: c"),
+        d=PLAIN.replace("onnx", "onx").replace("name: plain", "name: d"),
+        e="hello: world\n",
+    )
+    assert [line.split(": ")[0] for line in found] == [
+        "a.yaml:7",
+        "a.yaml:8",
+        "a.yaml:9",
+        "b.yaml:6",
+        "c.yaml:6",
+        "d.yaml:6",
+        "e.yaml:1",
+    ]
+    assert "metadata.annotations.shardpack.dev/gpu-memory: '600Mb' has the unknown suffix" in found[0]
+    assert "did you mean shardpack.dev/gpu-memory" in found[1].replace("'", "")
+    assert "shardpack.dev/replicas: expected a whole number, found the text 'two'" in found[2]
+    assert "spec.model.memory: 'much' is not a quantity" in found[3]
+    assert "spec.model.framework: is required" in found[4]
+    assert "spec.model.framework: there is no backend 'onx'" in found[5]
+
+
+def test_a_folder_without_objects_is_a_fault(tmp_path: Path) -> None:
+    (message,) = faults(tmp_path)
+    assert "holds no TrainedModel" in message
+
+
+def test_a_missing_folder_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "main.yaml").write_text(MAIN, encoding="utf-8")
+    with pytest.raises(InputError, match="is not a folder of TrainedModel files"):
+        load_scenario(tmp_path / "main.yaml")
