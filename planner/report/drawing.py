@@ -19,7 +19,7 @@ _BAR = _WIDTH - _LABEL - _NOTE
 _ROW = 22
 _THICK = 14
 MOST_BARS = 60
-"""Devices that are drawn one by one; a larger fleet gets a histogram as well."""
+"""Devices that are drawn one by one; a fleet of more shards gets a histogram as well."""
 _MOST_PARTS = 80
 """Models of a bar that are drawn one by one: more would be thinner than a hair."""
 
@@ -44,12 +44,17 @@ class Bar:
     note: str
 
 
-def shard_bars(shards: Iterable[ShardUse]) -> Iterator[Bar]:
-    """Yield a bar of memory for every GPU, and one of host memory for every shard without."""
+def device_bars(shards: Iterable[ShardUse]) -> Iterator[Bar]:
+    """Yield a bar of its memory for every GPU."""
     for shard in shards:
         for device in shard.devices:
             if device.is_gpu:
                 yield _device_bar(device)
+
+
+def host_bars(shards: Iterable[ShardUse]) -> Iterator[Bar]:
+    """Yield a bar of host memory for every shard without a GPU."""
+    for shard in shards:
         if not any(device.is_gpu for device in shard.devices):
             yield _host_bar(shard)
 
@@ -84,7 +89,7 @@ def _host_bar(shard: ShardUse) -> Bar:
     ]
     base = used - sum(size for _, size in models)
     return Bar(
-        label=f"{shard.shard.name} (host memory)",
+        label=shard.shard.name,
         parts=(_part("base", base, "bases of the backends"), *_model_parts(models)),
         limit=capacity,
         total=capacity,

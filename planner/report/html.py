@@ -8,7 +8,7 @@ from importlib.resources import files
 from planner.domain.plan import Plan
 from planner.domain.rules import UNITS
 from planner.domain.scenario import Scenario
-from planner.report.drawing import MOST_BARS, draw_bars, draw_cost, draw_histogram, shard_bars
+from planner.report.drawing import MOST_BARS, device_bars, draw_bars, draw_cost, draw_histogram, host_bars
 from planner.report.explain import explain_plan
 from planner.report.limits import assumption_lines, ceiling_rows, serving_rows
 from planner.report.markup import Markup, element, html_table, join
@@ -22,10 +22,9 @@ from planner.report.words import (
     percent,
     plural,
     refusal_groups,
-    usd_text,
 )
 from planner.sizing.limits import serving_limits
-from planner.units import format_bytes
+from planner.units import format_bytes, format_usd
 
 _MOST_ROWS = 500
 _LEGEND = (
@@ -88,10 +87,12 @@ def _soft(text: str) -> Markup:
 
 def _tiles(scenario: Scenario, plan: Plan) -> Markup:
     refused = sum(refusal.replicas for refusal in plan.refusals)
-    bound = "no bound" if plan.bound is None else usd_text(plan.bound.microusd_per_h)
+    bound, method = "no bound", "lower bound"
+    if plan.bound is not None:
+        bound, method = format_usd(plan.bound.microusd_per_h), f"lower bound, USD/h ({plan.bound.method})"
     tiles = (
-        ("cost", usd_text(plan.cost_microusd_per_h), None),
-        ("lower bound" if plan.bound is None else f"lower bound ({plan.bound.method})", bound, None),
+        ("cost, USD/h", format_usd(plan.cost_microusd_per_h), None),
+        (method, bound, None),
         ("gap", gap_text(plan), None),
         ("shards", f"{len(plan.placement.shards):,}", None),
         ("models", f"{len(scenario.models):,}", None),
@@ -110,10 +111,8 @@ def _tiles(scenario: Scenario, plan: Plan) -> Markup:
 
 def _cost_section(scenario: Scenario, plan: Plan) -> Iterator[Markup]:
     found = explain_plan(scenario, plan)
-    words = [
-        f"{RULE_NAMES[rule]} is the fullest resource of {plural(count, 'shard')}."
-        for rule, count in found.binding_shards
-    ]
+    binding = [f"{RULE_NAMES[rule]} ({plural(count, 'shard')})" for rule, count in found.binding_shards]
+    words = [f"What is fullest: {', '.join(binding)}."] if binding else []
     if found.saved_at_p50_bytes:
         saved = format_bytes(found.saved_at_p50_bytes)
         words.append(f"Planning with p50 instead would need {saved} less GPU memory.")
@@ -197,18 +196,24 @@ def _shard_section(shards: Sequence[ShardUse]) -> Iterator[Markup]:
     if not shards:
         yield _section("Shards", _soft("No shard is open."))
         return
-    bars = list(shard_bars(shards))
-    drawn = draw_bars(bars[:MOST_BARS], title="Memory of every device, stacked by what takes it")
     many: list[Markup] = []
-    if len(bars) > MOST_BARS:
-        many = [
-            _soft(f"{len(bars):,} devices; how full their shards are, by the fullest resource of each:"),
-            draw_histogram(shards),
-            _soft(f"The first {MOST_BARS} devices:"),
-        ]
+    if len(shards) > MOST_BARS:
+        text = f"{len(shards):,} shards by how full they are (the fullest resource of each):"
+        many = [_soft(text), draw_histogram(shards)]
     rows = shard_rows(shards[:_MOST_ROWS], wide=True)
-    table = html_table(shard_headers(wide=True), rows, right=(3, 5, 6))
-    yield _section("Shards", *many, _legend(), drawn, table, *_left_out(len(shards)))
+    table = html_table(shard_headers(wide=True), rows, right=(3, 5, 6), style="dense")
+    yield _section("Shards", *many, *_bars(shards), table, *_left_out(len(shards)))
+
+
+def _bars(shards: Sequence[ShardUse]) -> Iterator[Markup]:
+    """Yield the memory of GPUs, then the host memory of shards without: each kind has its own scale."""
+    yield _legend()
+    for noun, bars in (("GPU", list(device_bars(shards))), ("CPU shard", list(host_bars(shards)))):
+        if bars:
+            drawn = min(len(bars), MOST_BARS)
+            count = plural(len(bars), noun)
+            yield _soft(f"The first {drawn} of {count}:" if drawn < len(bars) else f"{count}:")
+            yield draw_bars(bars[:MOST_BARS], title=f"Memory of every {noun}, stacked by what takes it")
 
 
 def _legend() -> Markup:

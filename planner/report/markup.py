@@ -41,8 +41,22 @@ def join(parts: Iterable[str]) -> Markup:
     return Markup("".join(part if isinstance(part, Markup) else escape(part) for part in parts))
 
 
-def html_table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, right: Iterable[int] = ()) -> Markup:
-    """Return a table; the columns at the positions ``right`` hold numbers and are aligned so."""
+def html_table(
+    headers: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    *,
+    right: Iterable[int] = (),
+    style: str | None = None,
+) -> Markup:
+    """Return a table that scrolls where it is too wide.
+
+    Parameters
+    ----------
+    right
+        Positions of the columns that hold numbers and are aligned to the right.
+    style
+        A class of the style sheet; ``dense`` keeps every cell on one line.
+    """
     numbers = set(right)
 
     def line(cells: Iterable[str], tag: str) -> Markup:
@@ -55,7 +69,7 @@ def html_table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, right: 
         )
 
     body = element("tbody", *(line(row, "td") for row in rows))
-    table = element("table", element("thead", line(headers, "th")), body)
+    table = element("table", element("thead", line(headers, "th")), body, class_=style)
     return element("div", table, class_="scroll")
 
 

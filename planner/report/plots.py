@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
-from planner.report.drawing import Bar, shard_bars
+from planner.report.drawing import Bar, device_bars, host_bars
 from planner.report.text import reading_order
 from planner.report.usage import placement_usage
 from planner.report.words import gap_text
@@ -34,15 +34,15 @@ _FREE, _LIMIT = "#e4e8ec", "#c1121f"
 
 
 def draw_shards(scenario: Scenario, plan: Plan, *, most_bars: int = _MOST_BARS) -> Figure:
-    """Return a stacked bar for every device, in GiB, with its capacity as a line.
+    """Return a stacked bar for every GPU and every CPU shard, in GiB, with its capacity as a line.
 
     Parameters
     ----------
     most_bars
-        Devices that are drawn at most; the title says so if there are more.
+        Bars that are drawn at most; the title says so if there are more.
     """
     shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
-    bars = list(shard_bars(shards))
+    bars = [*device_bars(shards), *host_bars(shards)]
     drawn = bars[:most_bars]
     figure = Figure(figsize=(9, max(1.5, 0.28 * len(drawn) + 1)), layout="constrained")
     axes = figure.add_subplot()
@@ -51,7 +51,7 @@ def draw_shards(scenario: Scenario, plan: Plan, *, most_bars: int = _MOST_BARS) 
     axes.set_yticks(range(len(drawn)), [bar.label for bar in drawn])
     axes.invert_yaxis()
     axes.set_xlabel("memory, GiB")
-    more = f" (the first {len(drawn)} of {len(bars)} devices)" if len(bars) > len(drawn) else ""
+    more = f" (the first {len(drawn)} of {len(bars)} bars)" if len(bars) > len(drawn) else ""
     axes.set_title(f"{plan.name}: what fills the shards{more}")
     return figure
 

@@ -85,9 +85,9 @@ def test_frames_of_an_empty_plan_have_their_columns() -> None:
 def test_a_figure_has_a_bar_a_device_and_says_what_it_leaves_out() -> None:
     scenario, plan = a_framed_plan()
     (axes,) = draw_shards(scenario, plan).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["c (host memory)", "t/0", "t-1/0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["t/0", "t-1/0", "c"]
     (short,) = draw_shards(scenario, plan, most_bars=2).axes
-    assert "the first 2 of 3 devices" in short.get_title()
+    assert "the first 2 of 3 bars" in short.get_title()
 
 
 def test_costs_are_drawn_above_their_bounds() -> None:

@@ -78,6 +78,8 @@ def test_a_report_says_what_a_reader_looks_for() -> None:
     for wanted in (
         "1.1 USD/h",
         "1 USD/h",
+        "1 GPU:",
+        "1 CPU shard:",
         "fluid-lp",
         "9.09 %",
         "needs 99Gi of GPU memory, and gpu-16 has room for 16Gi",
@@ -146,8 +148,8 @@ def test_a_large_fleet_is_cut_and_says_so() -> None:
     plan = a_plan(scenario, *(a_shard(name, "t") for name in names), *placed)
     text = report_html(scenario, plan)
     page = Page(text)
-    assert "600 devices; how full their shards are" in page.text
-    assert "The first 60 devices" in page.text
+    assert "600 shards by how full they are" in page.text
+    assert "The first 60 of 600 GPUs" in page.text
     assert "The first 500 of 600 rows are shown" in page.text
     assert len(text) < 400_000
 
