@@ -2,28 +2,61 @@
 
 What a unit is worth comes from the fluid relaxation (``bounds.values_of_kinds``): a shard whose residents are
 worth its price wastes nothing, so the cost above the bound is the sum of what shards fall short. A device is
-filled greedily by the dot product of demand and what is left, weighted by the dual prices (Panigrahy, Talwar,
+filled greedily by the dot product of demand and what is left, here (Panigrahy, Talwar,
 Uyeda, Wieder: Heuristics for Vector Bin Packing, 2011), first from the backend of its first resident, so that
 bases are shared.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from planner.solve.openings import Opening
-from planner.solve.packing import NO_TENANT, Floats, Packing
+from planner.solve.packing import NO_TENANT, Floats, Packing, Resident
 from planner.solve.problem import AMPLE, CONFIG, MEMORY, Bools, Ints, Problem
 
 WINDOW = 1024
 """Candidates that a device chooses from at once; more cost time and hardly pack better."""
 
-_TINY = 1e-12
 _LEAST_WORTH = 1e-3
-_MOST_THRIFT = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """What models take of each type, one array a type; computed once for a problem.
+
+    Parameters
+    ----------
+    demand
+        ``(models, 2 + columns)``: device memory, device time, what the shard gives.
+    surplus
+        ``(models,)``: room for loading.
+    capacity
+        ``(2 + columns,)``, at least 1.
+    counted
+        ``(2 + columns,)``: whether the dimension is limited.
+    """
+
+    demand: tuple[Ints, ...]
+    surplus: tuple[Ints, ...]
+    capacity: tuple[Ints, ...]
+    counted: tuple[Bools, ...]
+
+
+def make_tables(problem: Problem) -> Tables:
+    """Return what models take of each type."""
+    types = range(len(problem.prices))
+    capacity = tuple(np.maximum(_capacity(problem, index), 1) for index in types)
+    return Tables(
+        demand=tuple(_demand_of_type(problem, index) for index in types),
+        surplus=tuple(problem.modes[0].surplus[problem.kind, index] for index in types),
+        capacity=capacity,
+        counted=tuple(amounts < AMPLE // 2 for amounts in capacity),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,46 +69,45 @@ class Guide:
         ``(models,)``: what a replica of the model is worth, in micro-USD an hour.
     size
         ``(models,)``: the largest share of a shard that a replica takes; large ones are placed first.
-    prices
-        ``(types, 2 + columns)``: what all of a dimension of a shard is worth.
     home
         ``(units,)``: index of the type that the relaxation puts the unit on; -1 is anywhere.
     types
         Types that the relaxation opens; the others are tried only where these do not help.
+    tables
+        What models take of each type.
     """
 
     value: Floats
     size: Floats
-    prices: Floats
     home: Ints
     types: tuple[int, ...]
+    tables: Tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a device chooses. The defaults did best on fleets of 1,000 to 4,000 models, by a small margin.
+    """How a device chooses. The defaults did best on fleets of 2,000 to 8,000 models.
 
     Parameters
     ----------
+    reach
+        So many models with the most room for loading are tried before all others: a device keeps room for the
+        largest of its residents, so models that need much of it belong together.
     alignment
         Exponent of what is left of a dimension: 0 takes the largest, 1 is the dot product.
     kinship
         How much a model is preferred whose room for loading is as large as the device has to keep anyway.
     reluctance
         How much a model is avoided that makes the device keep more room for loading.
-    thrift
-        Exponent of a model's worth beyond its plain demand: such models profit from what is paid already.
     noise
         Random part of the score; 0 is greedy.
     """
 
-    alignment: float = 2.0
-    kinship: float = 0.6
+    reach: int = 7
+    alignment: float = 1.0
+    kinship: float = 1.5
     reluctance: float = 1.0
-    thrift: float = 3.0
     noise: float = 0.0
-    reach: int = 0
-    seed: bool=True
 
 
 class Pool:
@@ -83,7 +115,7 @@ class Pool:
 
     def __init__(self, problem: Problem, units: Iterable[int], home: Ints) -> None:
         self.problem, self.home = problem, home
-        self.waiting: list[list[int]] = [[] for _ in problem.scenario.models]
+        self.waiting: dict[int, list[int]] = defaultdict(list)
         self.count = np.zeros(len(problem.scenario.models), dtype=np.int64)
         self.next_home = np.full(len(problem.scenario.models), -1, dtype=np.int64)
         for unit in sorted(units, reverse=True):
@@ -96,13 +128,14 @@ class Pool:
         self.count[model] += 1
         self.next_home[model] = self.home[unit]
 
-    def take(self, model: int) -> int:
-        """Take a unit of a model."""
+    def take(self, model: int, unit: int | None = None) -> int:
+        """Take a unit of a model: the one that is asked for, or any."""
+        waiting = self.waiting[model]
+        taken = waiting.pop() if unit is None else waiting.pop(waiting.index(unit))
         self.count[model] -= 1
-        unit = self.waiting[model].pop()
-        if self.waiting[model]:
-            self.next_home[model] = self.home[self.waiting[model][-1]]
-        return unit
+        if waiting:
+            self.next_home[model] = self.home[waiting[-1]]
+        return taken
 
     def models(self) -> Ints:
         """Return the models that have a unit waiting."""
@@ -110,7 +143,7 @@ class Pool:
 
     def units(self) -> list[int]:
         """Return all units that wait, in order."""
-        return sorted(unit for units in self.waiting for unit in units)
+        return sorted(unit for units in self.waiting.values() for unit in units)
 
 
 class Filler:
@@ -131,11 +164,9 @@ class Filler:
     ) -> None:
         self.packing, self.pool, self.guide = packing, pool, guide
         self.style, self.rng = style, rng
-        problem, types = packing.problem, range(len(packing.problem.prices))
-        self._surplus = [problem.modes[0].surplus[problem.kind, index] for index in types]
-        self._demand = [_demand_of_type(problem, index) for index in types]
-        self._capacity = [np.maximum(_capacity(problem, index), 1) for index in types]
-        self._counted = [capacity < AMPLE // 2 for capacity in self._capacity]
+        tables = guide.tables
+        self._surplus, self._demand = tables.surplus, tables.demand
+        self._capacity, self._counted = tables.capacity, tables.counted
 
     def fill(self, row: int, models: Ints) -> float:
         """Fill a shard from some models' waiting units; returns what was put in is worth."""
@@ -157,11 +188,12 @@ class Filler:
         return worth
 
     def _backend_to_fill(self, row: int, cell: int, models: Ints) -> int:
-        """Return the backend that is on the device already, else that of the largest candidate."""
+        """Return the backend that is on the device already, else that of the model with most to load."""
         packing, backends = self.packing, self.packing.problem.backend[models]
         here = packing.device_users[cell][backends] + packing.host_users[row][backends] > 0
         candidates = models[here] if here.any() else models
-        largest = candidates[int(np.argmax(self._surplus[int(packing.type_of[row])][candidates] if self.style.seed else self.guide.size[candidates]))]
+        surplus = self._surplus[int(packing.type_of[row])][candidates]
+        largest = candidates[np.lexsort((-self.guide.size[candidates], -surplus))[0]]
         return int(packing.problem.backend[largest])
 
     def _fill_backend(self, row: int, cell: int, models: Ints) -> float:
@@ -211,12 +243,10 @@ class Filler:
         capacity, demand = self._capacity[shard_type], self._demand[shard_type]
         left = np.concatenate(((packing.memory_left[cell], packing.milli_left[cell]), packing.host_left[row]))
         share = np.maximum(left, 0) / capacity
-        score, priced = np.zeros(len(models)), np.full(len(models), _TINY)
+        score = np.zeros(len(models))
         for dimension in np.flatnonzero(self._counted[shard_type]):
             part = demand[models, dimension] / capacity[dimension]
             score += share[dimension] ** self.style.alignment * part
-            priced += self.guide.prices[shard_type, dimension] * part
-        score *= np.minimum(self.guide.value[models] / priced, _MOST_THRIFT) ** self.style.thrift
         peak = int(packing.peak_sum[cell])
         if peak:
             surplus = self._surplus[shard_type][models]
@@ -319,43 +349,60 @@ def _open_and_fill(filler: Filler, opening: Opening, models: Ints) -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """A shard that was filled and taken back: what it earned of its price, and who was in it."""
+
+    earned: float
+    opening: Opening
+    residents: tuple[Resident, ...]
+
+
 def fill_by_worth(filler: Filler) -> None:
-    """Open the shard whose content is worth most of its price, again and again, until nothing waits or fits."""
+    """Open the shard whose content is worth most of its price, until nothing waits or fits."""
     everything = tuple(range(len(filler.packing.problem.prices)))
     while len(filler.pool.models()):
-        left = float(filler.guide.value @ filler.pool.count)
+        left = float((filler.guide.value * filler.pool.count).sum())
         dearest = max((float(filler.packing.problem.prices[i]) for i in filler.guide.types), default=0.0)
-        best = _best_opening(filler, filler.guide.types if left > 2 * dearest else everything)
+        best = _best_trial(filler, filler.guide.types if left > 2 * dearest else everything)
         if best is None:
-            best = _best_opening(filler, everything)
+            best = _best_trial(filler, everything)
         if best is None:
             return
-        _open_and_fill(filler, best, filler.pool.models())
+        _repeat(filler, best)
 
 
-def _best_opening(filler: Filler, types: Iterable[int]) -> Opening | None:
-    best: tuple[float, Opening] | None = None
+def _best_trial(filler: Filler, types: Iterable[int]) -> _Trial | None:
+    best: _Trial | None = None
     for shard_type in types:
         for opening in filler.packing.openings.candidates(shard_type):
-            earned = _trial(filler, opening)
-            if earned > 0 and (best is None or earned > best[0]):
-                best = (earned, opening)
-    return None if best is None else best[1]
+            trial = _try(filler, opening)
+            if trial.residents and (best is None or trial.earned > best.earned):
+                best = trial
+    return best
 
 
-def _trial(filler: Filler, opening: Opening) -> float:
-    """Return what a shard filled now would hold, as a share of its price; nothing is changed."""
+def _try(filler: Filler, opening: Opening) -> _Trial:
+    """Return what a shard filled now would hold; nothing is changed."""
     packing, pool = filler.packing, filler.pool
     row = packing.open(opening)
-    state = filler.rng.bit_generator.state
     filler.fill(row, filler.window(pool.models()))
-    units = packing.units_in(row)
-    worth = sum(float(filler.guide.value[packing.problem.units[unit].members[0]]) for unit in units)
-    for unit in reversed(units):
-        packing.remove(unit)
-        pool.add(unit)
+    residents = tuple(packing.residents[row])
+    for resident in reversed(residents):
+        packing.remove(resident.unit)
+        pool.add(resident.unit)
     packing.close(row)
     packing.forget(row)
-    filler.rng.bit_generator.state = state
+    worth = sum(float(filler.guide.value[resident.model]) for resident in residents)
     price = float(packing.problem.prices[opening.shard_type])
-    return (worth + len(units) * _LEAST_WORTH) / max(price, _LEAST_WORTH)
+    earned = (worth + len(residents) * _LEAST_WORTH) / max(price, _LEAST_WORTH)
+    return _Trial(earned=earned, opening=opening, residents=residents)
+
+
+def _repeat(filler: Filler, trial: _Trial) -> None:
+    """Open the shard of a trial for good, with the same residents."""
+    row = filler.packing.open(trial.opening)
+    for resident in trial.residents:
+        filler.pool.take(resident.model, resident.unit)
+        restored = filler.packing.restore(resident.unit, row, (resident,))
+        assert restored

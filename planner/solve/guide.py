@@ -11,7 +11,7 @@ from planner.domain.plan import Bound
 from planner.solve.bounds import DualPrices, bound_of, denominator, values_of_kinds
 from planner.solve.clusters import make_clusters
 from planner.solve.exact.fluid import Fluid, solve_fluid
-from planner.solve.filling import Guide
+from planner.solve.filling import Guide, make_tables
 from planner.solve.heuristics import price_shares
 from planner.solve.packing import Floats
 from planner.solve.problem import Ints, Problem
@@ -49,8 +49,8 @@ def make_advice(problem: Problem) -> Advice:
         guide=Guide(
             value=np.array([value / denominator() for value in values])[problem.kind],
             size=_sizes(problem, shares),
-            prices=prices.dimensions,
             home=_homes(problem, fluid, clusters),
+            tables=make_tables(problem),
             types=tuple(int(i) for i in np.flatnonzero(fluid.shards > 1e-6)) if fluid is not None else (),
         ),
     )

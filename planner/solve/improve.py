@@ -18,12 +18,7 @@ from planner.solve.packing import Floats, Packing, Resident
 CLOSED_AT_ONCE = 5
 """Shards that one round closes; more find deeper gains and cost more time each."""
 
-_STYLES = (
-    Style(noise=0.1),
-    Style(alignment=3.0, noise=0.2),
-    Style(alignment=1.0, noise=0.2),
-    Style(alignment=2.0, kinship=1.0, noise=0.4),
-)
+_STYLES = (Style(noise=0.1), Style(reach=3, noise=0.2), Style(reach=12, noise=0.3), Style(reach=0, noise=0.3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,72 +29,97 @@ class _Closed:
     units: tuple[tuple[int, tuple[Resident, ...]], ...]
 
 
-def improve(packing: Packing, advice: Advice, rng: np.random.Generator) -> bool:
-    """Make one round; returns whether it found something better. The packing is never worse afterwards."""
-    rows = _choose(packing, advice, rng)
-    if not rows:
+class Improver:
+    """Improves one packing, round by round.
+
+    Parameters
+    ----------
+    packing
+        What is changed; never for the worse.
+    advice
+        What the relaxation says.
+    """
+
+    def __init__(self, packing: Packing, advice: Advice) -> None:
+        self.packing, self.advice = packing, advice
+        self._earned: dict[int, float] = {}
+
+    def improve(self, rng: np.random.Generator) -> bool:
+        """Make one round; returns whether it found something better."""
+        packing, advice = self.packing, self.advice
+        rows = self._choose(rng)
+        if not rows:
+            return False
+        before, marker = packing.cost, packing.rows
+        quality = self._quality(rows)
+        closed = [_close(packing, row) for row in rows]
+        pool = Pool(packing.problem, (u for item in closed for u, _ in item.units), advice.guide.home)
+        style = _STYLES[int(rng.integers(len(_STYLES)))]
+        fill_by_worth(Filler(packing, pool, advice.guide, style=style, rng=rng))
+        opened = range(marker, packing.rows)
+        after = (packing.cost, -self._quality(opened))
+        if not len(pool.models()) and after < (before, -quality) and self._enough():
+            return True
+        self._undo(opened, closed)
         return False
-    before, marker = packing.cost, packing.rows
-    quality = _quality(packing, advice, rows)
-    closed = [_close(packing, row) for row in rows]
-    pool = Pool(packing.problem, (u for item in closed for u, _ in item.units), advice.guide.home)
-    style = _STYLES[int(rng.integers(len(_STYLES)))]
-    fill_by_worth(Filler(packing, pool, advice.guide, style=style, rng=rng))
-    opened = range(marker, packing.rows)
-    after = (packing.cost, -_quality(packing, advice, opened))
-    if not len(pool.models()) and after < (before, -quality):
-        return True
-    for row in reversed(opened):
-        _close(packing, row)
-        packing.forget(row)
-    for item in closed:
-        packing.reopen(item.row)
-        for unit, residents in item.units:
-            restored = packing.restore(unit, item.row, residents)
-            assert restored
-    return False
 
+    def _enough(self) -> bool:
+        counts = self.packing.openings.counts
+        types = self.packing.problem.scenario.shard_types
+        return all(count >= item.min_count for count, item in zip(counts, types, strict=True))
 
-def earnings(packing: Packing, advice: Advice, row: int) -> float:
-    """Return what the residents of a shard are worth, as a share of its price."""
-    price = float(packing.problem.prices[packing.type_of[row]])
-    worth = sum(float(advice.guide.value[item.model]) for item in packing.residents[row])
-    return worth / price if price else 1.0
+    def _undo(self, opened: range, closed: list[_Closed]) -> None:
+        packing = self.packing
+        for row in reversed(opened):
+            _close(packing, row)
+            packing.forget(row)
+            self._earned.pop(row, None)
+        for item in closed:
+            packing.reopen(item.row)
+            for unit, residents in item.units:
+                restored = packing.restore(unit, item.row, residents)
+                assert restored
 
+    def _earnings(self, row: int) -> float:
+        """Return what the residents of a shard are worth, as a share of its price."""
+        if row not in self._earned:
+            price = float(self.packing.problem.prices[self.packing.type_of[row]])
+            worth = sum(float(self.advice.guide.value[item.model]) for item in self.packing.residents[row])
+            self._earned[row] = worth / price if price else 1.0
+        return self._earned[row]
 
-def _quality(packing: Packing, advice: Advice, rows: range | list[int]) -> float:
-    """Return a measure that is higher the more unequal the shards are; empty ones would be best."""
-    return sum(
-        float(packing.problem.prices[packing.type_of[row]]) * earnings(packing, advice, row) ** 2
-        for row in rows
-    )
+    def _quality(self, rows: range | list[int]) -> float:
+        """Return a measure that is higher the more unequal the shards are; empty ones would be best."""
+        prices = self.packing.problem.prices[self.packing.type_of[list(rows)]]
+        return sum(float(price) * self._earnings(row) ** 2 for row, price in zip(rows, prices, strict=True))
 
+    def _choose(self, rng: np.random.Generator) -> list[int]:
+        """Return rows to close: of each type the one that earns least, and some that probably earn little."""
+        packing = self.packing
+        rows = [row for row in packing.open_rows() if self._may_close(row)]
+        if not rows:
+            return []
+        waste = np.array([max(0.0, 1 - self._earnings(row)) for row in rows])
+        count = min(len(rows), CLOSED_AT_ONCE)
+        picked = rng.choice(len(rows), size=count, replace=False, p=_chances(waste))
+        types = packing.type_of[rows]
+        worst = [int(np.argmax(np.where(types == kind, waste, -1.0))) for kind in np.unique(types)]
+        return sorted({rows[int(index)] for index in (*worst, *picked)})
 
-def _choose(packing: Packing, advice: Advice, rng: np.random.Generator) -> list[int]:
-    """Return rows that may be closed, the ones that earn least being the most likely."""
-    rows = [row for row in packing.open_rows() if _may_close(packing, row)]
-    if not rows:
-        return []
-    waste = np.array([max(0.0, 1 - earnings(packing, advice, row)) for row in rows])
-    count = min(len(rows), CLOSED_AT_ONCE)
-    picked = rng.choice(len(rows), size=count, replace=False, p=_chances(waste))
-    worst = int(np.argmax(waste * packing.problem.prices[packing.type_of[rows]]))
-    return sorted({rows[worst], *(rows[int(index)] for index in picked[: count - 1])})
+    def _may_close(self, row: int) -> bool:
+        packing = self.packing
+        problem, shard_type = packing.problem, packing.opened[row].shard_type
+        item = problem.scenario.shard_types[shard_type]
+        if packing.names[row] is not None or not item.price_microusd_per_h:
+            return False
+        if packing.openings.counts[shard_type] <= item.min_count:
+            return False
+        return all(problem.units[resident.unit].simple for resident in packing.residents[row])
 
 
 def _chances(waste: Floats) -> Floats:
     chances = waste + 0.01
     return np.asarray(chances / chances.sum())
-
-
-def _may_close(packing: Packing, row: int) -> bool:
-    problem, shard_type = packing.problem, packing.opened[row].shard_type
-    item = problem.scenario.shard_types[shard_type]
-    if packing.names[row] is not None or not item.price_microusd_per_h:
-        return False
-    if packing.openings.counts[shard_type] <= item.min_count:
-        return False
-    return all(problem.units[resident.unit].simple for resident in packing.residents[row])
 
 
 def _close(packing: Packing, row: int) -> _Closed:

@@ -21,7 +21,7 @@ from planner.solve.construct import construct, extend
 from planner.solve.filling import Style
 from planner.solve.guide import Advice, bound_for, make_advice
 from planner.solve.heuristics import open_required, placed_by_priority
-from planner.solve.improve import improve
+from planner.solve.improve import Improver
 from planner.solve.keeping import close_empty, moves_between, packing_from, take_names
 from planner.solve.options import SolveOptions
 from planner.solve.packing import Packing
@@ -59,12 +59,7 @@ _DEFAULT_OPTIONS = SolveOptions()
 _LARGE_UNITS = 5_000
 """Above so many units one construction is all that pays; below, several styles are tried."""
 
-_STYLES = (
-    Style(),
-    Style(alignment=4.0, kinship=0.25),
-    Style(alignment=1.0, kinship=0.5, thrift=0.0),
-    Style(alignment=3.0, kinship=0.5, thrift=0.0),
-)
+_STYLES = (Style(), Style(reach=3), Style(reach=10), Style(alignment=2.0), Style(reach=0, alignment=3.0))
 _REPORT_EVERY = 20
 
 
@@ -172,9 +167,9 @@ class _Search:
 
     def _improve(self, packing: Packing) -> None:
         self.bound = bound_for(self.problem, self.advice, placed_by_priority(packing))
-        rounds = 0
+        rounds, improver = 0, Improver(packing, self.advice)
         while self._may_go_on() and packing.cost > self.bound.microusd_per_h:
-            if improve(packing, self.advice, self.rng):
+            if improver.improve(self.rng):
                 rounds += 1
                 if rounds % _REPORT_EVERY == 1:
                     self._tell("improve", packing)

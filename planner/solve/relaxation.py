@@ -26,7 +26,7 @@ DEVICE_MEMORY, DEVICE_TIME = 0, 1
 FIRST_COLUMN = 2
 """Dimensions: device memory, device time, then the columns of the problem."""
 
-PEAK_LEVELS = 12
+PEAK_LEVELS = 24
 """Steps into which the room for loading is cut; more make the bound tighter and the program larger."""
 
 
@@ -224,7 +224,7 @@ def _up(amounts: Ints, capacity: Ints) -> Ints:
     return np.where(counted, shares.astype(np.int64) + 2, 0)
 
 
-# -------------------------------------------------------------------------------------------- paid once a site
+# ------------------------------------------------------------------------------------------- paid once a site
 
 
 def _overheads(problem: Problem, index: int, device: Ints, capacity: Ints) -> list[Overhead]:
