@@ -1,0 +1,91 @@
+"""What holds of every plan, on small random scenarios in which every rule may bind."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planner.domain.canonical import canonical_json
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify
+from planner.solve.keeping import moves_between
+from planner.solve.options import SolveOptions
+from planner.solve.portfolio import make_plan
+from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
+
+QUICK = SolveOptions(work=6)
+_SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@_SLOW
+@given(scenarios())
+def test_every_plan_is_legal_and_its_bound_is_not_above_its_cost(scenario: Scenario) -> None:
+    plan = make_plan(scenario, QUICK)
+    assert verify(scenario, plan) == ()
+    assert plan.bound is not None
+    assert plan.bound.microusd_per_h <= plan.cost_microusd_per_h
+
+
+@settings(_SLOW, max_examples=15)
+@given(scenarios(), st.integers(0, 3))
+def test_the_same_seed_gives_the_same_bytes(scenario: Scenario, seed: int) -> None:
+    options = SolveOptions(seed=seed, work=6)
+    assert canonical_json(make_plan(scenario, options)) == canonical_json(make_plan(scenario, options))
+
+
+@_SLOW
+@given(tiny_scenarios())
+def test_the_bound_is_never_above_the_optimum_and_optimal_means_it(scenario: Scenario) -> None:
+    plan, (placed, cost) = make_plan(scenario, QUICK), least_cost(scenario)
+    assert plan.bound is not None
+    assert len(plan.placement.placed) == placed
+    assert plan.bound.microusd_per_h <= cost <= plan.cost_microusd_per_h
+    if plan.status == "optimal":
+        assert plan.cost_microusd_per_h == cost
+
+
+@settings(_SLOW, max_examples=30)
+@given(tiny_scenarios())
+def test_larger_devices_never_cost_more_where_both_are_optimal(scenario: Scenario) -> None:
+    wider = dataclasses.replace(
+        scenario,
+        device_classes=tuple(
+            dataclasses.replace(item, memory_bytes=item.memory_bytes * 2) for item in scenario.device_classes
+        ),
+        shard_types=tuple(
+            dataclasses.replace(item, device_memory_bytes=None) for item in scenario.shard_types
+        ),
+    )
+    before, after = make_plan(scenario, QUICK), make_plan(wider, QUICK)
+    assert len(after.placement.placed) >= len(before.placement.placed)
+    if before.status == after.status == "optimal" and not before.refusals:
+        assert after.cost_microusd_per_h <= before.cost_microusd_per_h
+
+
+@settings(_SLOW, max_examples=40)
+@given(scenarios(), st.data())
+def test_a_plan_close_to_an_earlier_one_is_legal_and_keeps_it_where_moves_come_first(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    base = make_plan(scenario, QUICK)
+    kept = data.draw(st.lists(st.sampled_from(scenario.models), unique_by=id)) if scenario.models else []
+    smaller = dataclasses.replace(scenario, models=tuple(sorted(kept, key=lambda model: model.name)))
+    plan = make_plan(smaller, QUICK, base=base)
+    assert verify(smaller, plan) == ()
+    fresh = make_plan(smaller, QUICK)
+    assert len(plan.placement.placed) >= len(fresh.placement.placed) or plan.refusals
+    if scenario.policy.objective[1] == "moves" and not plan.refusals and not base.refusals:
+        assert moves_between(base.placement, plan.placement) <= moves_between(base.placement, fresh.placement)
+
+
+@settings(_SLOW, max_examples=25)
+@given(scenarios())
+def test_an_unchanged_scenario_moves_nothing_when_moves_come_before_cost(scenario: Scenario) -> None:
+    policy = dataclasses.replace(scenario.policy, objective=("placed", "moves", "cost"))
+    same = dataclasses.replace(scenario, policy=policy)
+    base = make_plan(same, QUICK)
+    again = make_plan(same, QUICK, base=base)
+    if len(again.placement.placed) == len(base.placement.placed):
+        assert again.placement == base.placement
