@@ -1,4 +1,4 @@
-"""Kills by the hundred: whatever dies whenever, the server ends up with exactly what its manifests ask for."""
+"""Kills by the hundred: whatever dies whenever, the server ends with exactly what its manifests ask for."""
 
 from __future__ import annotations
 
