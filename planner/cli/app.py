@@ -18,7 +18,7 @@ from planner.cli.exitcodes import EXIT_CODES, Outcome, convention_of
 from planner.cli.explaining import explain, report
 from planner.cli.inventory import inventory
 from planner.cli.manifests import manifests
-from planner.cli.options import Talk, talk_options
+from planner.cli.options import talk_options
 from planner.cli.planning import diff, plan, verify
 from planner.cli.scenarios import limits, validate
 from planner.errors import EXIT_INPUT, EXIT_NOT_VERIFIED, EXIT_REFUSED, ShardpackError
@@ -153,11 +153,9 @@ def cli(context: click.Context) -> None:
     shards to open and where every replica goes, with its cost in USD an hour and a lower bound of it.
     Results are printed on stdout, everything else on stderr. "-" reads a scenario from stdin.
     """
-    talk = context.ensure_object(Talk)
     if os.environ.get("NO_COLOR"):
         context.color = False
-    level = logging.DEBUG if talk.debug else logging.ERROR if talk.quiet else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 for _command in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,12 +22,22 @@ class Talk:
 
 def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     del parameter
-    context.ensure_object(Talk).quiet |= value
+    talk = context.ensure_object(Talk)
+    talk.quiet |= value
+    set_log_level(talk)
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     del parameter
-    context.ensure_object(Talk).debug |= value
+    talk = context.ensure_object(Talk)
+    talk.debug |= value
+    set_log_level(talk)
+
+
+def set_log_level(talk: Talk) -> None:
+    """Let our own loggers say as much as was asked for, wherever on the command line it was."""
+    level = logging.DEBUG if talk.debug else logging.ERROR if talk.quiet else logging.WARNING
+    logging.getLogger("planner").setLevel(level)
 
 
 def talk_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ would be opened for it, and returns the rules that this newly breaks. Only the s
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
@@ -245,11 +245,3 @@ def _too_few_devices(setting: Setting, model: Model, target: Shard) -> Violation
         have=count,
         detail=f"a replica takes {wanted}, the shard has {count}",
     )
-
-
-def count_obstacles(trials: Iterable[Trial]) -> list[tuple[tuple[Rule, ...], int]]:
-    """Return how many trials failed for each set of rules, most frequent first."""
-    counted = Counter(
-        tuple(sorted({item.rule for item in trial.obstacles})) for trial in trials if trial.obstacles
-    )
-    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))

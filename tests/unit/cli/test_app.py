@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -203,3 +204,17 @@ def test_ctrl_c_ends_in_one_line() -> None:
     result = run_command(raising(KeyboardInterrupt()))
     assert result.exit_code == 130
     assert result.stderr.strip() == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"),
+    [([], "WARNING"), (["-q"], "ERROR"), (["--debug"], "DEBUG"), (["-q", "--debug"], "DEBUG")],
+)
+@pytest.mark.parametrize("before_the_command", [True, False])
+def test_how_much_is_logged_can_be_said_anywhere(
+    arguments: list[str], level: str, before_the_command: bool, run: Run, files: Files
+) -> None:
+    command = ["validate", files.scenario]
+    result = run(*(arguments + command if before_the_command else command + arguments))
+    assert result.exit_code == 0
+    assert logging.getLevelName(logging.getLogger("planner").level) == level
