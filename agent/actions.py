@@ -102,7 +102,7 @@ def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
     if seen.installed is None:
         # The server may hold it from a repository that is not the agent's.
         return Discard(name=name) if seen.staged is not None else None
-    if seen.held:
+    if seen.held or seen.unsure:
         return _towards_free(name, seen, observed)
     if not observed.server_live:
         return None  # it may hold the model all the same
@@ -117,7 +117,7 @@ def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | N
     model = target.model
     if seen.staged is None or seen.staged.storage_uri != model.storage_uri:
         return Download(name=model.name, storage_uri=model.storage_uri, urgency=_urgency(target))
-    if seen.held:
+    if seen.held or (seen.unsure and seen.installed is not None):
         return _towards_free(model.name, seen, observed)
     if seen.installed is not None and not observed.server_live:
         return None  # it may hold the copy that would be replaced
@@ -126,7 +126,7 @@ def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | N
 
 def _towards_free(name: str, seen: Seen, observed: Observed) -> Action | None:
     """Return what frees a held model: an unload, unless one is under way or a load must end first."""
-    if not observed.server_live or seen.row is None or seen.row.state in ("LOADING", "UNLOADING"):
+    if not observed.server_live or (seen.row is not None and seen.row.state in ("LOADING", "UNLOADING")):
         return None
     return Unload(name=name, devices=held_devices(seen))
 

@@ -172,7 +172,7 @@ class Loop:
         self.repository.recover()
         installed, staged = self.repository.installed(), self.repository.staged()
         models = {
-            name: Seen(installed=installed.get(name), staged=staged.get(name))
+            name: Seen(installed=installed.get(name), staged=staged.get(name), unsure=name in installed)
             for name in {*installed, *staged}
         }
         self._ledger = Ledger(models)

@@ -80,6 +80,9 @@ class Seen:
         When the unload was asked that the index does not confirm yet.
     load_seconds
         How long the last load took.
+    unsure
+        A load of an earlier run, or one that was not answered, may still be on its way to the server, and the
+        index not show it yet. An unload queues behind it, so one is asked before files are touched.
     """
 
     row: IndexRow | None = None
@@ -88,6 +91,7 @@ class Seen:
     failure: Failure | None = None
     unload_asked_at_s: float | None = None
     load_seconds: float | None = None
+    unsure: bool = False
 
     @property
     def held(self) -> bool:

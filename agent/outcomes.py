@@ -188,10 +188,16 @@ def after(  # noqa: PLR0911 - one a case
             return replace(seen, installed=copy, staged=None, row=None, failure=None)
         case Loaded(copy=copy, seconds=load_seconds):
             return replace(
-                seen, installed=copy, row=IndexRow("READY"), failure=None, load_seconds=load_seconds
+                seen,
+                installed=copy,
+                row=IndexRow("READY"),
+                failure=None,
+                load_seconds=load_seconds,
+                unsure=False,
             )
         case UnloadAsked():
-            return replace(seen, row=IndexRow("UNLOADING"), unload_asked_at_s=now_s, failure=None)
+            unloading = IndexRow("UNLOADING")
+            return replace(seen, row=unloading, unload_asked_at_s=now_s, failure=None, unsure=False)
         case Removed():
             return NOTHING
         case Discarded():
@@ -206,6 +212,7 @@ def after(  # noqa: PLR0911 - one a case
                 attempts=1 if seen.failure is None else seen.failure.attempts + 1,
                 retry_at_s=now_s + wait_s,
             )
-            return replace(seen, failure=failure)
+            unanswered = outcome.state == "FailedToLoad" and outcome.reason == SERVER_UNREACHABLE
+            return replace(seen, failure=failure, unsure=seen.unsure or unanswered)
         case _:
             assert_never(outcome)

@@ -31,6 +31,7 @@ DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
 LOAD = Load(name="m", pin=M.pin, framework="sim", urgency=(0, 0)) if M.pin else None
 MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.pin else None
 UNLOAD = Unload(name="m", devices=("cpu",))
+ASKED = Unload(name="m", devices=())
 SERVES = Seen(installed=copy(loaded_on=M), row=row("READY"))
 FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retry_at_s=101.0)
 
@@ -69,6 +70,14 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
         ("unwanted, unloads", None, Seen(installed=copy(), row=row("UNLOADING")), None),
         ("unwanted, unloaded", None, Seen(installed=copy(), row=row("UNAVAILABLE")), Remove(name="m")),
         ("unwanted, only fetched", None, Seen(staged=copy()), Discard(name="m")),
+        ("unwanted, a load may be on its way", None, Seen(installed=copy(), unsure=True), ASKED),
+        (
+            "new one fetched, a load of the old may be on its way",
+            M,
+            Seen(installed=copy(OTHER), staged=copy(), unsure=True),
+            ASKED,
+        ),
+        ("nothing installed that a load could find", M, Seen(staged=copy(), unsure=True), Install(name="m")),
         ("somebody else's folder", None, Seen(installed=copy(None)), None),
         ("somebody else's repository", None, Seen(row=row("READY")), None),
     ],

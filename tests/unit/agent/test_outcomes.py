@@ -150,6 +150,26 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
             UnloadAsked(),
             Seen(installed=copy(), row=row("UNLOADING"), unload_asked_at_s=10.0),
         ),
+        (
+            Seen(installed=copy(), row=row("READY"), unsure=True),
+            UnloadAsked(),
+            Seen(installed=copy(), row=row("UNLOADING"), unload_asked_at_s=10.0),
+        ),
+        (
+            Seen(installed=copy()),
+            Failed(state="FailedToLoad", reason="ServerUnreachable", message="why", retry="soon"),
+            Seen(
+                installed=copy(),
+                failure=Failure(
+                    state="FailedToLoad",
+                    reason="ServerUnreachable",
+                    message="why",
+                    attempts=1,
+                    retry_at_s=17.0,
+                ),
+                unsure=True,
+            ),
+        ),
         (Seen(installed=copy(), staged=NEW), Removed(), NOTHING),
         (Seen(installed=copy(), staged=NEW), Discarded(), Seen(installed=copy())),
         (Seen(failure=FAILURE), Dropped(), Seen(failure=FAILURE)),
