@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,32 @@ def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
         lines += [f"and {more:,} more"] if more > 0 else []
         raise VerificationError("\n".join([f"{plan_path}: does not verify against {scenario_path}:", *lines]))
     return scenario, plan
+
+
+def check_output(path: Path, *, inputs: Iterable[str]) -> None:
+    """Refuse a place for a result before the work, not after it.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    inputs
+        The files that were read, none of which may be overwritten.
+
+    Raises
+    ------
+    InputError
+        There is no folder for it, it is a folder, or it is one of the inputs.
+    """
+    message = None
+    if not path.parent.is_dir():
+        message = f"cannot be written: there is no folder {str(path.parent)!r}"
+    elif path.is_dir():
+        message = "cannot be written: is a folder"
+    elif path.resolve() in {Path(item).resolve() for item in inputs if item != STDIN}:
+        message = "would overwrite what was read; choose another name"
+    if message is not None:
+        raise InputError([Fault(path="", file=str(path), message=message)])
 
 
 def write_output(path: Path, text: str) -> None:

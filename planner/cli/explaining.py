@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from planner.cli.documents import document, print_document, read_verified, write_output
+from planner.cli.documents import check_output, document, print_document, read_verified, write_output
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
 
@@ -78,6 +78,8 @@ def report(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: str
     from planner.report.html import report_html
 
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
+    if out != "-":
+        check_output(Path(out), inputs=[scenario_path, plan_path])
     scenario, found = read_verified(scenario_path, plan_path)
     text = report_html(scenario, found)
     if out == "-":

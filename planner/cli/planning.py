@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.documents import (
+    check_output,
     document,
     print_document,
     read_plan,
@@ -20,7 +21,6 @@ from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
 from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
-from planner.errors import Fault, InputError
 from planner.report.differences import difference_text
 from planner.report.text import plan_summary, plan_table, refusal_lines
 from planner.report.words import violation_sentence
@@ -126,7 +126,8 @@ def plan(  # noqa: PLR0913 - one parameter an option
     """
     del detailed_exitcode  # read by ``exitcodes``, which has to know it even if the command line has errors
     (path,) = split_paths(paths, filename, wanted=("FILE",))
-    _require_folder(out)
+    if out is not None:
+        check_output(out, inputs=[path])
     scenario = read_scenario(path)
     base = read_plan(base_path) if base_path is not None else None
     options = _solve_options(seed, work, time_limit_s=time_limit_s, workers=workers)
@@ -137,13 +138,6 @@ def plan(  # noqa: PLR0913 - one parameter an option
     if found.refusals:
         return Outcome.REFUSED
     return Outcome.CHANGED if _has_changes(base, found) else Outcome.DONE
-
-
-def _require_folder(out: Path | None) -> None:
-    """Refuse a file that could not be written before a long search, not after it."""
-    if out is not None and not out.parent.is_dir():
-        message = f"cannot be written: there is no folder {str(out.parent)!r}"
-        raise InputError([Fault(path="", file=str(out), message=message)])
 
 
 def _solve_options(seed: int, work: int | None, *, time_limit_s: float | None, workers: int) -> SolveOptions:

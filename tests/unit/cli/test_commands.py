@@ -89,8 +89,20 @@ def test_a_report_is_written_or_printed(files: Files, run: Run, planned: str) ->
     assert run("report", files.scenario, planned, "--out", "-").stdout == text
 
 
-def test_a_report_that_cannot_be_written_is_bad_input(files: Files, run: Run, planned: str) -> None:
-    result = run("report", files.scenario, planned, "--out", files.path("no/report.html"))
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("no/report.html", "no folder"), ("", "is a folder"), ("plan.json", "would overwrite")],
+)
+def test_a_report_that_cannot_be_written_is_bad_input(
+    name: str, complaint: str, files: Files, run: Run, planned: str
+) -> None:
+    result = run("report", files.scenario, planned, "--out", files.path(name))
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_report_into_a_folder_that_refuses_it_is_bad_input(files: Files, run: Run, planned: str) -> None:
+    result = run("report", files.scenario, planned, "--out", "/proc/self/report.html")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
 

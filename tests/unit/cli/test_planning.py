@@ -86,6 +86,14 @@ def test_a_folder_that_is_not_there_is_said_before_the_search(files: Files, run:
     assert result.stdout == ""
 
 
+def test_the_scenario_is_never_overwritten(files: Files, run: Run) -> None:
+    before = Path(files.scenario).read_bytes()
+    result = run("plan", files.scenario, "--out", files.scenario)
+    assert result.exit_code == 2
+    assert "would overwrite what was read" in result.stderr
+    assert Path(files.scenario).read_bytes() == before
+
+
 def test_quiet_says_nothing_on_stderr(files: Files, run: Run) -> None:
     assert run("plan", files.scenario, "--out", files.path("p.json"), "-q").stderr == ""
     assert run("-q", "plan", files.scenario, "--out", files.path("p.json")).stderr == ""
