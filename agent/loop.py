@@ -145,8 +145,6 @@ class Loop:
             server_since=liveness.since_s,
         )
 
-    # ----------------------------------------------------------------------------------------------- the loop
-
     def readiness(self) -> tuple[bool, str]:
         """Return whether traffic may come, and a sentence about it."""
         snapshot = self.snapshot()
@@ -159,6 +157,8 @@ class Loop:
         )
         server = "" if snapshot.live else "; the server does not answer"
         return False, f"{done} of {len(snapshot.targets)} models attempted{server}"
+
+    # ----------------------------------------------------------------------------------------------- the loop
 
     def prepare(self) -> None:
         """Take up what an earlier run left behind.

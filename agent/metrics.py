@@ -6,7 +6,14 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -37,6 +44,8 @@ class Metrics:
         devices: Callable[[], tuple[DeviceMemory, ...]],
         most_models: int,
     ) -> None:
+        # Their time series would double the number of those that tell something.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._actions = Counter(
             "shardpack_agent_actions", "Actions carried out.", ["action", "outcome"], registry=self.registry

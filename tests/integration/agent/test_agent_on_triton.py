@@ -163,6 +163,7 @@ def test_an_agent_that_starts_before_its_server_and_reads_models_json(
     agent: AgentProcess, server: TritonProcess, store: Path
 ) -> None:
     server.kill()
+    agent.arguments = ("--enable-puller", "--port", "9081")  # KServe's, beside --config-dir and --model-dir
     mount_files(agent.configs, {"models.json": models_json(sims(store, "a", "b"))})
     agent.start()
     eventually(
@@ -256,3 +257,12 @@ def test_a_python_model_is_loaded_and_leaves(agent: AgentProcess, server: Triton
     mount_files(agent.configs, documents())
     eventually(lambda: list(agent.models.iterdir()) == [], "gone")
     assert ready(server) == set()
+
+
+def test_an_agent_that_is_told_to_end_does_so_in_the_middle_of_a_load(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    mount_files(agent.configs, documents(*sims(store, "slow", load_ms="600000")))
+    agent.start()
+    eventually(lambda: agent.states() == {"slow": "Loading"}, "the load")
+    assert agent.terminate() == 0
