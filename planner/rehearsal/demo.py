@@ -48,7 +48,7 @@ from planner.rehearsal.traffic import Verdict, ask
 from planner.rehearsal.triton import TritonOptions
 from planner.rehearsal.triton_files import TritonHome, prepare_triton
 from planner.report.html import report_html
-from planner.report.rehearsal import RehearsedModel
+from planner.report.rehearsal import Rehearsal, RehearsedDevice, RehearsedModel
 from planner.report.usage import placement_usage
 from planner.scenario.catalogue import shipped_catalogue
 from planner.scenario.files import write_atomic
@@ -171,12 +171,12 @@ class _Demo:
         self._step("Ask every model, weigh every GPU")
         verdicts = self._ask_all()
         devices = self._weigh(scenario, plan)
-        self._write_report(scenario, plan, verdicts)
+        self._write_report(scenario, plan, verdicts=verdicts, devices=devices)
         return DemoResult(
             asked=len(verdicts),
             correct=sum(verdict.correct for verdict in verdicts.values()),
             devices=len(devices),
-            exact=sum(planned == measured for planned, measured in devices.values()),
+            exact=sum(item.planned_bytes == item.measured_bytes for item in devices),
             shards_before=shards_before,
             shards_after=len(plan.placement.shards),
             refused=tuple(refusal.model for refusal in plan.refusals),
@@ -335,30 +335,42 @@ class _Demo:
         document = yaml.safe_load((self.folder / "trainedmodels" / f"{name}.yaml").read_text())
         return str(document["status"]["url"])
 
-    def _weigh(self, scenario: Scenario, plan: Plan) -> dict[str, tuple[int, int]]:
+    def _weigh(self, scenario: Scenario, plan: Plan) -> tuple[RehearsedDevice, ...]:
         """Return each GPU's planned and measured bytes, the driver's own left out of both."""
-        weights: dict[str, tuple[int, int]] = {}
+        weighed = []
         for shard in placement_usage(scenario, plan.placement):
-            measured = {
-                item["uuid"]: item["usedBytes"] for item in self.pods[shard.shard.name].status()["devices"]
+            found = {
+                item["index"]: item["usedBytes"] for item in self.pods[shard.shard.name].status()["devices"]
             }
-            for device in shard.devices:
-                if device.is_gpu:
-                    weights[device.name] = (
-                        device.used_bytes - device.reserved_bytes,
-                        measured[device.room.uuid],
-                    )
-        for name, (planned, found) in weights.items():
-            same = "the same to the byte" if planned == found else f"{found - planned:+d} bytes"
-            self._tell(f"{name}: planned {format_bytes(planned)}, NVML says {format_bytes(found)}: {same}")
-        return weights
+            weighed += [
+                RehearsedDevice(
+                    device=device.name,
+                    planned_bytes=device.used_bytes - device.reserved_bytes,
+                    measured_bytes=found[index],
+                )
+                for index, device in enumerate(shard.devices)
+                if device.is_gpu
+            ]
+        for item in weighed:
+            self._tell(
+                f"{item.device}: planned {format_bytes(item.planned_bytes)}, NVML says"
+                f" {format_bytes(item.measured_bytes)}: {item.measured_bytes - item.planned_bytes:+d} bytes"
+            )
+        return tuple(weighed)
 
-    def _write_report(self, scenario: Scenario, plan: Plan, verdicts: Mapping[str, Verdict]) -> None:
+    def _write_report(
+        self,
+        scenario: Scenario,
+        plan: Plan,
+        *,
+        verdicts: Mapping[str, Verdict],
+        devices: tuple[RehearsedDevice, ...],
+    ) -> None:
         if self.options.report is None:
             return
         states = {name: pod.status()["models"] for name, pod in self.pods.items()}
         shards = {placed.model: placed.shard for placed in plan.placement.placed if placed.replica == 0}
-        rows = tuple(
+        models = tuple(
             RehearsedModel(
                 model=name,
                 endpoint=self._endpoint(name),
@@ -368,7 +380,8 @@ class _Demo:
             )
             for name, verdict in verdicts.items()
         )
-        write_atomic(self.options.report, report_html(scenario, plan, rehearsal=rows))
+        rehearsal = Rehearsal(models=models, devices=devices)
+        write_atomic(self.options.report, report_html(scenario, plan, rehearsal=rehearsal))
         self._tell(f"report: {self.options.report}")
 
     def _step(self, title: str) -> None:

@@ -12,7 +12,7 @@ from planner.report.drawing import MOST_BARS, device_bars, draw_bars, draw_cost,
 from planner.report.explain import explain_plan
 from planner.report.limits import assumption_lines, ceiling_rows, serving_rows
 from planner.report.markup import Markup, element, html_table, join
-from planner.report.rehearsal import RehearsedModel
+from planner.report.rehearsal import Rehearsal, RehearsedDevice
 from planner.report.text import budget_text, reading_order, shard_headers, shard_rows
 from planner.report.usage import ShardUse, placement_usage
 from planner.report.words import (
@@ -37,7 +37,7 @@ _LEGEND = (
 )
 
 
-def report_html(scenario: Scenario, plan: Plan, *, rehearsal: Sequence[RehearsedModel] = ()) -> str:
+def report_html(scenario: Scenario, plan: Plan, *, rehearsal: Rehearsal | None = None) -> str:
     """Return the report of a verified plan.
 
     Parameters
@@ -45,7 +45,7 @@ def report_html(scenario: Scenario, plan: Plan, *, rehearsal: Sequence[Rehearsed
     scenario, plan
         A plan that ``domain.verify`` accepts for its scenario.
     rehearsal
-        What was seen when it was carried out; empty leaves that section out.
+        What was seen when it was carried out; None leaves that section out.
     """
     shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
     title = f"Plan {plan.name}"
@@ -132,24 +132,15 @@ def _cost_section(scenario: Scenario, plan: Plan) -> Iterator[Markup]:
 # ------------------------------------------------------------------------------------------ rehearsal
 
 
-def _rehearsal_section(rehearsal: Sequence[RehearsedModel]) -> Iterator[Markup]:
-    if not rehearsal:
+def _rehearsal_section(rehearsal: Rehearsal | None) -> Iterator[Markup]:
+    if rehearsal is None:
         return
-    asked = [row for row in rehearsal if row.correct is not None]
+    asked = [row for row in rehearsal.models if row.correct is not None]
     right = sum(row.correct is True for row in asked)
     rows = [
-        (
-            row.model,
-            row.shard,
-            row.state,
-            _verdict(row.correct),
-            "-" if row.planned_bytes is None else format_bytes(row.planned_bytes),
-            "-" if row.measured_bytes is None else format_bytes(row.measured_bytes),
-            row.endpoint or "-",
-        )
-        for row in rehearsal[:_MOST_ROWS]
+        (row.model, row.shard, row.state, _verdict(row.correct), row.endpoint or "-")
+        for row in rehearsal.models[:_MOST_ROWS]
     ]
-    headers = ("model", "shard", "state", "answer", "planned", "measured", "endpoint")
     yield _section(
         "Rehearsal on real servers",
         element(
@@ -157,9 +148,32 @@ def _rehearsal_section(rehearsal: Sequence[RehearsedModel]) -> Iterator[Markup]:
             f"{right:,} of {plural(len(asked), 'model')} that were asked gave their own prediction.",
             class_="good" if right == len(asked) else "bad",
         ),
-        html_table(headers, rows, right=(4, 5)),
-        *_left_out(len(rehearsal)),
+        html_table(("model", "shard", "state", "answer", "endpoint"), rows),
+        *_left_out(len(rehearsal.models)),
+        *_device_table(rehearsal.devices),
     )
+
+
+def _device_table(devices: Sequence[RehearsedDevice]) -> Iterator[Markup]:
+    if not devices:
+        return
+    exact = sum(item.planned_bytes == item.measured_bytes for item in devices)
+    yield element(
+        "p",
+        f"{exact:,} of {plural(len(devices), 'GPU')} held exactly the bytes that the plan said.",
+        class_="good" if exact == len(devices) else "bad",
+    )
+    rows = [
+        (
+            item.device,
+            f"{item.planned_bytes:,}",
+            f"{item.measured_bytes:,}",
+            f"{item.measured_bytes - item.planned_bytes:+,}",
+        )
+        for item in devices[:_MOST_ROWS]
+    ]
+    headers = ("GPU", "planned bytes", "bytes by NVML", "difference")
+    yield html_table(headers, rows, right=(1, 2, 3))
 
 
 def _verdict(correct: bool | None) -> Markup:  # noqa: FBT001 - one value is what it is about

@@ -19,8 +19,6 @@ class RehearsedModel:
         What the agent said of it, as ``Loaded``.
     correct
         Whether the server's answer was the model's own; None was not asked.
-    planned_bytes, measured_bytes
-        Device memory in the plan, and as it was measured; None is not known.
     """
 
     model: str
@@ -28,5 +26,28 @@ class RehearsedModel:
     endpoint: str | None
     state: str
     correct: bool | None
-    planned_bytes: int | None = None
-    measured_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsedDevice:
+    """One GPU, as planned and as NVML reported it, the driver's own reservation left out of both.
+
+    Parameters
+    ----------
+    device
+        ``<shard>/<ordinal>``.
+    planned_bytes, measured_bytes
+        Context, pool, backend bases and models.
+    """
+
+    device: str
+    planned_bytes: int
+    measured_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """Everything that was seen when a plan was carried out on this machine."""
+
+    models: tuple[RehearsedModel, ...]
+    devices: tuple[RehearsedDevice, ...] = ()

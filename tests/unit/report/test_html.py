@@ -11,7 +11,7 @@ from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario
 from planner.report.html import report_html
 from planner.report.markup import Markup, element, html_table, join
-from planner.report.rehearsal import RehearsedModel
+from planner.report.rehearsal import Rehearsal, RehearsedDevice, RehearsedModel
 from tests.support.builders import CPU, GIB, a_model, a_scenario, a_shard_type, an_option, models
 from tests.support.plans import a_plan, a_shard, on
 
@@ -113,7 +113,7 @@ def test_names_of_others_cannot_become_markup() -> None:
         scenario, a_shard("t", hostile), on("m"), refusals=(refusal,), versions=((hostile, hostile),)
     )
     row = RehearsedModel(model=hostile, shard=hostile, endpoint=hostile, state=hostile, correct=True)
-    text = report_html(scenario, plan, rehearsal=[row])
+    text = report_html(scenario, plan, rehearsal=Rehearsal(models=(row,)))
     page = Page(text)
     assert "script" not in page.tags
     assert "<script" not in text
@@ -121,22 +121,27 @@ def test_names_of_others_cannot_become_markup() -> None:
 
 
 def test_a_rehearsal_is_counted_and_wrong_answers_stand_out() -> None:
-    rows = [
-        RehearsedModel(
-            model="a",
-            shard="t",
-            endpoint="http://127.0.0.1:1/v2/models/a/infer",
-            state="Loaded",
-            correct=True,
-            planned_bytes=2 * GIB,
-            measured_bytes=3 * GIB,
-        ),
+    address = "http://127.0.0.1:1/v2/models/a/infer"
+    rows = (
+        RehearsedModel(model="a", shard="t", endpoint=address, state="Loaded", correct=True),
         RehearsedModel(model="b", shard="t", endpoint=None, state="FailedToLoad", correct=False),
         RehearsedModel(model="c", shard="t", endpoint=None, state="Pending", correct=None),
-    ]
-    page = Page(report_html(*a_reported_plan(), rehearsal=rows))
+    )
+    devices = (
+        RehearsedDevice(device="t/0", planned_bytes=2048, measured_bytes=2048),
+        RehearsedDevice(device="t/1", planned_bytes=2048, measured_bytes=1024),
+    )
+    page = Page(report_html(*a_reported_plan(), rehearsal=Rehearsal(models=rows, devices=devices)))
     assert "1 of 2 models that were asked gave their own prediction" in page.text
-    for wanted in ("correct", "wrong", "not asked", "2Gi", "3Gi", "FailedToLoad"):
+    for wanted in (
+        "correct",
+        "wrong",
+        "not asked",
+        "FailedToLoad",
+        "1 of 2 GPUs held exactly",
+        "-1,024",
+        "+0",
+    ):
         assert wanted in page.text
     assert "Rehearsal" not in Page(report_html(*a_reported_plan())).text
 
