@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from agent.errors import StorageError
-from agent.storage.limits import Budget
+from agent.storage.limits import Budget, Readable
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (*TAR_SUFFIXES, ".zip")
@@ -72,7 +72,7 @@ def _unpack_tar(archive: Path, into: Path, budget: Budget) -> None:
                 source = tar.extractfile(member)
                 if source is None:  # a regular member always has content
                     raise StorageError("BadArchive", f"{member.name!r} has no content")
-                _make_file(target, source, budget)
+                _make_file(target, source, budget, mode=member.mode)
             else:
                 raise StorageError(
                     "UnsafeArchive",
@@ -86,7 +86,8 @@ def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
             budget.enter(member.filename)
             target = _inside(into, member.filename)
             # The upper half holds the Unix mode where the archive was made on such a system.
-            kind = stat.S_IFMT(member.external_attr >> 16)
+            mode = member.external_attr >> 16
+            kind = stat.S_IFMT(mode)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise StorageError(
                     "UnsafeArchive",
@@ -96,7 +97,7 @@ def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
                 _make_folder(target)
             else:
                 with packed.open(member) as source:
-                    _make_file(target, source, budget)
+                    _make_file(target, source, budget, mode=mode)
 
 
 def _inside(into: Path, name: str) -> Path:
@@ -113,8 +114,8 @@ def _make_folder(target: Path) -> None:
         raise StorageError("BadArchive", f"{target.name!r} is a file and a folder") from error
 
 
-def _make_file(target: Path, source: object, budget: Budget) -> None:
+def _make_file(target: Path, source: Readable, budget: Budget, *, mode: int) -> None:
     _make_folder(target.parent)
     if target.exists():
         raise StorageError("BadArchive", f"{target.name!r} stands twice")
-    budget.write(source, target)  # type: ignore[arg-type]  # tarfile and zipfile both give a `read`
+    budget.write(source, target, executable=bool(mode & stat.S_IXUSR))

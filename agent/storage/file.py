@@ -66,6 +66,7 @@ def copy_file(source: Path, target: Path, *, budget: Budget) -> None:
     """
     # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
     with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
             raise StorageError("UnsafeFolder", f"{source.name!r} is not a plain file")
-        budget.write(stream, target)
+        budget.write(stream, target, executable=bool(mode & stat.S_IXUSR))

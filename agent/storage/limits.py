@@ -11,6 +11,7 @@ from typing import Protocol
 from agent.errors import StorageError, SupersededError
 
 _CHUNK_BYTES = 1 << 20
+_EXECUTABLE = 0o755
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,15 @@ class Budget:
         if self._entries > self._limits.entries:
             raise StorageError("TooLarge", f"more than {self._limits.entries} files and folders, at {name!r}")
 
-    def write(self, source: Readable, target: Path) -> None:
+    def write(self, source: Readable, target: Path, *, executable: bool = False) -> None:
         """Copy a stream into a new file that survives a crash of the machine.
+
+        Parameters
+        ----------
+        source, target
+            What is read, and the file that is made.
+        executable
+            Whether the file may be run: a model may bring programs of its own, as a python backend's stub.
 
         Raises
         ------
@@ -85,4 +93,6 @@ class Budget:
                     raise SupersededError
                 stream.write(chunk)
             stream.flush()
+            if executable:
+                os.fchmod(stream.fileno(), _EXECUTABLE)
             os.fsync(stream.fileno())

@@ -87,6 +87,23 @@ def test_a_zip_is_unpacked(tmp_path: Path, into: Path) -> None:
     assert content(fetched.folder) == {"1/w": "w"}
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_program_stays_one_and_nothing_else_becomes_one(
+    tmp_path: Path, into: Path, *, packed: bool
+) -> None:
+    model_folder(tmp_path / "m")
+    (tmp_path / "m" / "1" / "weights").chmod(0o666)
+    (tmp_path / "m" / "stub").write_text("#!")
+    (tmp_path / "m" / "stub").chmod(0o6777)
+    if packed:
+        with tarfile.open(tmp_path / "m.tar", "w") as archive:
+            archive.add(tmp_path / "m", arcname=".")
+    uri = (tmp_path / ("m.tar" if packed else "m")).as_uri()
+    folder = fetch(uri, into=into, limits=Limits(), unwanted=wanted).folder
+    assert (folder / "stub").stat().st_mode & 0o7777 == 0o755
+    assert (folder / "1" / "weights").stat().st_mode & 0o111 == 0
+
+
 @pytest.mark.parametrize(
     "bad",
     [
