@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -15,7 +14,7 @@ def canonical_json(value: Any) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     """Return a dataclass one level deep: ``dataclasses.asdict`` would copy every leaf of a large fleet."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def sha256_of(value: Any) -> str:

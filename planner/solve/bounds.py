@@ -91,7 +91,7 @@ def _feasible(item: FluidType, prices: Floats, links: Floats, unit: int) -> tupl
 
 def _integers(prices: Floats, unit: int) -> Ints:
     shares = np.nan_to_num(prices, nan=0.0, posinf=0.0, neginf=0.0) / max(unit, 1)
-    return np.floor(shares.clip(0, 8) * PRICE_SCALE).astype(np.int64)
+    return np.asarray(np.floor(shares.clip(0, 8) * PRICE_SCALE), dtype=np.int64)
 
 
 def _worth(item: FluidType, way: int, weights: Ints, links: Ints) -> Ints:

@@ -35,6 +35,8 @@ class Tables:
         ``(models, 2 + columns)``: device memory, device time, what the shard gives.
     surplus
         ``(models,)``: room for loading.
+    order
+        ``(models,)``: all models, first those that need most room for loading, of these the largest.
     capacity
         ``(2 + columns,)``, at least 1.
     counted
@@ -43,17 +45,20 @@ class Tables:
 
     demand: tuple[Ints, ...]
     surplus: tuple[Ints, ...]
+    order: tuple[Ints, ...]
     capacity: tuple[Ints, ...]
     counted: tuple[Bools, ...]
 
 
-def make_tables(problem: Problem) -> Tables:
+def make_tables(problem: Problem, size: Floats) -> Tables:
     """Return what models take of each type."""
     types = range(len(problem.prices))
+    surplus = tuple(problem.modes[0].surplus[problem.kind, index] for index in types)
     capacity = tuple(np.maximum(_capacity(problem, index), 1) for index in types)
     return Tables(
         demand=tuple(_demand_of_type(problem, index) for index in types),
-        surplus=tuple(problem.modes[0].surplus[problem.kind, index] for index in types),
+        surplus=surplus,
+        order=tuple(np.lexsort((-size, -amounts)) for amounts in surplus),
         capacity=capacity,
         counted=tuple(amounts < AMPLE // 2 for amounts in capacity),
     )
@@ -168,8 +173,19 @@ class Filler:
         self._surplus, self._demand = tables.surplus, tables.demand
         self._capacity, self._counted = tables.capacity, tables.counted
 
+    def waiting(self, shard_type: int) -> Ints:
+        """Return the models that wait, in the order in which a type takes them."""
+        order = self.guide.tables.order[shard_type]
+        return np.asarray(order[self.pool.count[order] > 0])
+
+    def at_home(self, shard_type: int) -> Ints:
+        """Return the models that wait and have their home on a type, in the order in which it takes them."""
+        order = self.guide.tables.order[shard_type]
+        here = (self.pool.count[order] > 0) & (self.pool.next_home[order] == shard_type)
+        return np.asarray(order[here])
+
     def fill(self, row: int, models: Ints) -> float:
-        """Fill a shard from some models' waiting units; returns what was put in is worth."""
+        """Fill a shard from some models, as ``waiting`` orders them; returns what was put in is worth."""
         packing, worth = self.packing, 0.0
         first = int(packing.first_cell[row])
         for cell in range(first, first + len(packing.opened[row].rooms)):
@@ -192,24 +208,13 @@ class Filler:
         packing, backends = self.packing, self.packing.problem.backend[models]
         here = packing.device_users[cell][backends] + packing.host_users[row][backends] > 0
         candidates = models[here] if here.any() else models
-        surplus = self._surplus[int(packing.type_of[row])][candidates]
-        largest = candidates[np.lexsort((-self.guide.size[candidates], -surplus))[0]]
-        return int(packing.problem.backend[largest])
+        return int(packing.problem.backend[candidates[0]])
 
     def _fill_backend(self, row: int, cell: int, models: Ints) -> float:
         """Fill a device from models of one backend until none fits."""
-        near, rest = self._nearest(row, models)
-        worth = self._fill_from(row, cell, near)
-        return worth + self._fill_from(row, cell, self._fitting(row, cell, self.window(rest)))
-
-    def _nearest(self, row: int, models: Ints) -> tuple[Ints, Ints]:
-        """Return the models that need most room for loading, and the others."""
         reach = self.style.reach
-        if len(models) <= reach:
-            return models, models[:0]
-        surplus = self._surplus[int(self.packing.type_of[row])][models]
-        order = np.lexsort((models, -self.guide.size[models], -surplus))
-        return models[order[:reach]], models[np.sort(order[reach:])]
+        worth = self._fill_from(row, cell, models[:reach])
+        return worth + self._fill_from(row, cell, self._fitting(row, cell, self.window(models[reach:])))
 
     def _fill_from(self, row: int, cell: int, models: Ints) -> float:
         """Fill a device from some models until none fits; returns what was put in is worth."""
@@ -226,16 +231,15 @@ class Filler:
         return worth
 
     def window(self, models: Ints) -> Ints:
-        """Return at most ``WINDOW`` models: the largest few, and an even sample of the rest."""
+        """Return at most ``WINDOW`` models: the first few, and an even sample of the rest."""
         if len(models) <= WINDOW:
             return models
-        order = np.argsort(-self.guide.size[models], kind="stable")
         few = WINDOW // 8
-        rest = order[few:]
-        start = int(self.rng.integers(len(rest)))
-        step = len(rest) / (WINDOW - few)
-        picked = (start + np.floor(np.arange(WINDOW - few) * step).astype(np.int64)) % len(rest)
-        return np.asarray(models[np.concatenate((order[:few], rest[np.sort(picked)]))])
+        rest = len(models) - few
+        start = int(self.rng.integers(rest))
+        step = rest / (WINDOW - few)
+        picked = (start + np.floor(np.arange(WINDOW - few) * step).astype(np.int64)) % rest
+        return np.asarray(models[np.concatenate((np.arange(few), few + np.sort(picked)))])
 
     def _scores(self, row: int, cell: int, models: Ints) -> Floats:
         """Return how well each model suits a device; dimensions are added one by one, in a fixed order."""
@@ -317,7 +321,7 @@ def fill_open(filler: Filler) -> None:
     """Fill the shards that are open already, those that hold something first."""
     packing = filler.packing
     for row in sorted(packing.open_rows(), key=lambda row: (not packing.residents[row], row)):
-        filler.fill(row, filler.pool.models())
+        filler.fill(row, filler.waiting(int(packing.type_of[row])))
 
 
 def fill_at_home(filler: Filler) -> None:
@@ -325,16 +329,12 @@ def fill_at_home(filler: Filler) -> None:
     packing, pool, guide = filler.packing, filler.pool, filler.guide
     for shard_type in np.argsort(-packing.problem.prices, kind="stable"):
         while True:
-            own = _models_at_home(filler, int(shard_type))
-            if guide.value[own] @ pool.count[own] < packing.problem.prices[shard_type]:
+            own = filler.at_home(int(shard_type))
+            if (guide.value[own] * pool.count[own]).sum() < packing.problem.prices[shard_type]:
                 break
             opening = next(iter(packing.openings.candidates(int(shard_type))), None)
             if opening is None or not _open_and_fill(filler, opening, own):
                 break
-
-
-def _models_at_home(filler: Filler, shard_type: int) -> Ints:
-    return np.flatnonzero((filler.pool.count > 0) & (filler.pool.next_home == shard_type))
 
 
 def _open_and_fill(filler: Filler, opening: Opening, models: Ints) -> bool:
@@ -342,7 +342,7 @@ def _open_and_fill(filler: Filler, opening: Opening, models: Ints) -> bool:
     packing = filler.packing
     row = packing.open(opening)
     filler.fill(row, models)
-    filler.fill(row, filler.window(filler.pool.models()))
+    filler.fill(row, filler.window(filler.waiting(opening.shard_type)))
     if packing.residents[row]:
         return True
     packing.close(row)
@@ -386,7 +386,7 @@ def _try(filler: Filler, opening: Opening) -> _Trial:
     """Return what a shard filled now would hold; nothing is changed."""
     packing, pool = filler.packing, filler.pool
     row = packing.open(opening)
-    filler.fill(row, filler.window(pool.models()))
+    filler.fill(row, filler.window(filler.waiting(opening.shard_type)))
     residents = tuple(packing.residents[row])
     for resident in reversed(residents):
         packing.remove(resident.unit)

@@ -14,9 +14,13 @@ import numpy as np
 from planner.solve.filling import Filler, Pool, Style, fill_by_worth
 from planner.solve.guide import Advice
 from planner.solve.packing import Floats, Packing, Resident
+from planner.solve.problem import Ints
 
 CLOSED_AT_ONCE = 5
 """Shards that one round closes; more find deeper gains and cost more time each."""
+
+RELATED_RATIO = 0.5
+"""Part of the rounds that close shards like each other rather than the worst ones (Shaw 1998)."""
 
 _STYLES = (Style(noise=0.1), Style(reach=3, noise=0.2), Style(reach=12, noise=0.3), Style(reach=0, noise=0.3))
 
@@ -43,6 +47,11 @@ class Improver:
     def __init__(self, packing: Packing, advice: Advice) -> None:
         self.packing, self.advice = packing, advice
         self._earned: dict[int, float] = {}
+        self._special = {  # units of several models or devices, and pinned ones, stay where they are
+            row
+            for unit, row in enumerate(packing.row_of_unit)
+            if row is not None and not packing.problem.units[unit].simple
+        }
 
     def improve(self, rng: np.random.Generator) -> bool:
         """Make one round; returns whether it found something better."""
@@ -102,19 +111,32 @@ class Improver:
         waste = np.array([max(0.0, 1 - self._earnings(row)) for row in rows])
         count = min(len(rows), CLOSED_AT_ONCE)
         picked = rng.choice(len(rows), size=count, replace=False, p=_chances(waste))
+        if rng.random() < RELATED_RATIO:
+            return sorted(rows[int(index)] for index in self._related(np.array(rows), int(picked[0]), rng))
         types = packing.type_of[rows]
         worst = [int(np.argmax(np.where(types == kind, waste, -1.0))) for kind in np.unique(types)]
         return sorted({rows[int(index)] for index in (*worst, *picked)})
 
+    def _related(self, rows: Ints, first: int, rng: np.random.Generator) -> Ints:
+        """Return shards like one of them: of its type and backends, with about as much room for loading."""
+        packing = self.packing
+        cells = packing.first_cell[rows]
+        users = packing.host_users[rows] > 0
+        strange = (users != users[first]).sum(axis=1) + 4 * (
+            packing.type_of[rows] != packing.type_of[rows[first]]
+        )
+        peaks = packing.peak_sum[cells].astype(np.float64)
+        distance = np.abs(peaks - peaks[first]) / max(float(peaks.max()), 1.0)
+        order = np.argsort(strange + distance + 0.3 * rng.random(len(rows)), kind="stable")
+        return order[: min(len(rows), CLOSED_AT_ONCE + 1)]
+
     def _may_close(self, row: int) -> bool:
         packing = self.packing
-        problem, shard_type = packing.problem, packing.opened[row].shard_type
-        item = problem.scenario.shard_types[shard_type]
+        shard_type = packing.opened[row].shard_type
+        item = packing.problem.scenario.shard_types[shard_type]
         if packing.names[row] is not None or not item.price_microusd_per_h:
             return False
-        if packing.openings.counts[shard_type] <= item.min_count:
-            return False
-        return all(problem.units[resident.unit].simple for resident in packing.residents[row])
+        return packing.openings.counts[shard_type] > item.min_count and row not in self._special
 
 
 def _chances(waste: Floats) -> Floats:

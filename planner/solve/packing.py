@@ -242,7 +242,7 @@ class Packing:
         for column in range(len(problem.columns)):
             capacity = np.maximum(problem.host_room[:, column], 1)
             slack += weigh[types, 2 + column] * host_left[rows, column] / capacity[types]
-        return slack
+        return np.asarray(slack, dtype=np.float64)
 
     # ----------------------------------------------------------------------------------- scalar changes
 
@@ -384,7 +384,7 @@ class Packing:
         base = 0 if self.device_users[cell, backend] else int(self.problem.device_base[backend])
         peak = max(0, int(mode.surplus[kind, shard_type]) - int(self.peak_least[cell]))
         used = int(mode.steady[kind, shard_type]) + base + int(self.peak_sum[cell]) + peak
-        return used <= self.memory_left[cell] and mode.milli[kind, shard_type] <= self.milli_left[cell]
+        return bool(used <= self.memory_left[cell] and mode.milli[kind, shard_type] <= self.milli_left[cell])
 
     def _add(self, row: int, resident: Resident) -> None:
         self._change(row, resident, 1)

@@ -26,7 +26,7 @@ DEVICE_MEMORY, DEVICE_TIME = 0, 1
 FIRST_COLUMN = 2
 """Dimensions: device memory, device time, then the columns of the problem."""
 
-PEAK_LEVELS = 24
+PEAK_LEVELS = 20
 """Steps into which the room for loading is cut; more make the bound tighter and the program larger."""
 
 

@@ -109,7 +109,10 @@ def refused(scenario: Scenario) -> tuple[Rule, bool]:
             ),
         ),
     ],
-    ids="memory startable time cpu host disk extra max-models config-map tenants replicas headroom base".split(),
+    ids=[
+        *("memory", "startable", "time", "cpu", "host", "disk", "extra", "max-models", "config-map"),
+        *("tenants", "replicas", "headroom", "base"),
+    ],
 )
 def test_one_shard_holds_what_fits_and_a_second_the_rest(fits: Scenario, overflows: Scenario) -> None:
     assert shards(fits) == 1
