@@ -166,7 +166,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
         ("news-by-category", 124, 136),
         ("model-per-user", 1000, 1000),
         ("mixed-gpu-cpu", 20_000, 21_198),
-        ("zones-n-plus-1", 514, 1077),
+        ("zones-n-plus-1", 984, 2065),
         ("too-small", 142, 142),
     ],
 )
