@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from agent.desired import MODEL_NAME
+
+log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
@@ -107,6 +110,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.debug("a request ended early", extra={"client": str(client_address)}, exc_info=True)
 
 
 class StatusServer:

@@ -22,6 +22,15 @@ TIMEOUTS = Timeouts(connect_s=0.2, control_s=0.2, load_s=0.4)
 Answer = tuple[int, dict[str, str], bytes]
 
 
+class Quiet(ThreadingHTTPServer):
+    """Clients here break off on purpose."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class Scripted(BaseHTTPRequestHandler):
     """Answers by path; without an answer it says nothing until the client is gone."""
 
@@ -60,8 +69,7 @@ def serve() -> Iterator[Serve]:
     def start(answers: dict[str, Answer]) -> str:
         gone = threading.Event()
         handler = type("Handler", (Scripted,), {"answers": answers, "gone": gone})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = Quiet(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         servers.append((server, gone))
         return f"http://127.0.0.1:{server.server_address[1]}"
