@@ -9,6 +9,7 @@ from planner.domain.references import in_group
 from planner.scenario.documents import Loc
 from planner.scenario.draft import Draft, Located
 from planner.scenario.faults import FaultLog, one_of
+from planner.scenario.scenario_shape import NodeShape
 from planner.scenario.shapes import GROUP_LENGTH
 from planner.units import format_bytes, quantity_milli
 
@@ -28,15 +29,14 @@ def _references(item: Located[ShardType], draft: Draft, log: FaultLog) -> None:
     known = draft.catalogue.runtimes.keys() | draft.assumed.get("runtimes", set())
     if shard_type.runtime not in known:
         log.add(item.document, (*item.loc, "runtime"), one_of("runtime", shard_type.runtime, known))
-    _known_class(item, shard_type.device_class, (*item.loc, "devices", "class"), draft, log)
+    classes = _known_classes(draft)
+    if shard_type.device_class not in classes:
+        message = one_of("device class", shard_type.device_class, classes)
+        log.add(item.document, (*item.loc, "devices", "class"), message)
 
 
-def _known_class(
-    item: Located[ShardType] | Located[Node], name: str, loc: Loc, draft: Draft, log: FaultLog
-) -> None:
-    known = draft.catalogue.device_classes.keys() | draft.assumed.get("deviceClasses", set())
-    if name not in known:
-        log.add(item.document, loc, one_of("device class", name, known))
+def _known_classes(draft: Draft) -> set[str]:
+    return draft.catalogue.device_classes.keys() | draft.assumed.get("deviceClasses", set())
 
 
 def _counts(item: Located[ShardType], draft: Draft, log: FaultLog) -> None:
@@ -130,6 +130,27 @@ def _groups(draft: Draft, log: FaultLog) -> None:
 # ----------------------------------------------------------------------------------------------- nodes
 
 
+def check_node_classes(item: Located[NodeShape], draft: Draft, log: FaultLog) -> None:
+    """Note classes of a node's devices that do not exist, and instances that are not of their GPU."""
+    classes = _known_classes(draft)
+    for position, device in enumerate(item.value.devices):
+        loc = (*item.loc, "devices", position)
+        named = [((*loc, "class"), device.device_class)]
+        named += [((*loc, "mig", n, "class"), cut.device_class) for n, cut in enumerate(device.mig)]
+        for place, name in named:
+            if name is not None and name not in classes:
+                log.add(item.document, place, one_of("device class", name, classes))
+        parent = draft.catalogue.device_classes.get(device.device_class or "")
+        cut_from = {
+            draft.catalogue.device_classes[cut.device_class].product
+            for cut in device.mig
+            if cut.device_class in draft.catalogue.device_classes
+        }
+        if parent is not None and cut_from - {parent.product}:
+            message = f"{parent.name!r} is a {parent.product}, its instances are of {min(map(str, cut_from))}"
+            log.add(item.document, (*loc, "class"), message)
+
+
 def check_nodes(draft: Draft, log: FaultLog) -> None:
     """Note what is wrong with the nodes; those of one ``count`` are looked at once."""
     uuids: dict[str, str] = {}
@@ -157,7 +178,6 @@ def _node_devices(item: Located[Node], draft: Draft, log: FaultLog) -> None:
     cut: dict[str, list[NodeDevice]] = {}
     for device in item.value.devices:
         loc = (*item.loc, "devices")
-        _known_class(item, device.device_class, loc, draft, log)
         device_class = draft.catalogue.device_classes.get(device.device_class)
         if device_class is None:
             continue

@@ -10,6 +10,7 @@ from typing import Any
 
 from planner.domain.scenario import Scenario
 from planner.scenario.catalogue import Catalogue, add_parts, shipped_catalogue
+from planner.scenario.check_fleet import check_node_classes
 from planner.scenario.checks import check
 from planner.scenario.documents import Document, parse_document, read_document
 from planner.scenario.draft import Draft, Located
@@ -153,7 +154,7 @@ def _compose(
         sound=all(content.sound for _, content in scenarios),
     )
     _settings(draft, scenarios)
-    _fleet(draft, scenarios)
+    _fleet(draft, scenarios, log)
     for part, content in scenarios:
         spec = content.shape.spec
         draft.models.extend(
@@ -183,10 +184,11 @@ def _settings(draft: Draft, scenarios: list[tuple[Piece, Read[Any]]]) -> None:
     draft.policy = policy_of(PolicyShape.model_validate(policy))
 
 
-def _fleet(draft: Draft, scenarios: list[tuple[Piece, Read[Any]]]) -> None:
+def _fleet(draft: Draft, scenarios: list[tuple[Piece, Read[Any]]], log: FaultLog) -> None:
     for piece, read in scenarios:
         for index, shape in enumerate(read.shape.spec.nodes):
             loc = read.loc("nodes", index)
+            check_node_classes(Located(shape, piece.document, loc), draft, log)
             draft.nodes.extend(Located(node, piece.document, loc) for node in nodes_of(shape))
     has_nodes = bool(draft.nodes) or bool(draft.assumed.get("nodes"))
     for piece, read in scenarios:

@@ -3,9 +3,9 @@
 # ruff: noqa: RUF012 - pydantic copies a field's default for each instance
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from planner.domain.footprint import FootprintSource
 from planner.domain.policy import Objective, Spread
@@ -19,6 +19,7 @@ from planner.scenario.shapes import (
     Milli,
     MilliAmount,
     ModelName,
+    NodeName,
     ObjectName,
     PartName,
     Positive,
@@ -28,6 +29,7 @@ from planner.scenario.shapes import (
     Scalar,
     Shape,
     StorageUri,
+    Text,
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
@@ -49,11 +51,19 @@ class DeviceClassShape(Shape):
     """Total as NVML reports it."""
     reserved: Bytes = 0
     """What the driver keeps of it."""
-    product: str | None = None
+    product: Text | None = None
     """The node label nvidia.com/gpu.product."""
-    mig_profile: str | None = None
+    mig_profile: Text | None = None
     """The MIG profile's name, as 1g.10gb."""
     source: str = ""
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        if self.kind == "cpu" and self.memory:
+            raise ValueError("a CPU has no memory of its own: leave memory out")
+        if self.kind == "gpu" and self.memory <= self.reserved:
+            raise ValueError("a GPU needs memory, above what the driver has reserved")
+        return self
 
 
 class RuntimeShape(Shape):
@@ -136,7 +146,7 @@ class ShardTypeShape(Shape):
     """Identical pods of a shard."""
     group: GroupName | None = None
     """Base of the shards' names; by default the scenario's name and the shard type's."""
-    zone: str | None = None
+    zone: Text | None = None
     node_selector: Strings = {}
     parallel_loads: Positive = 1
     """Models that load at the same time on a device."""
@@ -179,7 +189,7 @@ class MigDeviceShape(Shape):
     """A MIG instance of a GPU."""
 
     device_class: PartName = Field(alias="class")
-    uuid: str | None = None
+    uuid: Text | None = None
     memory: Bytes | None = None
     reserved: Bytes | None = None
     foreign: Bytes = 0
@@ -190,7 +200,7 @@ class NodeDeviceShape(Shape):
 
     device_class: PartName | None = Field(default=None, alias="class")
     """May be left out where mig lists the instances."""
-    uuid: str | None = None
+    uuid: Text | None = None
     memory: Bytes | None = None
     """As NVML reports it, where it differs from the class's."""
     reserved: Bytes | None = None
@@ -198,15 +208,25 @@ class NodeDeviceShape(Shape):
     """What other processes hold."""
     mig: list[MigDeviceShape] = []
 
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.device_class is None and not self.mig:
+            raise ValueError("needs its class, or the instances that it is cut into under mig")
+        if self.mig and (self.memory is not None or self.reserved is not None or self.foreign):
+            raise ValueError(
+                "memory, reserved and foreign of a GPU that is cut by MIG belong to its instances"
+            )
+        return self
+
 
 class NodeShape(Shape):
     """A machine that exists."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: NodeName
     count: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """So many equal nodes, called <name>-0, <name>-1, ..."""
-    zone: str | None = None
-    rack: str | None = None
+    zone: Text | None = None
+    rack: Text | None = None
     allocatable: AllocatableShape
     pods_in_use: Count = 0
     labels: Strings = {}
@@ -229,7 +249,7 @@ class ClusterShape(Shape):
 class PinShape(Shape):
     """Where replica 0 has to be."""
 
-    shard: str
+    shard: Text
     device: Count | None = None
 
 
@@ -259,8 +279,8 @@ class ModelShape(Shape):
     replicas: Replicas = 1
     priority: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
     """Higher is placed first."""
-    tenant: str | None = None
-    together: str | None = None
+    tenant: Text | None = None
+    together: Text | None = None
     """Models with the same key share a shard."""
     devices_per_replica: Annotated[int, Field(ge=1, le=1024)] = 1
     """Whole devices of one shard when above 1."""
@@ -320,7 +340,7 @@ class GenerateShape(Shape):
     prefix: ModelName
     count: Annotated[int, Field(ge=1, le=5_000_000)]
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    backends: Weights
+    backends: Annotated[Weights, Field(min_length=1)]
     """Weight of each backend."""
     storage_uri: str = "s3://models/{name}"
     replicas: Weights = {"1": 1}

@@ -162,6 +162,10 @@ ResourceName = Annotated[
         "a resource's name such as licenses or example.com/fpga",
     ),
 ]
+NodeName = Annotated[
+    str, _Name(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", 253, f"a node's name: {_LOWER}; '.' inside")
+]
+Text = Annotated[str, Field(min_length=1, max_length=253)]
 ClassOrAny = Annotated[
     str, _Name(r"\*|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a device class or '*'")
 ]

@@ -358,6 +358,50 @@ BROKEN = {
         "spec.nodes[0].devices",
         "NVIDIA-A100-SXM4-80GB cannot be cut into 4g.40gb, 4g.40gb at the same time",
     ),
+    "unknown class of a node's GPU": (
+        _spec("""\
+        nodes:
+          - name: n
+            allocatable: {cpu: 8, memory: 64Gi}
+            devices:
+              - {class: nvidia-t4}
+              - {class: nvidia-t44} # HERE
+        """),
+        "spec.nodes[0].devices[1].class",
+        "there is no device class 'nvidia-t44'; did you mean 'nvidia-t4'?",
+    ),
+    "instances of another GPU": (
+        _spec("""\
+        nodes:
+          - name: n
+            allocatable: {cpu: 8, memory: 64Gi}
+            devices:
+              - {class: nvidia-a30, mig: [{class: nvidia-a100-80gb-1g.10gb}]} # HERE
+        """),
+        "spec.nodes[0].devices[0].class",
+        "'nvidia-a30' is a NVIDIA-A30, its instances are of NVIDIA-A100-SXM4-80GB",
+    ),
+    "GPU of no class": (
+        _spec("""\
+        nodes:
+          - {name: n, allocatable: {cpu: 8, memory: 64Gi}, devices: [{uuid: GPU-1}]} # HERE
+        """),
+        "spec.nodes[0].devices[0]",
+        "needs its class, or the instances that it is cut into under mig",
+    ),
+    "GPU class without memory": (
+        _spec("catalog: {deviceClasses: [{name: toy}]} # HERE\n"),
+        "spec.catalog.deviceClasses[0]",
+        "a GPU needs memory",
+    ),
+    "generator without backends": (
+        _spec("""\
+        modelsFrom:
+          - generate: {prefix: g, count: 5, backends: {}, footprints: [{class: cpu}]} # HERE
+        """),
+        "spec.modelsFrom[0].generate.backends",
+        "expected at least 1 of them, found 0",
+    ),
     "GPU on two nodes": (
         _spec("""\
         nodes:
