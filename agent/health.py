@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,8 +112,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        log.debug("a request ended early", extra={"client": str(client_address)}, exc_info=True)
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's
+        log.debug(
+            "a request ended early", extra={"client": str(client_address), "error": repr(sys.exception())}
+        )
 
 
 class StatusServer:
