@@ -1,8 +1,8 @@
-"""From a scenario to a verified plan: bounds, heuristics, search and the reasons for what is refused.
+"""From a scenario to a verified plan: bounds, heuristics, search and why something is refused.
 
-``problem`` turns the domain into arrays and is the only place that rounds and orders. ``packing`` is the state
-that every search changes, legal at every moment. ``relaxation``, ``exact`` and ``bounds`` say what no plan can
-beat; ``filling`` and ``construct`` build, ``improve`` rebuilds in part, ``keeping`` stays close to an earlier
-plan. ``portfolio.make_plan`` wires everything and returns nothing that ``domain.verify`` rejects. ortools is
-imported in ``exact`` alone.
+``problem`` turns the domain into arrays and is the only place that rounds and orders. ``packing`` is the
+state that every search changes, legal at every moment. ``relaxation``, ``exact`` and ``bounds`` say what no
+plan can beat; ``filling`` and ``construct`` build, ``improve`` rebuilds in part, ``keeping`` stays close to
+an earlier plan. ``portfolio.make_plan`` wires everything and returns nothing that ``domain.verify`` rejects.
+ortools is imported in ``exact`` alone.
 """

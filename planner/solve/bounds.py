@@ -20,6 +20,7 @@ from planner.solve.relaxation import SCALE, FluidType, Relaxation
 PRICE_SCALE = 2**24
 """Dual prices are integers of this fraction of the highest price."""
 
+_INT64 = 2**63 - 1
 _REACHABLE_AT_MOST = 40
 """Sums of prices are enumerated up to so many of the cheapest shards."""
 
@@ -95,10 +96,15 @@ def _integers(prices: Floats, unit: int) -> Ints:
 
 
 def _worth(item: FluidType, way: int, weights: Ints, links: Ints) -> Ints:
-    worth = (item.demand[way] * weights).sum(axis=1)
+    """Return what the demand of each kind is worth; in Python's integers where an int64 might overflow."""
+    demand = item.demand[way]
+    most = int(demand.max(initial=0)) * (int(weights.sum()) + sum(int(row.sum()) for row in links))
+    if most > _INT64:
+        demand, weights, links = demand.astype(object), weights.astype(object), links.astype(object)
+    worth = (demand * weights).sum(axis=1)
     for index, overhead in enumerate(item.overheads):
-        worth = worth + (item.demand[way] * links[index]).sum(axis=1) * overhead.members[way]
-    return np.asarray(worth, dtype=np.int64)
+        worth = worth + (demand * links[index]).sum(axis=1) * overhead.members[way]
+    return np.asarray(worth)
 
 
 def _constant(item: FluidType, weights: Ints, rent: int, unit: int) -> int:

@@ -91,6 +91,12 @@ def close_empty(packing: Packing) -> None:
             packing.close(row)
 
 
+def release_names(packing: Packing) -> None:
+    """Let shards be closed and named anew, but for those that something is pinned to."""
+    pinned = {model.pin.shard for model in packing.problem.scenario.models if model.pin}
+    packing.names = [name if name in pinned else None for name in packing.names]
+
+
 def moves_between(base: Placement, after: Placement) -> int:
     """Return how many replicas of the earlier placement are elsewhere, or gone, afterwards."""
     now = {(item.model, item.replica): item for item in after.placed}

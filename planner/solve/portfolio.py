@@ -22,7 +22,7 @@ from planner.solve.filling import Style
 from planner.solve.guide import Advice, bound_for, make_advice
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
-from planner.solve.keeping import close_empty, moves_between, packing_from, take_names
+from planner.solve.keeping import close_empty, moves_between, packing_from, release_names, take_names
 from planner.solve.options import SolveOptions
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
@@ -124,11 +124,16 @@ class _Search:
         self.rng = np.random.default_rng(options.seed)
 
     def run(self) -> Plan:
+        candidates = []
+        if self.base is not None:
+            candidates.append(self._kept(self.base.placement))
+            loose = self._kept(self.base.placement)
+            release_names(loose)
+            self._improve(loose, self.work // 2)
+            candidates.append(loose)
         fresh = self._fresh()
-        candidates = [fresh] if self.base is None else [*self._kept(self.base.placement), fresh]
-        for packing in candidates:
-            self._improve(packing)
-        best = min(candidates, key=self._rank)
+        self._improve(fresh, self.work)
+        best = min((*candidates, fresh), key=self._rank)
         bound = bound_for(self.problem, self.advice, placed_by_priority(best))
         return self._plan(best, bound)
 
@@ -153,26 +158,24 @@ class _Search:
     def _better(self, one: Packing, other: Packing) -> Packing:
         return min((one, other), key=_placed_and_cost)
 
-    def _kept(self, base: Placement) -> list[Packing]:
-        """Return the earlier plan as it is, with what is new in it; and once more, to be improved."""
-        found = []
-        for _ in range(2):
-            packing = packing_from(self.problem, base)
-            open_required(packing)
-            waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
-            extend(packing, waiting, self.advice, style=Style(), rng=self.rng)
-            close_empty(packing)
-            found.append(packing)
-        return found
+    def _kept(self, base: Placement) -> Packing:
+        """Return what still holds of the earlier plan, with what is new in it."""
+        packing = packing_from(self.problem, base)
+        open_required(packing)
+        waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
+        extend(packing, waiting, self.advice, style=Style(), rng=self.rng)
+        close_empty(packing)
+        self._tell("keep", packing)
+        return packing
 
-    def _improve(self, packing: Packing) -> None:
+    def _improve(self, packing: Packing, work: int) -> None:
+        """Spend some work on rounds of improvement, or less where the bound is met."""
         self.bound = bound_for(self.problem, self.advice, placed_by_priority(packing))
-        rounds, improver = 0, Improver(packing, self.advice)
-        while self._may_go_on() and packing.cost > self.bound.microusd_per_h:
-            if improver.improve(self.rng):
-                rounds += 1
-                if rounds % _REPORT_EVERY == 1:
-                    self._tell("improve", packing)
+        least, improver = self.work - work, Improver(packing, self.advice)
+        while packing.cost > self.bound.microusd_per_h and self.work > least and self._may_go_on():
+            if improver.improve(self.rng) and self.work % _REPORT_EVERY == 0:
+                self._tell("improve", packing)
+        self._tell("improve", packing)
 
     def _may_go_on(self) -> bool:
         """Count one unit of work; returns whether it may be spent."""

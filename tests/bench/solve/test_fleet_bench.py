@@ -1,0 +1,74 @@
+"""Cost, bound, gap, seconds and memory of the quality goals' fleets, beside two peers, as JSON.
+
+Run by ``make bench``; ``SHARDPACK_BENCH_OUT`` names a folder for the records, else they are printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner import __version__
+from planner.domain.plan import gap_ratio
+from planner.domain.scenario import Scenario
+from planner.solve.options import SolveOptions
+from planner.solve.portfolio import make_plan
+from tests.bench.solve.peers import best_fit_decreasing, first_fit_decreasing
+from tests.support.fleets import a_fleet
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
+
+
+def _timed(work: Callable[[], object]) -> tuple[object, float]:
+    start = time.perf_counter()
+    return work(), round(time.perf_counter() - start, 2)
+
+
+def _record(scenario: Scenario, seed: int) -> dict[str, object]:
+    plan, seconds = _timed(lambda: make_plan(scenario, SolveOptions(seed=seed)))
+    first, first_seconds = _timed(lambda: first_fit_decreasing(scenario))
+    best, best_seconds = _timed(lambda: best_fit_decreasing(scenario))
+    return {
+        "instance": scenario.name,
+        "seed": seed,
+        "version": __version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "models": len(scenario.models),
+        "replicas": sum(model.replicas for model in scenario.models),
+        "refused": sum(item.replicas for item in plan.refusals),
+        "cost_microusd_per_h": plan.cost_microusd_per_h,
+        "bound_microusd_per_h": plan.bound.microusd_per_h if plan.bound else None,
+        "gap_ratio": gap_ratio(plan),
+        "seconds": seconds,
+        "peak_memory_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peers": {
+            "first-fit-decreasing": {"cost_microusd_per_h": first, "seconds": first_seconds},
+            "best-fit-decreasing": {"cost_microusd_per_h": best, "seconds": best_seconds},
+        },
+    }
+
+
+@pytest.mark.parametrize("correlated", [True, False], ids=["correlated", "independent"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("count", [1_000, 20_000])
+def test_fleet(count: int, seed: int, correlated: bool) -> None:
+    scenario = a_fleet(count, seed=seed, correlated=correlated)
+    record = {**_record(scenario, seed), "correlated": correlated}
+    text = json.dumps(record, sort_keys=True)
+    folder = os.environ.get("SHARDPACK_BENCH_OUT")
+    if folder is None:
+        sys.stdout.write(text + "\n")
+    else:
+        name = f"solve-{scenario.name}-{'correlated' if correlated else 'independent'}.json"
+        (Path(folder) / name).write_text(text + "\n")
+    for peer in record["peers"].values():
+        assert record["cost_microusd_per_h"] <= peer["cost_microusd_per_h"]

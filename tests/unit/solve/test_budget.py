@@ -1,0 +1,61 @@
+"""Work, the clock, the seed and progress."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from planner.domain.canonical import canonical_json
+from planner.solve.options import SolveOptions
+from planner.solve.portfolio import Progress, make_plan
+from tests.support.builders import GIB, a_scenario, an_option, models
+from tests.support.fleets import a_fleet
+
+
+@pytest.mark.parametrize("field", ["work", "time_limit_ms", "workers"])
+def test_a_budget_of_nothing_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} is 0; it has to be at least 1"):
+        SolveOptions(**{field: 0})
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed is -1"):
+        SolveOptions(seed=-1)
+
+
+def test_the_clock_stops_the_search_and_the_plan_says_so() -> None:
+    ticks = itertools.count()
+    plan = make_plan(a_fleet(40), SolveOptions(time_limit_ms=1), clock=lambda: float(next(ticks)))
+    assert plan.stopped_by_clock
+    assert not make_plan(a_fleet(40), SolveOptions(work=5)).stopped_by_clock
+
+
+def test_equal_work_gives_equal_bytes_and_names_the_engine() -> None:
+    options = SolveOptions(seed=3, work=15)
+    first, second = (make_plan(a_fleet(60), options) for _ in range(2))
+    assert canonical_json(first) == canonical_json(second)
+    assert [name for name, _ in first.versions] == ["ortools", "shardpack"]
+    assert (first.seed, first.budget.work) == (3, 15)
+
+
+def test_more_work_never_costs_more() -> None:
+    scenario = a_fleet(80)
+    costs = [make_plan(scenario, SolveOptions(work=work)).cost_microusd_per_h for work in (5, 15, 40)]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_progress_tells_phases_costs_and_the_bound() -> None:
+    told: list[Progress] = []
+    plan = make_plan(a_fleet(40), SolveOptions(work=10), progress=told.append)
+    assert [item.phase for item in told][:2] == ["read", "construct"]
+    assert told[-1].cost_microusd_per_h == plan.cost_microusd_per_h
+    assert plan.bound is not None
+    assert told[-1].bound_microusd_per_h == plan.bound.microusd_per_h
+
+
+def test_progress_counts_what_is_refused() -> None:
+    told: list[Progress] = []
+    scenario = a_scenario(*models(5, an_option(gpu=8 * GIB)), max_shards=1)
+    make_plan(scenario, SolveOptions(work=5), progress=told.append)
+    assert told[-1].refused == 3
