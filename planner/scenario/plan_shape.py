@@ -176,7 +176,7 @@ class PlanShape(Shape):
     status: Status
     cost: CostShape
     bound: BoundShape | None
-    gap_ratio: Annotated[float, Field(ge=-1_000_000, le=1)] | None
+    gap_ratio: Annotated[float, Field(le=1, allow_inf_nan=False)] | None
     """(cost - bound) / cost, to six digits."""
     limits: PlanLimitsShape
     shards: list[PlanShardShape]
