@@ -7,6 +7,9 @@ from dataclasses import dataclass
 DEFAULT_WORK = 100
 """Units of work that suffice for the quality goals on 20,000 models (measured: ``tests/bench/solve``)."""
 
+PROOF_TIME_A_UNIT = 0.03
+"""CP-SAT's deterministic time, roughly seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveOptions:
@@ -17,9 +20,9 @@ class SolveOptions:
     seed
         Seed of every random choice, at least 0.
     work
-        Deterministic work, at least 1. One unit is one construction attempt or improvement round of a large
-        fleet, and for CP-SAT a tenth of a unit of its deterministic time (about a tenth of a second). Equal
-        work gives an equal plan on every machine.
+        Deterministic work, at least 1: one unit is one construction or one round of improvement. A small
+        scenario may spend ``PROOF_TIME_A_UNIT`` of CP-SAT's deterministic time for each unit on a proof on
+        top. Equal work gives an equal plan.
     time_limit_ms
         Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which
         voids the promise of equal bytes. None is no stop.

@@ -18,12 +18,13 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.construct import construct, extend
+from planner.solve.exact.whole import Effort
 from planner.solve.filling import Style
-from planner.solve.guide import Advice, bound_for, make_advice
+from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
 from planner.solve.keeping import close_empty, moves_between, packing_from, release_names, take_names
-from planner.solve.options import SolveOptions
+from planner.solve.options import PROOF_TIME_A_UNIT, SolveOptions
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
 from planner.solve.refuse import refusals
@@ -134,8 +135,21 @@ class _Search:
         fresh = self._fresh()
         self._improve(fresh, self.work)
         best = min((*candidates, fresh), key=self._rank)
-        bound = bound_for(self.problem, self.advice, placed_by_priority(best))
-        return self._plan(best, bound)
+        return self._plan(best, self._prove(best))
+
+    def _prove(self, packing: Packing) -> Bound:
+        """Return the best bound of what a packing places that the budget allows."""
+        placed = placed_by_priority(packing)
+        known = bound_for(self.problem, self.advice, placed)
+        if self.stopped:
+            return known
+        self._tell("prove", packing)
+        effort = Effort(
+            deterministic_time=self.options.work * PROOF_TIME_A_UNIT,
+            workers=self.options.workers,
+            seed=self.options.seed,
+        )
+        return proved_bound(packing, self.advice, known, effort)
 
     # ------------------------------------------------------------------------------------------ candidates
 
