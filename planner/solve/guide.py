@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.domain.plan import Bound
 from planner.solve.bounds import DualPrices, bound_of, denominator, values_of_kinds
 from planner.solve.clusters import make_clusters
-from planner.solve.exact.fluid import Fluid, solve_fluid
-from planner.solve.exact.whole import Effort, whole_bound
 from planner.solve.filling import Guide, make_tables
 from planner.solve.heuristics import placed_by_priority, price_shares
+from planner.solve.options import Effort
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import Relaxation, make_relaxation
+
+if TYPE_CHECKING:
+    from planner.solve.exact.fluid import Fluid
 
 CLUSTERS, FROM_KINDS = (500, 1200), 5_000
 """Clusters of kinds in the linear program, in small fleets and in those from ``FROM_KINDS`` on: one to three
@@ -40,6 +43,8 @@ class Advice:
 
 def make_advice(problem: Problem) -> Advice:
     """Return what the relaxation says; without an answer of the engine all prices are zero."""
+    from planner.solve.exact.fluid import solve_fluid  # ortools takes seconds to import
+
     relaxation = make_relaxation(problem)
     weights = _replicas_of_kinds(problem)
     clusters = make_clusters(
@@ -79,6 +84,8 @@ def bound_for(problem: Problem, advice: Advice, placed: tuple[int, ...]) -> Boun
 
 def proved_bound(packing: Packing, advice: Advice, known: Bound, effort: Effort) -> Bound:
     """Return the better of a known bound and what CP-SAT proves of placing as much as a packing does."""
+    from planner.solve.exact.whole import whole_bound  # ortools takes seconds to import
+
     problem, cost = packing.problem, packing.cost
     if known.microusd_per_h >= cost or len(problem.units) > PROVED_UNITS:
         return known
@@ -86,7 +93,7 @@ def proved_bound(packing: Packing, advice: Advice, known: Bound, effort: Effort)
     found = whole_bound(problem, advice.relaxation, placed=placed, cost=cost, effort=effort)
     if found is None or found <= known.microusd_per_h:
         return known
-    return Bound(microusd_per_h=min(found, cost), method=PROOF_METHOD)
+    return Bound(microusd_per_h=found, method=PROOF_METHOD)
 
 
 def _replicas_of_kinds(problem: Problem) -> Floats:

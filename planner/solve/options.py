@@ -44,3 +44,12 @@ class SolveOptions:
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}; it has to be at least {least}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What CP-SAT may spend: deterministic time, threads (only 1 is repeatable), and its seed."""
+
+    deterministic_time: float
+    workers: int
+    seed: int

@@ -18,13 +18,12 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.construct import construct, extend
-from planner.solve.exact.whole import Effort
 from planner.solve.filling import Style
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
 from planner.solve.keeping import close_empty, moves_between, packing_from, release_names, take_names
-from planner.solve.options import PROOF_TIME_A_UNIT, SolveOptions
+from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
 from planner.solve.refuse import refusals

@@ -14,20 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner.solve.options import Effort
 from planner.solve.problem import Problem
 from planner.solve.relaxation import SCALE, FluidType, Relaxation
 
 MOST_CHOICES = 4_000
 """Pairs of a replica and a shard up to which a proof is tried; CP-SAT seldom closes larger ones in time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """What CP-SAT may spend: deterministic time, threads (only 1 is repeatable), and its seed."""
-
-    deterministic_time: float
-    workers: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from planner.solve.portfolio import make_plan
 from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
 
 QUICK = SolveOptions(work=6)
-_SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+_SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_SLOW
@@ -64,7 +64,7 @@ def test_larger_devices_never_cost_more_where_both_are_optimal(scenario: Scenari
         assert after.cost_microusd_per_h <= before.cost_microusd_per_h
 
 
-@settings(_SLOW, max_examples=40)
+@settings(_SLOW, max_examples=80)
 @given(scenarios(), st.data())
 def test_a_plan_close_to_an_earlier_one_is_legal_and_keeps_it_where_moves_come_first(
     scenario: Scenario, data: st.DataObject

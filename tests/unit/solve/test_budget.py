@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,8 @@ def test_progress_counts_what_is_refused() -> None:
     scenario = a_scenario(*models(5, an_option(gpu=8 * GIB)), max_shards=1)
     make_plan(scenario, SolveOptions(work=5), progress=told.append)
     assert told[-1].refused == 3
+
+
+def test_the_engine_is_imported_only_when_a_plan_is_made() -> None:
+    code = "import sys, planner.solve.portfolio; sys.exit('ortools' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
