@@ -115,6 +115,10 @@ class Style:
     noise: float = 0.0
 
 
+BALANCED = Style(reach=0, alignment=3.0, kinship=0.5)
+"""Fills all dimensions at once: better than the default where several bind and demands are independent."""
+
+
 class Pool:
     """Simple units that are not placed yet, by model."""
 

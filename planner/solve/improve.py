@@ -7,11 +7,11 @@ convex measure of waste is usual in bin packing).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.solve.filling import Filler, Pool, Style, fill_by_worth
+from planner.solve.filling import BALANCED, Filler, Pool, Style, fill_by_worth
 from planner.solve.guide import Advice
 from planner.solve.packing import Floats, Packing, Resident
 from planner.solve.problem import Ints
@@ -22,7 +22,12 @@ CLOSED_AT_ONCE = 5
 RELATED_RATIO = 0.5
 """Part of the rounds that close shards like each other rather than the worst ones (Shaw 1998)."""
 
-_STYLES = (Style(noise=0.1), Style(reach=3, noise=0.2), Style(reach=12, noise=0.3), Style(reach=0, noise=0.3))
+_STYLES = (
+    Style(noise=0.1),
+    Style(reach=3, noise=0.2),
+    Style(reach=12, noise=0.3),
+    replace(BALANCED, noise=0.2),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.construct import construct, extend
-from planner.solve.filling import Style
+from planner.solve.filling import BALANCED, Style
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
@@ -57,9 +57,9 @@ class Progress:
 
 _DEFAULT_OPTIONS = SolveOptions()
 _LARGE_UNITS = 5_000
-"""Above so many units one construction is all that pays; below, several styles are tried."""
+"""Above so many units only the two most different styles are tried; below, all of them."""
 
-_STYLES = (Style(), Style(reach=3), Style(reach=10), Style(alignment=2.0), Style(reach=0, alignment=3.0))
+_STYLES = (Style(), BALANCED, Style(reach=3), Style(reach=10), Style(alignment=2.0))
 _REPORT_EVERY = 20
 
 
@@ -153,7 +153,7 @@ class _Search:
     # ------------------------------------------------------------------------------------------ candidates
 
     def _fresh(self) -> Packing:
-        styles = _STYLES if len(self.problem.units) <= _LARGE_UNITS else _STYLES[:1]
+        styles = _STYLES if len(self.problem.units) <= _LARGE_UNITS else _STYLES[:2]
         best = self._construct(styles[0], by_priority=False)
         complete = len(best.row_of_unit) - best.row_of_unit.count(None)
         if complete < len(best.row_of_unit) and len({unit.priority for unit in self.problem.units}) > 1:
