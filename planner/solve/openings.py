@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.domain.fleet import Node, ShardType
 from planner.domain.memory import DeviceRoom, device_room
 from planner.domain.rules import Rule
-from planner.solve.problem import Problem
+from planner.solve.problem import Problem, selects
 
 UNKNOWN_DOMAIN = 0
 """The one failure domain that all shards of unknown zone share."""
@@ -214,9 +214,3 @@ class Openings:
             self._pods[opening.node] -= sign
             for position in opening.positions:
                 self._free[opening.node][position] = sign < 0
-
-
-def selects(shard_type: ShardType, node: Node) -> bool:
-    """Return whether a node has the labels that a shard type asks for."""
-    labels = dict(node.labels)
-    return all(labels.get(key) == value for key, value in shard_type.node_selector)

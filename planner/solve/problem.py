@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.domain.fleet import Node, NodeDevice, ShardType
 from planner.domain.footprint import FootprintOption
-from planner.domain.memory import Need, models_json_entry_bytes, need, shard_room
+from planner.domain.memory import Need, device_room, models_json_entry_bytes, need, shard_room
 from planner.domain.model import Model, options_for
 from planner.domain.scenario import Names, Scenario, names
 
@@ -100,6 +101,8 @@ class Problem:
         ``(types, columns)``.
     device_memory, device_fixed, device_milli
         Of a device of each type as its class says (shards on nodes ask ``openings``); ``(types,)``.
+    best_memory
+        What the best device of each type that exists, or may be bought, leaves to models; ``(types,)``.
     device_base, host_base
         Of each backend; ``(backends,)``.
     modes
@@ -124,6 +127,7 @@ class Problem:
     device_memory: Ints
     device_fixed: Ints
     device_milli: Ints
+    best_memory: Ints
     device_base: Ints
     host_base: Ints
     modes: tuple[Mode, ...]
@@ -157,6 +161,7 @@ def make_problem(scenario: Scenario) -> Problem:
         device_memory=memory,
         device_fixed=fixed,
         device_milli=milli,
+        best_memory=_best_memories(scenario, parts),
         device_base=_ints(item.device_base_bytes for item in scenario.backends),
         host_base=_ints(item.host_base_bytes for item in scenario.backends),
         modes=_modes(scenario, parts, kinds, columns),
@@ -220,6 +225,35 @@ def _device_rooms(scenario: Scenario, parts: Names) -> tuple[Ints, Ints, Ints]:
         _ints(room.fixed_bytes for room in rooms),
         _ints(room.capacity_milli for room in rooms),
     )
+
+
+def _best_memories(scenario: Scenario, parts: Names) -> Ints:
+    """Return the room of the best device of each type, on the nodes for what exists."""
+    return _ints(max(_memories(scenario, parts, item), default=0) for item in scenario.shard_types)
+
+
+def _memories(scenario: Scenario, parts: Names, item: ShardType) -> list[int]:
+    found: list[NodeDevice | None] = [None]
+    if item.provision == "existing" and parts.device_classes[item.device_class].kind == "gpu":
+        nodes = (node for node in scenario.nodes if selects(item, node))
+        found = [d for node in nodes for d in node.devices if d.device_class == item.device_class]
+    rooms = [
+        device_room(
+            device_class=parts.device_classes[item.device_class],
+            shard_type=item,
+            runtime=parts.runtimes[item.runtime],
+            policy=scenario.policy,
+            device=device,
+        )
+        for device in found
+    ]
+    return [room.capacity_bytes - room.fixed_bytes for room in rooms]
+
+
+def selects(shard_type: ShardType, node: Node) -> bool:
+    """Return whether a node has the labels that a shard type asks for."""
+    labels = dict(node.labels)
+    return all(labels.get(key) == value for key, value in shard_type.node_selector)
 
 
 # ---------------------------------------------------------------------------------------------------- demand

@@ -132,12 +132,13 @@ def _way_misses(problem: Problem, model: int, replica: int, way: tuple[int, int]
     wanted = problem.scenario.models[model].devices_per_replica
     checks: list[tuple[Rule, int, int]] = [(Rule.EXCLUSIVE_DEVICES, wanted, item.device_count)]
     if mode.on_device[kind, shard_type]:
-        fixed = int(problem.device_fixed[shard_type] + problem.device_base[backend])
-        steady = fixed + int(mode.steady[kind, shard_type])
-        memory, milli = int(problem.device_memory[shard_type]), int(problem.device_milli[shard_type])
-        if item.provision == "new":
-            checks.append((Rule.DEVICE_MEMORY, steady, memory))
-            checks.append((Rule.STARTABLE, steady + int(mode.surplus[kind, shard_type]), memory))
+        steady = int(problem.device_base[backend] + mode.steady[kind, shard_type])
+        memory, milli = int(problem.best_memory[shard_type]), int(problem.device_milli[shard_type])
+        if item.provision == "new":  # told as people read it: with what the device keeps for itself
+            steady += int(problem.device_fixed[shard_type])
+            memory = int(problem.device_memory[shard_type])
+        checks.append((Rule.DEVICE_MEMORY, steady, memory))
+        checks.append((Rule.STARTABLE, steady + int(mode.surplus[kind, shard_type]), memory))
         checks.append((Rule.DEVICE_TIME, int(mode.milli[kind, shard_type]), milli))
     host = mode.host[kind, shard_type].copy()
     host[MEMORY] += problem.host_base[backend]

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.domain.fleet import ShardType
-from planner.domain.memory import device_room
-from planner.solve.openings import selects
-from planner.solve.problem import AMPLE, CONFIG, MEMORY, Bools, Ints, Mode, Problem
+from planner.solve.problem import AMPLE, CONFIG, MEMORY, Bools, Ints, Mode, Problem, selects
 
 SCALE = 2**30
 DEVICE_MEMORY, DEVICE_TIME = 0, 1
@@ -118,28 +116,9 @@ def _device_capacity(problem: Problem, index: int) -> Ints:
     item = problem.scenario.shard_types[index]
     if not problem.is_gpu[index]:
         return np.array([AMPLE, AMPLE], dtype=np.int64) // max(1, item.device_count)
-    memory = int(problem.device_memory[index] - problem.device_fixed[index])
-    if item.provision == "existing":
-        memory = max(_device_memories(problem, item), default=0)
-    return np.array([max(0, memory), int(problem.device_milli[index])], dtype=np.int64)
-
-
-def _device_memories(problem: Problem, item: ShardType) -> list[int]:
-    parts = problem.parts
-    rooms = [
-        device_room(
-            device_class=parts.device_classes[item.device_class],
-            shard_type=item,
-            runtime=parts.runtimes[item.runtime],
-            policy=problem.scenario.policy,
-            device=device,
-        )
-        for node in problem.scenario.nodes
-        if selects(item, node)
-        for device in node.devices
-        if device.device_class == item.device_class
-    ]
-    return [room.capacity_bytes - room.fixed_bytes for room in rooms]
+    return np.array(
+        [max(0, int(problem.best_memory[index])), int(problem.device_milli[index])], dtype=np.int64
+    )
 
 
 def _most(problem: Problem, item: ShardType) -> int | None:

@@ -292,3 +292,12 @@ def test_large_figures_do_not_overflow() -> None:
     plan = plan_of(a_scenario(*models(3, an_option(gpu=2**58)), classes=classes))
     assert len(plan.placement.shards) == 2
     assert not plan.refusals
+
+
+def test_a_model_too_large_for_every_device_of_the_nodes_is_refused_with_proof() -> None:
+    devices = (NodeDevice(device_class="gpu-16", foreign_bytes=12 * GIB),)
+    types = (a_shard_type(provision="existing"),)
+    scenario = a_scenario(a_model("m", EIGHT), types=types, nodes=(a_node(devices=devices),))
+    (refusal,) = plan_of(scenario).refusals
+    assert (refusal.rule, refusal.subject, refusal.proven) == (Rule.DEVICE_MEMORY, "t", True)
+    assert (refusal.need, refusal.have) == (8 * GIB, 4 * GIB)
