@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.domain.fleet import Node, ShardType
 from planner.domain.memory import DeviceRoom, device_room
 from planner.domain.rules import Rule
-from planner.solve.problem import Problem, selects
+from planner.solve.problem import CONFIG, CPU, Problem, selects
 
 UNKNOWN_DOMAIN = 0
 """The one failure domain that all shards of unknown zone share."""
@@ -72,6 +72,8 @@ class Openings:
             else ()
             for item in scenario.shard_types
         ]
+        empty = problem.host_room[:, [CPU, CONFIG]]  # a shard whose sidecars alone ask too much breaks a rule
+        self._sound = [bool((row >= 0).all()) for row in empty]
         zones = sorted({zone for zone in self._zones() if zone is not None})
         self._zone_number = {zone: index + 1 for index, zone in enumerate(zones)}
 
@@ -124,7 +126,7 @@ class Openings:
 
         Nodes that offer the same in the same zone are represented by the first of them.
         """
-        if self.limit(shard_type) is not None:
+        if self.limit(shard_type) is not None or not self._sound[shard_type]:
             return
         item = self.problem.scenario.shard_types[shard_type]
         if item.provision == "new":
@@ -149,7 +151,8 @@ class Openings:
         """
         item = self.problem.scenario.shard_types[shard_type]
         if (
-            self._pods[node] < 1
+            not self._sound[shard_type]
+            or self._pods[node] < 1
             or self._cpu[node] < item.cpu_milli
             or self._memory[node] < item.memory_bytes
             or node not in self._eligible[shard_type]

@@ -301,3 +301,9 @@ def test_a_model_too_large_for_every_device_of_the_nodes_is_refused_with_proof()
     (refusal,) = plan_of(scenario).refusals
     assert (refusal.rule, refusal.subject, refusal.proven) == (Rule.DEVICE_MEMORY, "t", True)
     assert (refusal.need, refusal.have) == (8 * GIB, 4 * GIB)
+
+
+def test_a_type_whose_sidecars_take_all_cpu_is_never_opened() -> None:
+    types = (a_shard_type("bad", price=1, overhead_cpu_milli=65_000), a_shard_type("good"))
+    plan = plan_of(a_scenario(a_model("m", an_option(gpu=GIB)), types=types))
+    assert [shard.shard_type for shard in plan.placement.shards] == ["good"]
