@@ -14,7 +14,7 @@ from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Problem
 
 _TRIED_ROWS = 64
-"""Open shards that a group is tried on before a new one is opened: its fit is checked one by one."""
+"""Open shards, the latest ones, that a group is tried on before a new one is opened: its fit is checked one by one."""
 
 
 def open_required(packing: Packing) -> None:
@@ -99,8 +99,8 @@ def insert(packing: Packing, unit: int, shares: Floats) -> bool:
 def insert_open(packing: Packing, unit: int, weights: Floats | None = None) -> bool:
     """Place one unit into an open shard where it fits best; returns whether it found room."""
     if not packing.problem.units[unit].simple:
-        rows = [row for row in reversed(packing.open_rows()) if packing.type_of[row] >= 0]
-        return any(packing.place_whole(unit, row) for row in rows[:_TRIED_ROWS])
+        latest = packing.open_rows()[: -_TRIED_ROWS - 1 : -1]
+        return any(packing.place_whole(unit, row) for row in latest)
     found = packing.fit(unit, weights)
     if found is None:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_WORK = 100
-"""Units of work that suffice for the quality goals on 20,000 models (measured: ``tests/bench/solve``)."""
+"""Units of work that keep 20,000 models within half a minute on two cores (see ``tests/bench/solve``)."""
 
 PROOF_TIME_A_UNIT = 0.03
 """CP-SAT's deterministic time, roughly seconds."""

@@ -186,7 +186,7 @@ class Packing:
         kind, backend = int(problem.kind[model]), int(problem.backend[model])
         if not mode.allowed[kind].any():
             return None
-        rows, cells = self.rows, self.cells
+        cells = self.cells
         row_ok, host_left = self._rows_that_fit(unit, mode.allowed[kind], mode.host[kind])
         types, row_of = self.cell_type[:cells], self.row_of[:cells]
         on_device = mode.on_device[kind]
@@ -204,7 +204,6 @@ class Packing:
         found = np.flatnonzero(fits)
         if not len(found):
             return None
-        del rows
         slack = self._slack(found, memory_left, milli_left, host_left, weights)
         return Fit(cells=found, slack=slack, rank=rank)
 
