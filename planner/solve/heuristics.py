@@ -14,7 +14,7 @@ from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Problem
 
 _TRIED_ROWS = 64
-"""Open shards, the latest ones, that a group is tried on before a new one is opened: its fit is checked one by one."""
+"""The latest open shards that a group is tried on before a new one is opened, one by one."""
 
 
 def open_required(packing: Packing) -> None:
