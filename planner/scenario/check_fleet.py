@@ -196,7 +196,10 @@ def _node_devices(item: Located[Node], draft: Draft, log: FaultLog) -> None:
 
 
 def _geometry(item: Located[Node], instances: list[NodeDevice], draft: Draft, log: FaultLog) -> None:
-    """A set of MIG instances has to be one that the GPU can be cut into."""
+    """A set of MIG instances has to be one that the GPU can be cut into.
+
+    Of a product without a table nothing is said: the instances are those of a machine that exists.
+    """
     classes = [draft.catalogue.device_classes.get(device.device_class) for device in instances]
     known: list[DeviceClass] = [found for found in classes if found is not None]
     if len(known) < len(classes):
@@ -209,8 +212,6 @@ def _geometry(item: Located[Node], instances: list[NodeDevice], draft: Draft, lo
         log.add(item.document, loc, f"{whole[0]!r} is not a MIG instance and cannot stand in mig")
     elif len(products) > 1:
         log.add(item.document, loc, f"one GPU is not cut into instances of {' and '.join(products)}")
-    elif not profiles_of(products[0]):
-        log.add(item.document, loc, f"nothing is known of how {products[0]} is cut by MIG")
-    elif not fits(products[0], profiles):
+    elif profiles_of(products[0]) and not fits(products[0], profiles):
         message = f"{products[0]} cannot be cut into {', '.join(profiles)} at the same time"
         log.add(item.document, loc, message)

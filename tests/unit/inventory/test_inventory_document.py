@@ -44,7 +44,9 @@ NODE = Node(
 )
 
 
-def read_back(folder: Path, inventory: Inventory) -> Scenario:
+def read_back(
+    folder: Path, inventory: Inventory, *, classes: tuple[str, ...] = (WHOLE.name, SLICE.name)
+) -> Scenario:
     (folder / "fleet.yaml").write_text(yaml.safe_dump(inventory_document(inventory)))
     shard_types = [
         {
@@ -53,7 +55,7 @@ def read_back(folder: Path, inventory: Inventory) -> Scenario:
             "devices": {"class": name},
             "resources": {"cpu": 1, "memory": "8Gi"},
         }
-        for name in (WHOLE.name, SLICE.name)
+        for name in classes
     ]
     model = {
         "name": "m",
@@ -79,6 +81,18 @@ def test_a_scenario_that_includes_an_inventory_has_its_node_and_classes(tmp_path
     scenario = read_back(tmp_path, inventory)
     assert scenario.nodes == (NODE,)
     assert [item for item in scenario.device_classes if item.kind == "gpu"] == [SLICE, WHOLE]
+
+
+def test_instances_of_a_product_without_a_mig_table_are_taken_as_they_are(tmp_path):
+    rare = replace(SLICE, name="nvidia-gh200-1g.12gb", product="NVIDIA-GH200-480GB", mig_profile="1g.12gb")
+    cut = tuple(NodeDevice(device_class=rare.name, uuid=f"MIG-{n}", parent="GPU-1") for n in range(7))
+    inventory = Inventory(
+        node=replace(NODE, devices=(NodeDevice(device_class=WHOLE.name, uuid="GPU-0"), *cut)),
+        device_classes=(rare, WHOLE),
+        driver_version="550",
+        without_instances=(),
+    )
+    assert read_back(tmp_path, inventory, classes=(WHOLE.name, rare.name)).nodes == (inventory.node,)
 
 
 def test_a_machine_without_gpus_is_a_node_all_the_same(tmp_path):
