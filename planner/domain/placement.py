@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -57,3 +58,16 @@ class Placement:
 
     shards: tuple[Shard, ...] = ()
     placed: tuple[Placed, ...] = ()
+
+
+def parents(placed: Iterable[Placed]) -> dict[str, Placed]:
+    """Return for every placed model its lowest placed replica: replica 0, unless that one was refused.
+
+    Its shard is the parent of the model's TrainedModel and has the model in its ``models.json``.
+    """
+    found: dict[str, Placed] = {}
+    for item in placed:
+        known = found.setdefault(item.model, item)
+        if item.replica < known.replica:
+            found[item.model] = item
+    return found

@@ -22,7 +22,7 @@ from planner.domain.memory import (
     start_peak_bytes,
 )
 from planner.domain.model import Model, options_for
-from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.placement import Placed, Placement, Shard, parents
 from planner.domain.plan import Plan
 from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
@@ -31,11 +31,12 @@ from planner.domain.scenario import Names, Scenario, names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Resident:
-    """A placed replica with what it is and what it needs."""
+    """A placed replica with what it is, what it needs and whether its shard is the model's parent."""
 
     placed: Placed
     model: Model
     need: Need
+    is_parent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ def cost_microusd_per_h(scenario: Scenario, placement: Placement) -> int:
 def _open_shards(scenario: Scenario, parts: Names, placement: Placement) -> tuple[_Open, ...]:
     residents: dict[str, list[_Resident]] = defaultdict(list)
     types = {shard.name: parts.shard_types[shard.shard_type] for shard in placement.shards}
+    first = parents(placement.placed)
     for placed in placement.placed:
         model = parts.models[placed.model]
         wants = need(
@@ -95,7 +97,8 @@ def _open_shards(scenario: Scenario, parts: Names, placement: Placement) -> tupl
             runtime=parts.runtimes[types[placed.shard].runtime],
             quantile=scenario.policy.quantile,
         )
-        residents[placed.shard].append(_Resident(placed=placed, model=model, need=wants))
+        is_parent = first[placed.model] == placed
+        residents[placed.shard].append(_Resident(placed=placed, model=model, need=wants, is_parent=is_parent))
     return tuple(
         _Open(
             shard=shard,
@@ -195,9 +198,7 @@ def shard_contents(opened: _Open, scenario: Scenario, parts: Names) -> Iterator[
     subject = opened.shard.name
     if opened.room.max_models is not None:
         yield from _over(Rule.MAX_MODELS, subject, len(opened.residents), opened.room.max_models)
-    entries = sum(
-        models_json_entry_bytes(item.model) for item in opened.residents if item.placed.replica == 0
-    )
+    entries = sum(models_json_entry_bytes(item.model) for item in opened.residents if item.is_parent)
     yield from _over(Rule.CONFIG_MAP, subject, entries, opened.room.models_json_bytes)
     tenants = {item.model.tenant for item in opened.residents}
     if scenario.policy.isolate_tenants:

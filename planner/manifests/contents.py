@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.domain.fleet import DeviceClass, Node, Runtime, ShardType
 from planner.domain.memory import Need, need
 from planner.domain.model import Model
-from planner.domain.placement import Placed, Shard
+from planner.domain.placement import Placed, Shard, parents
 from planner.domain.plan import Plan
 from planner.domain.scenario import Names, Scenario, names
 
@@ -23,15 +23,14 @@ class Resident:
         Which replica, of what model.
     need
         What it needs at the policy's quantile.
-    first
-        Whether it is the model's lowest placed replica: replica 0, unless that one was refused. Its shard is
-        the parent of the TrainedModel and has the model in ``models.json``.
+    is_parent
+        Whether its shard is the model's parent (``placement.parents``).
     """
 
     placed: Placed
     model: Model
     need: Need
-    first: bool
+    is_parent: bool
 
     @property
     def instances(self) -> int:
@@ -74,11 +73,11 @@ def shard_contents(plan: Plan, scenario: Scenario) -> tuple[ShardContents, ...]:
     parts = names(scenario)
     types = {shard.name: parts.shard_types[shard.shard_type] for shard in plan.placement.shards}
     residents: dict[str, list[Resident]] = defaultdict(list)
-    seen: set[str] = set()
+    first = parents(plan.placement.placed)
     for placed in sorted(plan.placement.placed):
-        shard_type, first = types[placed.shard], placed.model not in seen
-        seen.add(placed.model)
-        residents[placed.shard].append(_resident(placed, scenario, parts, shard_type, first=first))
+        residents[placed.shard].append(
+            _resident(placed, scenario, parts, types[placed.shard], is_parent=first[placed.model] == placed)
+        )
     return tuple(
         ShardContents(
             shard=shard,
@@ -93,7 +92,7 @@ def shard_contents(plan: Plan, scenario: Scenario) -> tuple[ShardContents, ...]:
 
 
 def _resident(
-    placed: Placed, scenario: Scenario, parts: Names, shard_type: ShardType, *, first: bool
+    placed: Placed, scenario: Scenario, parts: Names, shard_type: ShardType, *, is_parent: bool
 ) -> Resident:
     model = parts.models[placed.model]
     needs = need(
@@ -102,7 +101,7 @@ def _resident(
         runtime=parts.runtimes[shard_type.runtime],
         quantile=scenario.policy.quantile,
     )
-    return Resident(placed=placed, model=model, need=needs, first=first)
+    return Resident(placed=placed, model=model, need=needs, is_parent=is_parent)
 
 
 def shards_of_models(plan: Plan) -> dict[str, tuple[str, ...]]:

@@ -134,7 +134,7 @@ def shard_documents(contents: ShardContents, *, max_bytes: int) -> ShardDocument
         One model's entry alone is longer than ``max_bytes``.
     """
     desired = desired_models(contents)
-    first = {resident.model.name for resident in contents.residents if resident.first}
+    first = {resident.model.name for resident in contents.residents if resident.is_parent}
     return ShardDocuments(
         models_json=models_json(model for model in desired if model.name in first),
         placement=placement_chunks(

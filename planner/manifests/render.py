@@ -94,7 +94,7 @@ def _documents(
             continue
         size = len(documents.models_json)
         if size > limit_bytes:
-            models = sum(resident.first for resident in contents.residents)
+            models = sum(resident.is_parent for resident in contents.residents)
             message = f"models.json of {models} models takes {size} bytes of a ConfigMap's {limit_bytes}"
             faults.append(Fault(path=path, message=message))
         found.append(documents)
@@ -148,7 +148,7 @@ def _models_files(
     models = [
         trained_model(resident, shards=parents[resident.model.name], namespace=plan.namespace, labels=labels)
         for resident in contents.residents
-        if resident.first
+        if resident.is_parent
     ]
     if models:
         yield _file(f"shards/{contents.shard.name}/trainedmodels.yaml", *models)

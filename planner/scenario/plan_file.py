@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from planner.domain.memory import Need, ShardRoom, models_json_entry_bytes, need, node_devices, shard_room
 from planner.domain.model import Model
-from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.placement import Placed, Placement, Shard, parents
 from planner.domain.plan import Bound, Budget, Plan, Refusal, gap_ratio
 from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
@@ -56,9 +56,9 @@ def document_text(document: Mapping[str, Any]) -> str:
 def plan_document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
     """Return a plan's document; every name in the plan has to mean something in the scenario."""
     parts = names(scenario)
-    residents = _residents(plan.placement, parts, scenario)
+    residents, first = _residents(plan.placement, parts, scenario), parents(plan.placement.placed)
     shards = [
-        _shard(shard, residents[shard.name], parts, scenario)
+        _shard(shard, residents[shard.name], parts, scenario, first=first)
         for shard in sorted(plan.placement.shards, key=lambda shard: shard.name)
     ]
     ratio = gap_ratio(plan)
@@ -149,7 +149,14 @@ def _residents(placement: Placement, parts: Names, scenario: Scenario) -> dict[s
     return found
 
 
-def _shard(shard: Shard, residents: Sequence[_Resident], parts: Names, scenario: Scenario) -> dict[str, Any]:
+def _shard(
+    shard: Shard,
+    residents: Sequence[_Resident],
+    parts: Names,
+    scenario: Scenario,
+    *,
+    first: Mapping[str, Placed],
+) -> dict[str, Any]:
     shard_type = parts.shard_types[shard.shard_type]
     room = shard_room(
         shard_type,
@@ -166,7 +173,7 @@ def _shard(shard: Shard, residents: Sequence[_Resident], parts: Names, scenario:
         "node": shard.node,
         "nodeDevices": list(shard.node_devices),
         "devices": _devices(room, residents, parts) if gpu else [],
-        "used": _used(residents, parts),
+        "used": _used(residents, parts, first=first),
     }
 
 
@@ -190,7 +197,7 @@ def _devices(room: ShardRoom, residents: Sequence[_Resident], parts: Names) -> l
     return rows
 
 
-def _used(residents: Sequence[_Resident], parts: Names) -> dict[str, Any]:
+def _used(residents: Sequence[_Resident], parts: Names, *, first: Mapping[str, Placed]) -> dict[str, Any]:
     extra: Counter[str] = Counter()
     for _, _, wants in residents:
         extra.update(wants.extra)
@@ -201,7 +208,9 @@ def _used(residents: Sequence[_Resident], parts: Names) -> dict[str, Any]:
         "memoryBytes": bases + sum(wants.memory_bytes for _, _, wants in residents),
         "diskBytes": sum(wants.disk_bytes for _, _, wants in residents),
         "modelsJsonBytes": len("[]")
-        + sum(models_json_entry_bytes(model) for placed, model, _ in residents if placed.replica == 0),
+        + sum(
+            models_json_entry_bytes(model) for placed, model, _ in residents if first[model.name] == placed
+        ),
         "extraMilli": dict(sorted(extra.items())),
     }
 

@@ -183,6 +183,25 @@ def test_models_json_fits_its_config_map() -> None:
     just_and_over(just, replace(just, cluster=Cluster(max_config_map_bytes=exact - 1)), Rule.CONFIG_MAP)
 
 
+@pytest.mark.parametrize(
+    ("lowest", "parent"), [(0, "t"), (1, "t-1")], ids=["replica 0", "replica 0 is refused"]
+)
+def test_an_entry_of_models_json_counts_on_the_shard_of_the_lowest_placed_replica(
+    lowest: int, parent: str
+) -> None:
+    model = a_model("m", replicas=3)
+    exact = models_json_entry_bytes(model) + 2
+    shards = tuple(Shard(name=name, shard_type="t") for name in ("t", "t-1", "t-2"))
+    replicas = [at("m", shard.name, replica=number) for number, shard in enumerate(shards)][lowest:]
+    scenario = a_scenario(model, cluster=Cluster(max_config_map_bytes=exact - 1))
+    found = verify_placement(scenario, on(*replicas, shards=shards))
+    assert [(violation.rule, violation.subject) for violation in found] == [(Rule.CONFIG_MAP, parent)]
+    assert (
+        broken(a_scenario(model, cluster=Cluster(max_config_map_bytes=exact)), on(*replicas, shards=shards))
+        == []
+    )
+
+
 def test_tenants() -> None:
     fleet = (a_model("m-000", tenant="a"), a_model("m-001", tenant="b"))
     just_and_over(a_scenario(*fleet), a_scenario(*fleet, isolate_tenants=True), Rule.TENANTS)
