@@ -237,6 +237,10 @@ def _profile(name: str) -> str:
     found = re.search(r" MIG (\S+)$", name)
     if found is None:
         raise ShardpackError(f"the MIG device {name!r} does not say its profile")
+    if re.match(r"\d+c\.", found[1]):
+        raise ShardpackError(
+            f"the MIG device {name!r} is a part of a GPU instance: it shares its memory, which cannot be planned"
+        )
     return found[1]
 
 

@@ -207,10 +207,16 @@ def test_a_gpu_in_mig_mode_without_instances_offers_nothing_and_is_named():
     assert found.without_instances == ("GPU-1",)
 
 
-def test_a_slice_that_does_not_say_its_profile_is_an_error():
-    cut = Card(uuid="GPU-0", mig=[Card(uuid="MIG-0", name="Graphics Device")])
-    with pytest.raises(ShardpackError, match="'Graphics Device' does not say its profile"):
-        read(cut)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Graphics Device", "'Graphics Device' does not say its profile"),
+        ("NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb", "is a part of a GPU instance"),
+    ],
+)
+def test_a_slice_that_cannot_be_planned_is_an_error(name, message):
+    with pytest.raises(ShardpackError, match=message):
+        read(Card(uuid="GPU-0", mig=[Card(uuid="MIG-0", name=name)]))
 
 
 def test_a_driver_without_gpus_is_a_node_without_devices():
