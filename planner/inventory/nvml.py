@@ -239,7 +239,7 @@ def _profile(name: str) -> str:
         raise ShardpackError(f"the MIG device {name!r} does not say its profile")
     if re.match(r"\d+c\.", found[1]):
         raise ShardpackError(
-            f"the MIG device {name!r} is a part of a GPU instance: it shares its memory, which cannot be planned"
+            f"the MIG device {name!r} is a part of a GPU instance: memory that is shared cannot be planned"
         )
     return found[1]
 
