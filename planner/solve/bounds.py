@@ -8,13 +8,14 @@ every such prices, good or bad. Nothing here looks at the plan but for how much 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from planner.solve.packing import Floats
-from planner.solve.problem import Ints
+from planner.solve.problem import Bools, Ints
 from planner.solve.relaxation import SCALE, FluidType, Relaxation
 
 PRICE_SCALE = 2**24
@@ -42,26 +43,26 @@ class DualPrices:
     links: tuple[Floats, ...]
 
 
-def values_of_kinds(relaxation: Relaxation, prices: DualPrices) -> tuple[tuple[int, ...], int]:
-    """Return the least that a replica of each kind costs, and a constant; both times ``denominator``.
+def values_of_kinds(relaxation: Relaxation, prices: DualPrices) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the least that a replica of each kind costs, and a constant of each type; times ``denominator``.
 
-    The sum of the values of whatever is placed plus the constant is a lower bound of the cost. A kind that
+    The sum of the values of whatever is placed plus the constants is a lower bound of the cost. A kind that
     fits nowhere has the value 0.
     """
     unit = max((item.price for item in relaxation.types), default=0)
     kinds = relaxation.types[0].allowed.shape[1] if relaxation.types else 0
     best: list[int | None] = [None] * kinds
-    constant = 0
+    constants = []
     for index, item in enumerate(relaxation.types):
         weights, links, rent = _feasible(item, prices.dimensions[index], prices.links[index], unit)
-        constant += _constant(item, weights, rent, unit)
+        constants.append(_constant(item, weights, rent, unit))
         for way in range(len(item.allowed)):
             worth = _worth(item, way, weights, links)
             for kind in np.flatnonzero(item.allowed[way]):
                 value = int(worth[kind]) * unit
                 before = best[kind]
                 best[kind] = value if before is None else min(before, value)
-    return tuple(value or 0 for value in best), constant
+    return tuple(value or 0 for value in best), tuple(constants)
 
 
 def denominator() -> int:
@@ -125,6 +126,8 @@ def bound_of(
     prices: DualPrices,
     kinds: Sequence[Sequence[int]],
     placed: Sequence[int],
+    *,
+    copies: Mapping[int, int] | None = None,
 ) -> int:
     """Return a cost in micro-USD an hour below which nothing places as much.
 
@@ -137,11 +140,74 @@ def bound_of(
     placed
         Of each priority, how many replicas are placed; whichever they are, they cost no less than the
         cheapest so many.
+    copies
+        Of a kind, the replicas that one of its models has, each on a shard of its own; None leaves that out.
     """
-    values, total = values_of_kinds(relaxation, prices)
-    for level, count in zip(kinds, placed, strict=True):
-        total += sum(sorted(values[kind] for kind in level)[:count])
-    return round_up(max(0, -(-total // denominator())), [item.price for item in relaxation.types])
+    values, constants = values_of_kinds(relaxation, prices)
+    levels = [
+        sorted(values[kind] for kind in level)[:count] for level, count in zip(kinds, placed, strict=True)
+    ]
+    everything = list(range(len(relaxation.types)))
+    joint = _rounded(relaxation, everything, sum(map(sum, levels)) + sum(constants))
+    if any(count < len(level) for level, count in zip(kinds, placed, strict=True)):
+        return joint
+    # Everything is placed, so parts of the fleet that share no kind are bounded, and rounded, each by itself.
+    counts = Counter(kind for level in kinds for kind in level)
+    parts = 0
+    for types, members in components(relaxation):
+        total = sum(values[kind] * counts[kind] for kind in members) + sum(
+            constants[index] for index in types
+        )
+        apart = _shards_for_copies(relaxation, types, {kind: (copies or {}).get(kind, 0) for kind in members})
+        parts += max(_rounded(relaxation, types, total), apart)
+    return max(joint, parts)
+
+
+def components(relaxation: Relaxation) -> tuple[tuple[list[int], list[int]], ...]:
+    """Return the parts of the fleet that share no kind: types, and the kinds that fit on any of them."""
+    fits = _fits(relaxation)
+    label = list(range(len(relaxation.types)))
+    for together in {tuple(np.flatnonzero(column)) for column in fits.T}:
+        merged = {label[index] for index in together}
+        label = [min(merged) if of_one in merged else of_one for of_one in label]
+    found = []
+    for one in sorted(set(label)):
+        types = [index for index, of_one in enumerate(label) if of_one == one]
+        found.append((types, [int(kind) for kind in np.flatnonzero(fits[types].any(axis=0))]))
+    return tuple(found)
+
+
+def _fits(relaxation: Relaxation) -> Bools:
+    """Return ``(types, kinds)``: whether a kind fits on a type at all."""
+    return np.array([item.allowed.any(axis=0) for item in relaxation.types])
+
+
+def _rounded(relaxation: Relaxation, types: Sequence[int], total: int) -> int:
+    cost = max(0, -(-total // denominator()))
+    return round_up(cost, [relaxation.types[index].price for index in types])
+
+
+def _shards_for_copies(relaxation: Relaxation, types: Sequence[int], copies: Mapping[int, int]) -> int:
+    """Return what the cheapest shards cost that hold every copy of some model apart from the others."""
+    fits, most_copies = _fits(relaxation), dict[tuple[int, ...], int]()
+    for kind, count in copies.items():
+        able = tuple(index for index in types if fits[index, kind])
+        most_copies[able] = max(count, most_copies.get(able, 0))
+    required = sum(relaxation.types[index].least * relaxation.types[index].price for index in types)
+    return max(
+        (required + _extra_shards(relaxation, able, count) for able, count in most_copies.items()), default=0
+    )
+
+
+def _extra_shards(relaxation: Relaxation, types: Sequence[int], count: int) -> int:
+    """Return what ``count`` shards of some types cost beside those that are required anyway."""
+    wanted = count - sum(relaxation.types[index].least for index in types)
+    cost = 0
+    for item in sorted((relaxation.types[index] for index in types), key=lambda item: item.price):
+        taken = max(0, wanted if item.most is None else min(wanted, item.most - item.least))
+        cost += taken * item.price
+        wanted -= taken
+    return cost
 
 
 def round_up(bound: int, prices: Sequence[int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,14 +71,16 @@ def make_advice(problem: Problem) -> Advice:
 
 def bound_for(problem: Problem, advice: Advice, placed: tuple[int, ...]) -> Bound:
     """Return a bound of the cost of placing as many replicas of each priority, highest priority first."""
-    levels: dict[int, list[int]] = defaultdict(list)
-    for unit in problem.units:
-        for index in unit.members:
-            levels[problem.scenario.models[index].priority].append(int(problem.kind[index]))
-    for model in problem.scenario.models:
-        levels.setdefault(model.priority, [])
+    models = problem.scenario.models
+    levels: dict[int, list[int]] = {model.priority: [] for model in models}
+    copies: dict[int, int] = {}
+    for index, count in Counter(index for unit in problem.units for index in unit.members).items():
+        kind = int(problem.kind[index])
+        if any(item.allowed[:, kind].any() for item in advice.relaxation.types):
+            levels[models[index].priority] += [kind] * count
+            copies[kind] = max(count, copies.get(kind, 0))
     kinds = [levels[priority] for priority in sorted(levels, reverse=True)]
-    cost = bound_of(advice.relaxation, advice.prices, kinds, placed)
+    cost = bound_of(advice.relaxation, advice.prices, kinds, placed, copies=copies)
     return Bound(microusd_per_h=cost, method=BOUND_METHOD)
 
 

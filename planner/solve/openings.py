@@ -63,7 +63,7 @@ class Openings:
         self.cost = 0
         self._cpu = [node.cpu_milli for node in scenario.nodes]
         self._memory = [node.memory_bytes for node in scenario.nodes]
-        self._pods = [self._pods_of(node) for node in scenario.nodes]
+        self._pods = [self.pods_of(node) for node in scenario.nodes]
         self._free = [[True] * len(node.devices) for node in scenario.nodes]
         self._bought = [self._new_rooms(item) for item in scenario.shard_types]
         self._eligible = [
@@ -73,7 +73,7 @@ class Openings:
             for item in scenario.shard_types
         ]
         empty = problem.host_room[:, [CPU, CONFIG]]  # a shard whose sidecars alone ask too much breaks a rule
-        self._sound = [bool((row >= 0).all()) for row in empty]
+        self.sound = [bool((row >= 0).all()) for row in empty]
         zones = sorted({zone for zone in self._zones() if zone is not None})
         self._zone_number = {zone: index + 1 for index, zone in enumerate(zones)}
 
@@ -82,14 +82,16 @@ class Openings:
         yield from (item.zone for item in scenario.shard_types)
         yield from (item.zone for item in scenario.nodes)
 
-    def _pods_of(self, node: Node) -> int:
+    def pods_of(self, node: Node) -> int:
+        """Return how many pods of ours a node may run."""
         pods = self.problem.scenario.cluster.max_pods_per_node if node.pods is None else node.pods
         return max(0, pods - node.pods_in_use)
 
     def _new_rooms(self, shard_type: ShardType) -> tuple[DeviceRoom, ...]:
-        return (self._room(shard_type, None, 0),) * shard_type.device_count
+        return (self.room(shard_type, None, 0),) * shard_type.device_count
 
-    def _room(self, shard_type: ShardType, node: Node | None, position: int) -> DeviceRoom:
+    def room(self, shard_type: ShardType, node: Node | None, position: int) -> DeviceRoom:
+        """Return what a device offers to a shard of a type; ``node`` None is a device that is bought."""
         parts = self.problem.parts
         return device_room(
             device_class=parts.device_classes[shard_type.device_class],
@@ -126,7 +128,7 @@ class Openings:
 
         Nodes that offer the same in the same zone are represented by the first of them.
         """
-        if self.limit(shard_type) is not None or not self._sound[shard_type]:
+        if self.limit(shard_type) is not None or not self.sound[shard_type]:
             return
         item = self.problem.scenario.shard_types[shard_type]
         if item.provision == "new":
@@ -151,7 +153,7 @@ class Openings:
         """
         item = self.problem.scenario.shard_types[shard_type]
         if (
-            not self._sound[shard_type]
+            not self.sound[shard_type]
             or self._pods[node] < 1
             or self._cpu[node] < item.cpu_milli
             or self._memory[node] < item.memory_bytes
@@ -171,8 +173,32 @@ class Openings:
             shard_type=shard_type,
             node=node,
             positions=tuple(chosen),
-            rooms=tuple(self._room(item, where, position) for position in chosen),
+            rooms=tuple(self.room(item, where, position) for position in chosen),
         )
+
+    def node_limit(self, shard_type: int) -> Limit | None:
+        """Return what nodes lack for one more shard of a type, told of the node that lacks least.
+
+        None if some node lacks nothing, or no node is eligible.
+        """
+        found = [self._lacking(shard_type, node) for node in self._eligible[shard_type]]
+        least = min(found, key=len, default=[])
+        return least[0] if least else None
+
+    def _lacking(self, shard_type: int, node: int) -> list[Limit]:
+        item = self.problem.scenario.shard_types[shard_type]
+        checks = [
+            (Rule.NODE_PODS, 1, self._pods[node]),
+            (Rule.NODE_CPU, item.cpu_milli, self._cpu[node]),
+            (Rule.NODE_MEMORY, item.memory_bytes, self._memory[node]),
+        ]
+        if self.problem.is_gpu[shard_type]:
+            checks.insert(0, (Rule.NODE_DEVICES, item.device_count, len(self._free_devices(item, node))))
+        return [
+            Limit(rule=rule, subject=item.name, need=need, have=have)
+            for rule, need, have in checks
+            if need > have
+        ]
 
     def _free_devices(self, item: ShardType, node: int) -> list[int]:
         where = self.problem.scenario.nodes[node]
@@ -181,7 +207,7 @@ class Openings:
             for position, device in enumerate(where.devices)
             if self._free[node][position] and device.device_class == item.device_class
         ]
-        rooms = {position: self._room(item, where, position) for position in free}
+        rooms = {position: self.room(item, where, position) for position in free}
         return sorted(free, key=lambda p: (rooms[p].fixed_bytes - rooms[p].capacity_bytes, p))
 
     def domain(self, opening: Opening, row: int) -> int:

@@ -214,8 +214,7 @@ class Packing:
         backend, types = int(problem.backend[model]), self.type_of[: self.rows]
         left = self.host_left[: self.rows] - host[types]
         left[:, MEMORY] -= problem.host_base[backend] * (self.host_users[: self.rows, backend] == 0)
-        if one.replica == 0:
-            left[:, CONFIG] -= problem.entry_bytes[model]
+        left[:, CONFIG] -= problem.entry_bytes[model]
         fits = self.alive[: self.rows] & allowed[types] & (left >= 0).all(axis=1)
         if problem.scenario.policy.isolate_tenants:
             tenant = self.tenant[: self.rows]
@@ -358,8 +357,7 @@ class Packing:
         left = self.host_left[row] - mode.host[kind, shard_type]
         if self.host_users[row, backend] == 0:
             left[MEMORY] -= problem.host_base[backend]
-        if problem.units[resident.unit].replica == 0:
-            left[CONFIG] -= problem.entry_bytes[model]
+        left[CONFIG] -= problem.entry_bytes[model]
         if (left < 0).any():
             return False
         alone = len(resident.devices) > 1
@@ -404,8 +402,7 @@ class Packing:
         kind, backend = int(problem.kind[model]), int(problem.backend[model])
         left = self.host_left[row]
         left -= sign * mode.host[kind, shard_type]
-        if problem.units[resident.unit].replica == 0:
-            left[CONFIG] -= sign * problem.entry_bytes[model]
+        left[CONFIG] -= sign * problem.entry_bytes[model]
         if _first_or_last(self.host_users[row], backend, sign):
             left[MEMORY] -= sign * problem.host_base[backend]
         for device in resident.devices:

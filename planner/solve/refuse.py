@@ -99,17 +99,17 @@ def _miss(problem: Problem, unit: int, shard_type: int) -> Reason | None:
     if one.pin is not None and not in_group(one.pin, item.group):
         return Reason(rule=Rule.PIN, subject=one.pin, proven=True)
     for model in one.members:
-        found = _model_miss(problem, model, one.replica, shard_type)
+        found = _model_miss(problem, model, shard_type)
         if found is not None:
             return found
     return None
 
 
-def _model_miss(problem: Problem, model: int, replica: int, shard_type: int) -> Reason | None:
+def _model_miss(problem: Problem, model: int, shard_type: int) -> Reason | None:
     kind, ways = int(problem.kind[model]), []
     for rank, mode in enumerate(problem.modes):
         if mode.allowed[kind, shard_type]:
-            miss = next(_way_misses(problem, model, replica, (rank, shard_type)), None)
+            miss = next(_way_misses(problem, model, (rank, shard_type)), None)
             if miss is None:
                 return None
             ways.append(miss)
@@ -124,7 +124,7 @@ def _not_allowed(problem: Problem, model: int, shard_type: int) -> Reason:
     return Reason(rule=Rule.DEVICE_CLASS, subject=item.device_class, proven=True)
 
 
-def _way_misses(problem: Problem, model: int, replica: int, way: tuple[int, int]) -> Iterator[Reason]:
+def _way_misses(problem: Problem, model: int, way: tuple[int, int]) -> Iterator[Reason]:
     """Yield what does not fit on an empty shard of a type as its class describes it."""
     rank, shard_type = way
     mode, item = problem.modes[rank], problem.scenario.shard_types[shard_type]
@@ -142,7 +142,7 @@ def _way_misses(problem: Problem, model: int, replica: int, way: tuple[int, int]
         checks.append((Rule.DEVICE_TIME, int(mode.milli[kind, shard_type]), milli))
     host = mode.host[kind, shard_type].copy()
     host[MEMORY] += problem.host_base[backend]
-    host[CONFIG] = problem.entry_bytes[model] if replica == 0 else 0
+    host[CONFIG] = problem.entry_bytes[model]
     room = problem.host_room[shard_type]
     checks += [
         (_COLUMN_RULES.get(column, Rule.EXTRA), int(host[column]), int(room[column]))
@@ -161,20 +161,21 @@ def _way_misses(problem: Problem, model: int, replica: int, way: tuple[int, int]
 
 
 def _shortage(packing: Packing, unit: int) -> Reason:
-    """Return the limit that keeps the search from opening the cheapest shard that would take a unit."""
-    problem = packing.problem
+    """Return what keeps the search from opening one more shard for a unit.
+
+    Told of the type that most such shards are of, because that is where a reader would look for room.
+    """
+    problem, openings = packing.problem, packing.openings
     able = [
         index for index in range(len(problem.scenario.shard_types)) if _miss(problem, unit, index) is None
     ]
-    for shard_type in sorted(able, key=lambda index: (int(problem.prices[index]), index)):
-        limit = packing.openings.limit(shard_type)
-        if limit is not None:
-            return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
-    first = problem.scenario.shard_types[able[0]]
+    able.sort(key=lambda index: (-openings.counts[index], int(problem.prices[index]), index))
     if problem.units[unit].pin is not None:
         return Reason(rule=Rule.PIN, subject=str(problem.units[unit].pin))
-    if first.provision == "existing":
-        return Reason(rule=Rule.NODE_DEVICES, subject=first.name, need=first.device_count, have=0)
+    for shard_type in able:
+        limit = openings.limit(shard_type) or openings.node_limit(shard_type)
+        if limit is not None:
+            return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
     copies = problem.scenario.models[problem.units[unit].members[0]].replicas
     domains = len(set(packing.domains(unit)))
     return Reason(rule=Rule.SPREAD, subject=problem.scenario.policy.spread, need=copies, have=domains)

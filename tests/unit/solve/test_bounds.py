@@ -84,3 +84,26 @@ def test_rounding_up_to_the_next_sum(bound: int, prices: list[int], rounded: int
 
 def test_a_fleet_that_costs_nothing_is_bounded_by_nothing() -> None:
     assert bound(a_scenario(*models(3, EIGHT), types=(a_shard_type(price=0),))) == 0
+
+
+def test_parts_of_the_fleet_that_share_no_model_are_rounded_each_by_itself() -> None:
+    types = (
+        a_shard_type("gpu", price=5_000_000),
+        a_shard_type("cpu", price=1_000_000, device_class="cpu", memory_bytes=10),
+    )
+    on_cpu = models(3, an_option("cpu", host=5), prefix="c")
+    fleet = a_scenario(*models(3, an_option("gpu-16", gpu=8 * GIB)), *on_cpu, types=types)
+    assert bound(fleet) == 12_000_000
+
+
+def test_every_copy_of_a_model_has_a_shard_of_its_own() -> None:
+    small = a_model("m", an_option(gpu=GIB), replicas=3)
+    assert bound(a_scenario(small)) == 3_000_000
+    types = (a_shard_type("cheap", price=1_000_000, max_count=1), a_shard_type("dear", price=5_000_000))
+    assert bound(a_scenario(small, types=types)) == 11_000_000
+
+
+def test_what_fits_nowhere_does_not_loosen_the_bound() -> None:
+    scenario = a_scenario(*models(3, EIGHT), a_model("giant", an_option(gpu=17 * GIB)))
+    problem = make_problem(scenario)
+    assert bound_for(problem, make_advice(problem), (3,)).microusd_per_h == 2_000_000
