@@ -1,0 +1,58 @@
+"""Refusals name the rule that stands against a model, and the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.domain.plan import Refusal
+from planner.domain.rules import Rule
+from planner.solve.portfolio import make_plan
+from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
+
+WHOLE = an_option(gpu=16 * GIB)
+
+
+def the_refusal(*fleet: Any, **scenario: Any) -> Refusal:
+    (refusal,) = make_plan(a_scenario(*fleet, **scenario)).refusals
+    return refusal
+
+
+def told(refusal: Refusal) -> tuple[Rule, str, int | None, int | None, bool]:
+    return (refusal.rule, refusal.subject, refusal.need, refusal.have, refusal.proven)
+
+
+def test_what_fits_nowhere_is_proven_with_the_type_that_misses_least() -> None:
+    types = (a_shard_type("small", device_memory_bytes=8 * GIB), a_shard_type("large"))
+    refusal = the_refusal(a_model("m", an_option(gpu=17 * GIB)), types=types)
+    assert told(refusal) == (Rule.DEVICE_MEMORY, "large", 17 * GIB, 16 * GIB, True)
+
+
+def test_what_fits_on_no_device_of_the_nodes_is_proven() -> None:
+    refusal = the_refusal(
+        a_model("m", an_option(gpu=17 * GIB)), types=(a_shard_type(provision="existing"),), nodes=(a_node(),)
+    )
+    assert told(refusal) == (Rule.DEVICE_MEMORY, "t", 17 * GIB, 16 * GIB, True)
+
+
+@pytest.mark.parametrize(
+    ("node", "rule", "need", "have"),
+    [
+        ({"gpus": 1}, Rule.NODE_DEVICES, 1, 0),
+        ({"gpus": 2, "cpu_milli": 100_000}, Rule.NODE_CPU, 64_000, 36_000),
+        ({"gpus": 2, "memory_bytes": 600 * GIB}, Rule.NODE_MEMORY, 512 * GIB, 88 * GIB),
+        ({"gpus": 2, "pods": 1}, Rule.NODE_PODS, 1, 0),
+    ],
+)
+def test_a_full_node_says_what_it_lacks(node: dict[str, Any], rule: Rule, need: int, have: int) -> None:
+    refusal = the_refusal(
+        *models(2, WHOLE), types=(a_shard_type(provision="existing"),), nodes=(a_node(**node),)
+    )
+    assert told(refusal) == (rule, "t", need, have, False)
+
+
+def test_of_types_that_ran_out_the_one_with_most_shards_is_told() -> None:
+    types = (a_shard_type("few", price=1, max_count=1), a_shard_type("many", price=2, max_count=3))
+    refusal = the_refusal(*models(5, WHOLE), types=types)
+    assert told(refusal) == (Rule.MAX_COUNT, "many", 4, 3, False)
