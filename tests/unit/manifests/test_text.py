@@ -22,6 +22,18 @@ def test_long_text_stays_on_one_line():
     assert yaml_text([{"a": text}]) == f"---\na: {text}\n"
 
 
+@pytest.mark.parametrize(
+    "text", ["1e3", "12e4567", "1.e3", ".5e1", "0o17", "08", "1_0.5e3", "2001-1-1", "y", "N"]
+)
+def test_text_that_kubectls_yaml_would_not_take_for_text_is_quoted(text):
+    assert yaml_text([{text: text}]) == f"---\n'{text}': '{text}'\n"
+
+
+@pytest.mark.parametrize("text", ["500m", "1.5Gi", "3g.20gb", "news-1", "yes-1", "/mnt/models"])
+def test_text_that_is_text_everywhere_stays_plain(text):
+    assert yaml_text([{"a": text}]) == f"---\na: {text}\n"
+
+
 @pytest.mark.parametrize("text", ["true", "1", "1e3", "null", "", "0x1", "a: b", "- a", "ü", "1.5Gi", "~"])
 def test_text_stays_text(text):
     assert list(yaml.safe_load_all(yaml_text([{"a": text}, {"b": text}]))) == [{"a": text}, {"b": text}]
