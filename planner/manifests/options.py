@@ -16,7 +16,8 @@ class ManifestOptions:
     agent_image
         The agent's container image; kustomize's ``images`` can still replace it.
     service_account
-        Name of the ServiceAccount that the shards run under; storage credentials are attached to it.
+        Name of the ServiceAccount that the shards run under. KServe puts the secrets that are attached to
+        one only into an agent of its own, not into ours.
     """
 
     agent_image: str = f"shardpack-agent:{__version__}"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 
 import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.desired import read_models_json, read_placement
+from agent.desired import DesiredModel, placement_chunks, read_models_json, read_placement
 from planner.domain.difference import apply_diff, diff_plans
+from planner.domain.memory import models_json_entry_bytes
 from planner.domain.placement import Placed, Placement, Shard
-from planner.domain.plan import Plan
+from planner.domain.plan import Plan, Refusal
+from planner.domain.rules import Rule
 from planner.manifests import config_map_usage, render_plan
 from tests.support.builders import GIB, MIB, a_model, a_scenario, a_shard_type, an_option
 from tests.support.kubernetes_objects import KSERVE, KUSTOMIZE, core_faults, narrow_faults, objects_in
@@ -177,3 +183,72 @@ def test_usage_is_what_is_written(plan):
             for chunk in range(usage.placement_documents)
         ]
         assert usage.placement_bytes == sum(map(len, documents))
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40), max_size=8)
+)
+def test_any_uri_is_counted_in_bytes_and_written_as_it_is(uris):
+    fleet = tuple(
+        a_model(f"m-{number}", an_option(gpu=1, host=MIB), storage_uri=f"s3://{uri}")
+        for number, uri in enumerate(uris)
+    )
+    scenario = a_scenario(*fleet)
+    plan = a_plan(scenario, *(on(model.name) for model in fleet))
+    (usage,) = config_map_usage(plan, scenario)
+    entries = sum(map(models_json_entry_bytes, fleet))
+    assert usage.models_json_bytes == len("[]") + max(0, entries - 1)  # the last has no comma
+    written = [item for file in render_plan(plan, scenario) for item in objects_in(file.text)]
+    (data,) = (
+        item["data"]["models.json"]
+        for item in written
+        if item["kind"] == "ConfigMap" and "models.json" in item["data"]
+    )
+    assert len(data.encode()) == usage.models_json_bytes
+    assert [model.storage_uri for model in read_models_json(data).models] == [
+        model.storage_uri for model in scenario.models
+    ]
+    trained = [item["spec"]["model"]["storageUri"] for item in written if item["kind"] == "TrainedModel"]
+    assert trained == [model.storage_uri for model in scenario.models]
+
+
+_ODD = tuple(
+    DesiredModel(
+        name=f"m{number}", storage_uri="s3://\u00fc/" + "x" * number, framework="onnx", memory_bytes=number
+    )
+    for number in range(0, 40, 3)
+)
+
+
+@given(st.integers(0, 4_000))
+def test_documents_of_every_size_are_within_it_and_read_back(more):
+    max_bytes = _least_bytes() + more
+    texts = placement_chunks(shard="t", runtime="triton", models=_ODD, max_bytes=max_bytes)
+    assert max(len(text.encode()) for text in texts) <= max_bytes
+    found = read_placement({str(number): text for number, text in enumerate(texts)})
+    assert sorted(model.name for model in found.models) == sorted(model.name for model in _ODD)
+
+
+@cache
+def _least_bytes() -> int:
+    """The least size that takes the largest entry: one byte less is refused, with its number."""
+    for max_bytes in itertools.count(300):
+        with suppress(ValueError):
+            placement_chunks(shard="t", runtime="triton", models=_ODD, max_bytes=max_bytes)
+            break
+    with pytest.raises(ValueError, match=f"of a placement document of {max_bytes - 1}$"):
+        placement_chunks(shard="t", runtime="triton", models=_ODD, max_bytes=max_bytes - 1)
+    return max_bytes
+
+
+def test_plans_that_place_nothing_are_written():
+    """Nothing to place, and everything refused: the namespace and the account are all there is."""
+    refused = Refusal(model="m-0", replicas=3, rule=Rule.MAX_COUNT, subject="t", need=1, have=0)
+    nothing = a_plan(WORLD, a_shard())
+    for plan in (nothing, replace(nothing, refusals=(refused,))):
+        empty = replace(plan, placement=Placement())
+        assert [file.path for file in render_plan(empty, WORLD)] == [
+            "kustomization.yaml",
+            "namespace.yaml",
+            "serviceaccount.yaml",
+        ]
