@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from agent.actions import Action
 from agent.memory import DeviceMemory
-from agent.outcomes import Downloaded, Failed, Loaded, Outcome
+from agent.outcomes import Downloaded, Dropped, Failed, Loaded, Outcome
 from agent.status import STATES, Snapshot, device_planned_bytes
 
 # From a tiny model's millisecond to the minutes of a large one.
@@ -72,8 +72,7 @@ class Metrics:
 
     def count(self, action: Action, outcome: Outcome) -> None:
         """Count one action and what came of it."""
-        failed = isinstance(outcome, Failed)
-        self._actions.labels(type(action).__name__.lower(), "failed" if failed else "done").inc()
+        self._actions.labels(type(action).__name__.lower(), _outcome(outcome)).inc()
         if isinstance(outcome, Loaded):
             self._load.observe(outcome.seconds)
         if isinstance(outcome, Downloaded):
@@ -129,6 +128,16 @@ class _Scrape(Collector):
             for name, state in sorted(states.items()):
                 each.add_metric([name, state], 1)
             yield each
+
+
+def _outcome(outcome: Outcome) -> str:
+    match outcome:
+        case Failed():
+            return "failed"
+        case Dropped():
+            return "dropped"
+        case _:
+            return "done"
 
 
 def _memory(snapshot: Snapshot, devices: tuple[DeviceMemory, ...]) -> Iterator[GaugeMetricFamily]:

@@ -17,6 +17,7 @@ from agent.observed import NOTHING, Seen
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target, planned_bytes
 from agent.servers.port import ServerInfo
+from agent.storage.uri import public
 
 VERSION = 1
 ModelState = Literal[
@@ -202,7 +203,7 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
         "device": ",".join(target.pin.devices) if target and target.pin else None,
         "plannedBytes": target.model.steady_bytes if target else None,
         "measuredBytes": None,
-        "storageUri": copy.storage_uri if copy else None,
+        "storageUri": public(copy.storage_uri) if copy and copy.storage_uri else None,
         "digest": None,
     }
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from agent.errors import StorageError
-from agent.storage.limits import Budget, Readable
+from agent.storage.limits import DEEPEST, Budget, Readable
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (*TAR_SUFFIXES, ".zip")
+
+_READ_WHOLE = frozenset(
+    (
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+    )
+)
+_LARGEST_HEADER_BYTES = 1 << 20
+_LARGEST_PADDING_BYTES = 64 << 20
 
 
 def is_archive(name: str) -> bool:
@@ -50,19 +64,22 @@ def unpack(archive: Path, into: Path, *, name: str, budget: Budget) -> None:
         zipfile.BadZipFile,
         EOFError,
         zlib.error,
+        lzma.LZMAError,
         RuntimeError,
         NotImplementedError,
+        ValueError,
+        OverflowError,
     ) as error:
         raise StorageError("BadArchive", f"{name}: {error}") from error
     except OSError as error:
-        # bz2, lzma and gzip report damage as a bare OSError; those of the file system have a number.
+        # bz2 and gzip report damage as a bare OSError; those of the file system have a number.
         if error.errno is None:
             raise StorageError("BadArchive", f"{name}: {error}") from error
         raise
 
 
 def _unpack_tar(archive: Path, into: Path, budget: Budget) -> None:
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive, tarinfo=_Member) as tar:
         for member in tar:
             budget.enter(member.name)
             target = _inside(into, member.name)
@@ -78,6 +95,27 @@ def _unpack_tar(archive: Path, into: Path, budget: Budget) -> None:
                     "UnsafeArchive",
                     f"{member.name!r} is a link or a special file; only files and folders are unpacked",
                 )
+        _read_to_the_end(tar)
+
+
+class _Member(tarfile.TarInfo):
+    """Refuses headers that tarfile would read into memory, however large they say they are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0 or (member.type in _READ_WHOLE and member.size > _LARGEST_HEADER_BYTES):
+            raise StorageError("BadArchive", f"it holds a header of {member.size} bytes")
+        return member
+
+
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """Read what follows the last member: only then does the decompressor compare its checksum."""
+    padding_bytes = 0
+    while chunk := tar.fileobj.read(1 << 20):
+        padding_bytes += len(chunk)
+        if padding_bytes > _LARGEST_PADDING_BYTES:
+            raise StorageError("BadArchive", "it goes on behind its end")
 
 
 def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
@@ -104,6 +142,8 @@ def _inside(into: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise StorageError("UnsafeArchive", f"{name!r} leads outside the model's folder")
+    if len(path.parts) > DEEPEST:
+        raise StorageError("UnsafeArchive", f"folders lie more than {DEEPEST} deep in one another")
     return into.joinpath(*path.parts)
 
 

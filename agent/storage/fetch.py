@@ -12,6 +12,7 @@ from agent.errors import StorageError
 from agent.storage import archive, file, http
 from agent.storage.layout import arrange, sync_folders
 from agent.storage.limits import Budget, Limits
+from agent.storage.uri import public
 
 SCHEMES = ("file", "http", "https")
 
@@ -55,7 +56,7 @@ def fetch(uri: str, *, into: Path, limits: Limits, unwanted: Callable[[], bool])
         fetched = _fetch(uri, into, limits, unwanted)
         sync_folders(fetched.folder)
     except OSError as error:
-        raise _from_os(uri, error) from error
+        raise _from_os(public(uri), error) from error
     return fetched
 
 
@@ -63,7 +64,7 @@ def _fetch(uri: str, into: Path, limits: Limits, unwanted: Callable[[], bool]) -
     content = into / "content"
     content.mkdir()
     budget = Budget(limits, unwanted)
-    match urlsplit(uri).scheme:
+    match _scheme(uri):
         case "file":
             source = file.local_path(uri)
             if source.is_dir():
@@ -81,19 +82,38 @@ def _fetch(uri: str, into: Path, limits: Limits, unwanted: Callable[[], bool]) -
             else:
                 http.download(uri, content / name, budget=budget)
         case scheme:
-            raise StorageError("UnsupportedUri", f"{scheme}://: this agent reads {', '.join(SCHEMES)}")
+            raise StorageError(
+                "UnsupportedUri", f"{public(uri)}: {_unread(scheme)}; this agent reads {', '.join(SCHEMES)}"
+            )
+    if not any(content.iterdir()):
+        raise StorageError("Empty", f"{public(uri)}: there is no file in it", retry="soon")
     return Fetched(folder=arrange(content), total_bytes=budget.total_bytes)
 
 
-def _from_os(uri: str, error: OSError) -> StorageError:
+def _scheme(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # judged when it is asked for
+        uri.encode()
+    except ValueError:
+        # Its text would tell parts of the URI, and the message is the reason's only home.
+        raise StorageError("BadUri", "the storageUri is not a URI") from None
+    return parts.scheme
+
+
+def _unread(scheme: str) -> str:
+    return f"nothing here reads {scheme}://" if scheme else "the URI has no scheme"
+
+
+def _from_os(where: str, error: OSError) -> StorageError:
     """Return what an error of the operating system means for a download."""
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             # A volume may be mounted, or a folder filled, a little later.
-            return StorageError("NotFound", f"{uri}: no such file or folder", retry="soon")
+            return StorageError("NotFound", f"{where}: no such file or folder", retry="soon")
         case errno.EACCES | errno.EPERM:
-            return StorageError("Denied", f"{uri}: permission denied")
+            return StorageError("Denied", f"{where}: permission denied")
         case errno.ENOSPC | errno.EDQUOT:
             return StorageError("DiskFull", "no room left on the models' volume", retry="soon")
         case _:
-            return StorageError("IoError", f"{uri}: {error.strerror or error}", retry="soon")
+            return StorageError("IoError", f"{where}: {error.strerror or error}", retry="soon")

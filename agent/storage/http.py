@@ -2,20 +2,74 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 
 from agent.errors import StorageError
-from agent.storage.limits import Budget, Readable
+from agent.storage.limits import Budget
+from agent.storage.uri import public
 
 # Statuses that say "try again" (RFC 9110, 6585): a time-out, too many requests, trouble behind a gateway.
 _RETRY_SOON = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 _REDIRECTS = 3
+_LEAST_BYTES_PER_S = 1024
+_WINDOW_S = 60.0
 _pool = urllib3.PoolManager(maxsize=8)
+
+
+class Flowing(Protocol):
+    """A response that gives what has come, up to an amount."""
+
+    def read1(self, amount: int, /) -> bytes:
+        """Return what has come; empty at the end."""
+        ...
+
+
+class Steady:
+    """A response that must not trickle: one byte a minute would keep its place among the downloads for ever.
+
+    Parameters
+    ----------
+    response
+        What is read.
+    uri
+        Where it comes from.
+    seconds
+        A clock that only runs forward.
+    """
+
+    def __init__(self, response: Flowing, uri: str, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._response = response
+        self._uri = uri
+        self._seconds = seconds
+        self._since_s = seconds()
+        self._bytes = 0
+
+    def read(self, amount: int, /) -> bytes:
+        """Return what has come, up to ``amount`` bytes.
+
+        Raises
+        ------
+        StorageError
+            Less than a kibibyte a second came, over a minute.
+        """
+        chunk = self._response.read1(amount)
+        self._bytes += len(chunk)
+        waited_s = self._seconds() - self._since_s
+        if chunk and waited_s >= _WINDOW_S:
+            if self._bytes < waited_s * _LEAST_BYTES_PER_S:
+                raise StorageError(
+                    "TooSlow", f"{public(self._uri)}: {self._bytes} bytes in {waited_s:.0f} s", retry="soon"
+                )
+            self._since_s += waited_s
+            self._bytes = 0
+        return chunk
 
 
 def object_name(uri: str) -> str:
@@ -28,7 +82,7 @@ def object_name(uri: str) -> str:
     """
     name = PurePosixPath(unquote(urlsplit(uri).path)).name
     if not name or name in (".", "..") or "/" in name or "\0" in name:
-        raise StorageError("BadUri", f"{_public(uri)}: the URI names no file")
+        raise StorageError("BadUri", f"{public(uri)}: the URI names no file")
     return name
 
 
@@ -55,16 +109,16 @@ def download(uri: str, target: Path, *, budget: Budget) -> None:
         )
     except urllib3.exceptions.MaxRetryError as error:
         if isinstance(error.reason, urllib3.exceptions.ResponseError):
-            raise StorageError("TooManyRedirects", f"{_public(uri)}: {_REDIRECTS} redirects") from error
-        raise StorageError("Unreachable", f"{_public(uri)}: {_said(error)}", retry="soon") from error
+            raise StorageError("TooManyRedirects", f"{public(uri)}: {_REDIRECTS} redirects") from error
+        raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     except urllib3.exceptions.HTTPError as error:
-        raise StorageError("Unreachable", f"{_public(uri)}: {_said(error)}", retry="soon") from error
+        raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     try:
         _check_status(uri, response.status)
         # urllib3 compares the length announced with the length received; a short body raises at the end.
-        budget.write(cast("Readable", response), target)
+        budget.write(Steady(response, uri), target)
     except urllib3.exceptions.HTTPError as error:
-        raise StorageError("BrokenOff", f"{_public(uri)}: {_said(error)}", retry="soon") from error
+        raise StorageError("BrokenOff", f"{public(uri)}: {_said(error)}", retry="soon") from error
     finally:
         response.close()
 
@@ -74,7 +128,7 @@ def _check_status(uri: str, status: int) -> None:
         return
     reason = "NotFound" if status in (404, 410) else "Denied" if status in (401, 403) else "HttpError"
     raise StorageError(
-        reason, f"{_public(uri)}: status {status}", retry="soon" if status in _RETRY_SOON else "late"
+        reason, f"{public(uri)}: status {status}", retry="soon" if status in _RETRY_SOON else "late"
     )
 
 
@@ -82,9 +136,3 @@ def _said(error: urllib3.exceptions.HTTPError) -> str:
     """Return what went wrong without the request's own URL, whose query may hold a signature."""
     cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
     return type(cause).__name__
-
-
-def _public(uri: str) -> str:
-    """Return a URI without user, password and query, which may hold secrets."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -12,6 +12,8 @@ from agent.errors import StorageError, SupersededError
 
 _CHUNK_BYTES = 1 << 20
 _EXECUTABLE = 0o755
+DEEPEST = 64
+"""Folders in one another: deleting a tree recurses, and no model is nested like that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

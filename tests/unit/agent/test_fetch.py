@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from agent.errors import StorageError, SupersededError
 from agent.storage import Limits, fetch
-from agent.storage.http import object_name
+from agent.storage.http import Steady, object_name
+from agent.storage.limits import Budget
 from tests.support.agent_models import model_folder
 
 
@@ -210,6 +213,11 @@ def test_a_download_that_nobody_wants_ends(tmp_path: Path, into: Path) -> None:
         ("file:relative", "BadUri", "late"),
         ("file:///no/such/folder", "NotFound", "soon"),
         ("http://127.0.0.1/", "BadUri", "late"),
+        ("http://[::1/m", "BadUri", "late"),
+        ("http://host:99999/m", "BadUri", "late"),
+        ("file://[/m", "BadUri", "late"),
+        ("file:///\ud800", "BadUri", "late"),
+        ("", "UnsupportedUri", "late"),
     ],
 )
 def test_uris_that_cannot_be_read(into: Path, uri: str, reason: str, retry: str) -> None:
@@ -223,3 +231,90 @@ def test_a_name_hidden_in_an_encoding_is_no_path() -> None:
     with pytest.raises(StorageError) as caught:
         object_name("https://user:secret@h/a/..?token=secret")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_damage_that_only_the_checksum_shows_is_seen(tmp_path: Path, into: Path, kind: str) -> None:
+    path = tmp_path / f"m.tar.{kind}"
+    with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+        info = member("1/w")
+        info.size = 200_000
+        archive.addfile(info, io.BytesIO(Random(0).randbytes(200_000)))
+    packed = bytearray(path.read_bytes())
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+    with pytest.raises(StorageError) as caught:
+        fetch(path.as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "BadArchive"
+
+
+def test_an_archive_that_goes_on_behind_its_end_is_refused(tmp_path: Path, into: Path) -> None:
+    uri = tar(tmp_path / "m.tgz", (member("1/w"), b"w"))
+    with gzip.open(tmp_path / "m.tgz", "ab") as more:
+        for _ in range(70):
+            more.write(bytes(1 << 20))
+    with pytest.raises(StorageError, match="behind its end"):
+        fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, into: Path, kind: bytes) -> None:
+    header = member("m", kind)
+    header.size = 1 << 40
+    (tmp_path / "m.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT))
+    with pytest.raises(StorageError, match="a header of 1099511627776 bytes"):
+        fetch((tmp_path / "m.tar").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+
+
+def test_folders_deep_in_one_another_are_refused(tmp_path: Path, into: Path) -> None:
+    """Nobody could delete them again: that takes a recursion a folder."""
+    uri = tar(tmp_path / "m.tar.gz", (member("/".join(["d"] * 80)), b"w"))
+    (tmp_path / "m").joinpath(*(["d"] * 80)).mkdir(parents=True)
+    for name, source in (("a", uri), ("b", (tmp_path / "m").as_uri())):
+        (into / name).mkdir()
+        with pytest.raises(StorageError, match="more than 64 deep"):
+            fetch(source, into=into / name, limits=Limits(), unwanted=wanted)
+
+
+@pytest.mark.parametrize("links", [{"self": "."}, {"a": "b", "b": "a"}, {"up": "../1"}])
+def test_links_in_a_circle_are_refused(tmp_path: Path, into: Path, links: dict[str, str]) -> None:
+    uri = model_folder(tmp_path / "m")
+    for name, to in links.items():
+        (tmp_path / "m" / "1" / name).symlink_to(to)
+    with pytest.raises(StorageError) as caught:
+        fetch(uri, into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "UnsafeFolder"
+
+
+def test_an_empty_folder_is_no_model_yet(tmp_path: Path, into: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with pytest.raises(StorageError, match="no file in it") as caught:
+        fetch((tmp_path / "m").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert (caught.value.reason, caught.value.retry) == ("Empty", "soon")
+
+
+class Trickle:
+    """Gives some bytes at a time, and the time passes."""
+
+    def __init__(self, amount: int, every_s: float) -> None:
+        self.amount, self.every_s, self.now_s = amount, every_s, 0.0
+
+    def read1(self, amount: int, /) -> bytes:
+        self.now_s += self.every_s
+        return bytes(min(amount, self.amount))
+
+
+def test_a_store_that_trickles_does_not_keep_a_place_for_ever(tmp_path: Path) -> None:
+    slow = Trickle(1, 20.0)
+    steady = Steady(slow, "http://user:secret@store/m?sig=secret", seconds=lambda: slow.now_s)
+    with pytest.raises(StorageError) as caught:
+        Budget(Limits(), wanted).write(steady, tmp_path / "m")
+    assert (caught.value.reason, caught.value.retry) == ("TooSlow", "soon")
+    assert str(caught.value) == "http://store/m: 3 bytes in 60 s"
+
+
+def test_a_slow_store_that_goes_on_is_waited_for(tmp_path: Path) -> None:
+    slow = Trickle(100_000, 50.0)
+    steady = Steady(slow, "http://store/m", seconds=lambda: slow.now_s)
+    with pytest.raises(StorageError, match="more than 1000000 bytes"):
+        Budget(Limits(total_bytes=1_000_000), wanted).write(steady, tmp_path / "m")

@@ -7,13 +7,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.actions import Action, Download, Install, Unload
 from agent.errors import PinError
 from agent.memory import DeviceMemory
 from agent.metrics import Metrics
 from agent.observed import NOTHING, Copy, Failure, Seen
-from agent.outcomes import Downloaded, Failed, Loaded
+from agent.outcomes import Downloaded, Dropped, Failed, Loaded
 from agent.pins import Target
 from agent.servers.port import ServerInfo
 from agent.status import Snapshot, attempted, state_of, status_document
@@ -184,3 +185,24 @@ def test_actions_are_counted() -> None:
     assert 'shardpack_agent_actions_total{action="download",outcome="failed"} 1.0' in text
     assert "shardpack_agent_downloaded_bytes_total 5.0" in text
     assert "shardpack_agent_load_duration_seconds_sum 2.0" in text
+
+
+def test_a_dropped_download_is_not_a_done_one() -> None:
+    counted = metrics()
+    counted.count(DOWNLOAD, Dropped())
+    assert 'shardpack_agent_actions_total{action="download",outcome="dropped"} 1.0' in counted.text().decode()
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    families = {family.name: family for family in text_string_to_metric_families(metrics().text().decode())}
+    assert all(name.startswith("shardpack_") for name in families)
+    assert all(family.documentation and family.type != "unknown" for family in families.values())
+
+
+def test_a_signed_uri_is_told_without_its_signature() -> None:
+    signed = copy("https://user:secret@store/m.zip?X-Amz-Signature=secret")
+    document = status_document(
+        snapshot(targets={"m": target()}, models={"m": Seen(installed=signed)}), (), limit=None, after=None
+    )
+    assert document["models"]["m"]["storageUri"] == "https://store/m.zip"
+    assert "secret" not in json.dumps(document)
