@@ -151,26 +151,22 @@ def read_models_json(text: str) -> Desired:
     return Desired(shard=None, runtime=None, generation=_generation(ordered), models=ordered)
 
 
-_SUFFIXES = {
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/, from a byte upwards.
+_SUFFIXES: dict[str, int] = {
     "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
+    **{suffix: 1000**power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": 1024**power for power, suffix in enumerate("KMGTPE", start=1)},
+    **{f"{e}{power}": 10**power for e in "eE" for power in range(19)},
 }
 
 
 def _quantity(value: object, where: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d*)?)([A-Za-z]{0,2})", str(value))
-    if match is None or match[2] not in _SUFFIXES:
-        raise DocumentError(f"{where}: {value!r} is not an amount of memory, as 1Gi")
-    return (
-        int(float(match[1]) * _SUFFIXES[match[2]]) if "." in match[1] else int(match[1]) * _SUFFIXES[match[2]]
-    )
+    match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]{0,9}))?([A-Za-z]{0,2}[0-9]{0,2})", str(value))
+    if match is None or match[3] not in _SUFFIXES:
+        raise DocumentError(f"{where}: {str(value)[:40]!r} is not an amount of memory, as 1Gi")
+    fraction = match[2] or ""
+    units = int(match[1] + fraction) * _SUFFIXES[match[3]]
+    return units // int("1" + "0" * len(fraction))
 
 
 # --------------------------------------------------------------------------------------- placement documents
@@ -245,40 +241,53 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
     """
     if not texts:
         raise DocumentError("no placement document")
-    heads: set[tuple[str, str, str, int]] = set()
-    numbers: list[int] = []
-    models: dict[str, DesiredModel] = {}
-    for name, text in sorted(texts.items()):
-        document = _loads(text, name)
-        version = _field(document, "version", int, name)
-        if version != VERSION:
-            raise DocumentError(f"{name}.version: this agent reads version {VERSION}, found {version}")
-        heads.add(
-            (
-                _field(document, "shard", str, name),
-                _field(document, "runtime", str, name),
-                _field(document, "generation", str, name),
-                _field(document, "chunks", int, name),
-            )
+    documents = {name: _loads(text, name) for name, text in sorted(texts.items())}
+    head = _common_head({name: _read_head(document, name) for name, document in documents.items()})
+    numbers = sorted(_field(document, "chunk", int, name) for name, document in documents.items())
+    if len(numbers) != head.chunks or numbers != list(range(head.chunks)):
+        raise DocumentError(
+            f"incomplete set: {head.chunks} placement documents are announced, found {numbers}"
         )
-        numbers.append(_field(document, "chunk", int, name))
+    models: dict[str, DesiredModel] = {}
+    for name, document in documents.items():
         for model_name, entry in _field(document, "models", dict, name).items():
             if model_name in models:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
             models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
-    if len(heads) != 1:
-        raise DocumentError(
-            "the placement documents are of different generations: " + ", ".join(sorted(texts))
-        )
-    shard, runtime, generation, chunks = heads.pop()
-    if sorted(numbers) != list(range(chunks)):
-        raise DocumentError(
-            f"incomplete set: {chunks} placement documents are announced, found {sorted(numbers)}"
-        )
     ordered = tuple(models[name] for name in sorted(models))
-    if _generation(ordered) != generation:
-        raise DocumentError(f"generation: the content does not hash to {generation}")
-    return Desired(shard=shard, runtime=runtime, generation=generation, models=ordered)
+    if _generation(ordered) != head.generation:
+        raise DocumentError(f"generation: the content does not hash to {head.generation}")
+    return Desired(shard=head.shard, runtime=head.runtime, generation=head.generation, models=ordered)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """What all documents of a set have in common."""
+
+    shard: str
+    runtime: str
+    generation: str
+    chunks: int
+
+
+def _read_head(document: object, where: str) -> _Head:
+    version = _field(document, "version", int, where)
+    if version != VERSION:
+        raise DocumentError(f"{where}.version: this agent reads version {VERSION}, found {version}")
+    return _Head(
+        shard=_field(document, "shard", str, where),
+        runtime=_field(document, "runtime", str, where),
+        generation=_field(document, "generation", str, where),
+        chunks=_field(document, "chunks", int, where),
+    )
+
+
+def _common_head(heads: Mapping[str, _Head]) -> _Head:
+    if len(set(heads.values())) == 1:
+        return next(iter(heads.values()))
+    shards = sorted({head.shard for head in heads.values()})
+    differ = f"shards ({', '.join(shards)})" if len(shards) > 1 else "generations"
+    raise DocumentError(f"the placement documents are of different {differ}: {', '.join(heads)}")
 
 
 def _read_model(name: str, entry: object, where: str) -> DesiredModel:
@@ -318,7 +327,7 @@ def _read_device(device: object, where: str) -> DesiredDevice:
 def _loads(text: str, where: str) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DocumentError(f"{where}: not JSON: {error}") from None
 
 

@@ -93,6 +93,7 @@ class Documents:
             if texts == self._texts and self.fault is None:
                 return False
             desired = read_desired(texts)
+            self._check_kind(desired)
         except DocumentError as error:
             self._refuse(str(error))
             return False
@@ -103,6 +104,17 @@ class Documents:
         if changed:
             self._keep(texts)
         return changed
+
+    def _check_kind(self, desired: Desired) -> None:
+        """Refuse a ``models.json`` where placement documents were: without their pins every model moves.
+
+        ConfigMaps that are replaced are gone for a moment, and a mounted volume shows it.
+        """
+        if self.desired is not None and self.desired.shard is not None and desired.shard is None:
+            raise DocumentError(
+                f"the placement documents of {self.desired.shard} are gone and {MODELS_JSON} has no pins"
+                " (to obey it, start with an empty state directory)"
+            )
 
     def _refuse(self, fault: str) -> None:
         if fault != self.fault:

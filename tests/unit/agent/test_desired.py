@@ -61,6 +61,8 @@ def changed(**fields: Any) -> dict[str, str]:
         ({"a.json": "{"}, "not JSON"),
         ({"a.json": "[]"}, "expected an object, found list"),
         (changed(version=2), "reads version 1, found 2"),
+        ({"a.json": "[" * 100_000}, "not JSON"),
+        (changed(chunks=10**15), "1000000000000000 placement documents are announced"),
         (changed(chunks=2), r"2 placement documents are announced, found \[0\]"),
         (changed(models={}), "does not hash"),
         (changed(generation="f" * 64), "does not hash"),
@@ -76,6 +78,36 @@ def test_chunks_of_two_generations_do_not_mix() -> None:
     old, new = documents(*MODELS, max_bytes=500), documents(*MODELS[:2], max_bytes=500)
     with pytest.raises(DocumentError, match="different generations"):
         read_placement({**old, "placement-0.json": new["placement-0.json"]})
+
+
+def test_documents_of_two_shards_do_not_mix() -> None:
+    other = placement_chunks(shard="news-2", runtime="triton", models=MODELS, max_bytes=900_000)
+    with pytest.raises(DocumentError, match=r"different shards \(news-1, news-2\): a.json, placement-0.json"):
+        read_placement({**documents(*MODELS), "a.json": other[0]})
+
+
+@pytest.mark.parametrize(
+    ("memory", "in_bytes"),
+    [
+        ("1Gi", 1 << 30),
+        ("1.5Ki", 1536),
+        ("2Ei", 2 << 60),
+        ("3P", 3 * 10**15),
+        ("1e3", 1000),
+        ("7.", 7),
+        (5, 5),
+    ],
+)
+def test_memory_is_kubernetes_quantity(memory: object, in_bytes: int) -> None:
+    entry = {"modelName": "m", "modelSpec": {"storageUri": "x", "framework": "x", "memory": memory}}
+    assert read_models_json(json.dumps([entry])).models[0].memory_bytes == in_bytes
+
+
+@pytest.mark.parametrize("memory", ["9" * 5000, "9" * 400 + ".0Ti", "1Xi", "-1", "", None, "1e99", "٣"])
+def test_memory_that_is_none_is_refused(memory: object) -> None:
+    entry = {"modelName": "m", "modelSpec": {"storageUri": "x", "framework": "x", "memory": memory}}
+    with pytest.raises(DocumentError, match="is not an amount of memory"):
+        read_models_json(json.dumps([entry]))
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "", "-a", "a%2e", "é"])

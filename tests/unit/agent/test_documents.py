@@ -87,3 +87,18 @@ def test_the_set_is_read_from_behind_the_kubelet_s_link(tmp_path: Path) -> None:
     # The links of an older version may still be there for a moment.
     (tmp_path / "placement-1.json").symlink_to("..data/placement-1.json")
     assert read_texts(tmp_path) == {"placement-0.json": "new"}
+
+
+def test_models_json_alone_does_not_unpin_what_placement_documents_have_placed(mounted: Documents) -> None:
+    """ConfigMaps that are replaced are gone for a moment; the mounted volume then shows models.json alone."""
+    unpinned = {"models.json": models_json([A])}
+    write(mounted, {**unpinned, **documents(A)})
+    mounted.refresh()
+    write(mounted, unpinned)
+    again = Documents(mounted.directory, mounted.state_dir)
+    again.recall()
+    for each in (mounted, again):
+        assert not each.refresh()
+        assert each.desired is not None
+        assert each.desired.shard == "news-1"
+        assert "are gone" in str(each.fault)
