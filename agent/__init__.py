@@ -11,5 +11,6 @@ doing is thin; the agent may be killed between any two steps: what counts is on 
 - ``servers`` and ``storage``: model servers behind one port; where models' files come from.
 - ``repository``: the files of models, moved by rename only.
 - ``memory`` and ``liveness``: what NVML says; whether the server answers, and which process of it.
+- ``lock``: one agent a state directory.
 - ``health``, ``metrics`` and ``cli``: probes, metrics and status over HTTP; the command.
 """

@@ -16,12 +16,13 @@ from agent.backoff import Backoff
 from agent.documents import Documents
 from agent.errors import SettingsError
 from agent.health import StatusServer, Views
+from agent.lock import exclusive
 from agent.loop import Loop
 from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.repository import Repository
 from agent.servers.triton import Timeouts, Triton
-from agent.settings import Settings, default_state_dir
+from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
 from agent.status import status_document
 from agent.storage import Limits
 from agent.watch import watch_directory
@@ -118,7 +119,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--poll-period",
-    type=click.FloatRange(0.05),
+    type=click.FloatRange(0.05, LONGEST_POLL_S),
     default=2.0,
     show_default=True,
     help="Seconds between two looks at the server and the documents when nothing happens.",
@@ -200,14 +201,19 @@ def run(settings: Settings) -> None:
     SettingsError
         It cannot run with these settings.
     """
+    with exclusive(settings.state_dir):
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
     nvml = open_nvml(settings.visible_devices)
     loop = wire(settings, visible=None if nvml is None else nvml.uuids)
     memory = MemoryView(nvml, loop.clock.monotonic)
     metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
     loop.count = metrics.count
-    loop.prepare()
+    _prepare(loop)
+    views = _views(loop, memory, metrics)
     try:
-        views = _views(loop, memory, metrics)
         status = StatusServer(settings.status_address, settings.status_port, views)
     except OSError as error:
         raise SettingsError(
@@ -220,6 +226,13 @@ def run(settings: Settings) -> None:
     loop.run()
     status.close()
     log.info("ended")
+
+
+def _prepare(loop: Loop) -> None:
+    try:
+        loop.prepare()
+    except OSError as error:
+        raise SettingsError(f"what an earlier run left cannot be taken up: {error}") from error
 
 
 def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
@@ -254,8 +267,11 @@ def _announce(port: int, settings: Settings) -> None:
     )
     if settings.status_port_file is not None:
         temporary = settings.status_port_file.with_name(f".{settings.status_port_file.name}")
-        temporary.write_text(f"{port}\n", encoding="utf-8")
-        temporary.rename(settings.status_port_file)
+        try:
+            temporary.write_text(f"{port}\n", encoding="utf-8")
+            temporary.rename(settings.status_port_file)
+        except OSError as error:
+            raise SettingsError(f"{settings.status_port_file}: cannot be written: {error}") from error
 
 
 class _Lines(logging.Formatter):
@@ -274,6 +290,8 @@ def _start_logging(level: str) -> None:
     handler.setFormatter(_Lines())
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every event, which is a mere hint
+    # It tells whole URLs: of every redirect at info, of odd headers at warning; a signed one is a secret.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

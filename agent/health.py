@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _LARGEST_PAGE = 100_000
+_NUMBER = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,10 @@ class _Answer:
 
 def answer(views: Views, target: str) -> _Answer:
     """Return the answer to a GET of ``target`` (path and query)."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return _text(400, "not a URL")
     match parts.path:
         case "/livez":
             alive = views.alive()
@@ -72,7 +77,7 @@ def answer(views: Views, target: str) -> _Answer:
 def _status(views: Views, query: str) -> _Answer:
     asked = {name: values[-1] for name, values in parse_qs(query).items()}
     limit, after = asked.get("limit"), asked.get("continue")
-    if limit is not None and not (limit.isdecimal() and 0 < int(limit) <= _LARGEST_PAGE):
+    if limit is not None and not (_NUMBER.fullmatch(limit) and int(limit) <= _LARGEST_PAGE):
         return _text(400, f"limit: expected a number from 1 to {_LARGEST_PAGE}")
     if after is not None and not MODEL_NAME.fullmatch(after):
         return _text(400, "continue: expected what the page before said")

@@ -128,10 +128,10 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------ writing
 
     def aim(self, targets: Mapping[str, Target], *, now_s: float, wall_s: float) -> None:
-        """Take up new targets: what failed before is tried again, and everything is decided anew."""
-        self.targets = targets
+        """Take up new targets and decide anew; what failed is tried again where it is asked for otherwise."""
+        before, self.targets = self.targets, targets
         for name, seen in list(self._models.items()):
-            if seen.failure is not None:
+            if seen.failure is not None and before.get(name) != targets.get(name):
                 self._put(name, replace(seen, failure=None))
         self.decide_all(now_s=now_s)
         for name in {*targets, *self._models, *self._since}:
@@ -154,7 +154,7 @@ class Ledger:
 
     def look(self, look: Look, *, now_s: float, wall_s: float) -> bool:
         """Take over a look at the world; return whether the server turned out to be another process."""
-        restarted = self._restarted(look.rows)
+        restarted = self._restarted(look)
         was_live, self.server_live = self.server_live, True
         for name in {*self._models, *look.rows, *look.folders}:
             before = self.seen(name)
@@ -168,6 +168,8 @@ class Ledger:
             self._note(name, wall_s)
         if not was_live:
             self.decide_all(now_s=now_s)
+        # Older changes can have no look under way that began before them.
+        self._changed_at_s = {name: at_s for name, at_s in self._changed_at_s.items() if at_s >= look.began_s}
         return restarted
 
     def lose_server(self, *, now_s: float) -> None:
@@ -191,19 +193,26 @@ class Ledger:
 
     def _looked(self, name: str, look: Look, now_s: float) -> Seen:
         seen = self.seen(name)
-        # What an action has changed since the look began, or is changing, is newer than the look.
-        if name in self.running or self._changed_at_s.get(name, look.began_s - 1) >= look.began_s:
+        if self._is_newer(name, look):
             return seen
         if (seen.installed is not None) != (name in look.folders):
             seen = replace(seen, installed=Copy() if name in look.folders else None)
         return with_row(seen, look.rows.get(name), now_s=now_s)
 
-    def _restarted(self, rows: Mapping[str, IndexRow]) -> bool:
-        """Return whether every model that was READY has left the index: servers do not forget."""
-        ready = [
-            name for name, seen in self._models.items() if seen.row is not None and seen.row.state == "READY"
-        ]
-        return bool(ready) and not any(name in rows for name in ready if name not in self.running)
+    def _is_newer(self, name: str, look: Look) -> bool:
+        """Return whether an action has changed a model since a look began, or is changing it."""
+        return name in self.running or self._changed_at_s.get(name, look.began_s - 1) >= look.began_s
+
+    def _restarted(self, look: Look) -> bool:
+        """Return whether a READY model has left the index, its folder not: a server does not forget."""
+        return any(
+            seen.row is not None
+            and seen.row.state == "READY"
+            and name not in look.rows
+            and name in look.folders
+            and not self._is_newer(name, look)
+            for name, seen in self._models.items()
+        )
 
     def _put(self, name: str, seen: Seen) -> None:
         with self._lock:

@@ -248,7 +248,6 @@ class Loop:
         if desired is None:
             return
         aims = targets(desired, visible=self.visible)
-        self._retries.clear()
         self._ledger.aim(aims, now_s=self.clock.monotonic(), wall_s=self.clock.wall())
         for name, action in self._ledger.running.items():
             target = aims.get(name)

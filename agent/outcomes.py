@@ -161,6 +161,8 @@ def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR
             return ("LoadRefused", "late") if isinstance(action, Load) else ("UnloadRefused", "soon")
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return "DiskFull", "soon"
+        case PermissionError() | OSError(errno=errno.EROFS):
+            return "Denied", "soon"
         case UnicodeError():
             return "BadConfig", "late"
         case _:

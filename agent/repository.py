@@ -6,7 +6,7 @@ Two trees on one filesystem, so that everything moves by rename::
     <state-dir>/parts/<model>/      a download under way; worthless after a crash
     <state-dir>/staged/<model>/     a complete download: model/, record.json, config.pbtxt
     <state-dir>/records/<model>/    the same without model/, which has been moved to <model-dir>
-    <state-dir>/trash/<number>/     being deleted
+    <state-dir>/trash/<chance>/     being deleted
 
 ``record.json`` says where a copy came from and with which pin it was last loaded; ``config.pbtxt`` is the one
 that the model brought, from which the one in the repository is always made anew. Every step is one rename;
@@ -22,20 +22,22 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from agent.desired import MODEL_NAME
-from agent.errors import SettingsError
+from agent.errors import SettingsError, StorageError
 from agent.observed import Copy
 from agent.pbtxt import minimal_config, with_placement
 from agent.pins import Pin
 from agent.storage import Limits, fetch
+from agent.storage.file import local_path
 from agent.storage.layout import CONFIG
+from agent.storage.uri import public
 
 log = logging.getLogger(__name__)
 
@@ -64,24 +66,23 @@ class Repository:
     # ------------------------------------------------------------------------------------------------ looking
 
     def prepare(self) -> None:
-        """Make the folders and check that files can be moved between them.
+        """Make the folders, delete what is of no use, and check that files can be moved between them.
 
         Raises
         ------
         SettingsError
-            The folders overlap, are on different filesystems or cannot be written.
+            The folders are on different filesystems or cannot be written.
         """
         model_dir, state_dir = self.model_dir.resolve(), self.state_dir.resolve()
-        if state_dir.is_relative_to(model_dir):
-            raise SettingsError(
-                f"the state directory {state_dir} lies inside the model directory {model_dir}"
-            )
         try:
             for folder in (
                 model_dir,
-                *(self.state_dir / part for part in ("parts", "staged", "records", "trash")),
+                *(state_dir / part for part in ("parts", "staged", "records", "trash")),
             ):
                 folder.mkdir(parents=True, exist_ok=True)
+            # First of all, or a full disk would keep the agent from making room.
+            _empty(state_dir / "parts")
+            _empty(state_dir / "trash")
             probe = self._trash_path()
             probe.mkdir()
             # Two mounts of one volume have equal device numbers and still refuse a rename, so try one.
@@ -94,7 +95,6 @@ class Repository:
 
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended."""
-        _empty(self.state_dir / "parts")
         for staged in (self.state_dir / "staged").iterdir():
             if (staged / _MODEL).is_dir() and (staged / _RECORD).is_file():
                 continue
@@ -110,7 +110,6 @@ class Repository:
         for record in (self.state_dir / "records").iterdir():
             if not self._live(record.name).is_dir():
                 self._discard(record)
-        _empty(self.state_dir / "trash")
 
     def installed(self) -> dict[str, Copy]:
         """Return the copies in the repository; those that the agent did not put there have no URI."""
@@ -149,6 +148,7 @@ class Repository:
         StorageError
             The files cannot be had.
         """
+        self._check_source(uri)
         part = self.state_dir / "parts" / name
         self._discard(part)
         part.mkdir()
@@ -161,6 +161,14 @@ class Repository:
             return self._stage(name, part, fetched.folder, copy)
         finally:
             self._discard(part)
+
+    def _check_source(self, uri: str) -> None:
+        """Refuse a source that the agent would delete with the model."""
+        if not uri.startswith("file:"):
+            return
+        source = local_path(uri).resolve()
+        if any(source.is_relative_to(own.resolve()) for own in (self.model_dir, self.state_dir)):
+            raise StorageError("BadUri", f"{public(uri)}: lies in the server's model repository, not outside")
 
     def _stage(self, name: str, part: Path, folder: Path, copy: Copy) -> Copy:
         ready = part / "ready"
@@ -243,7 +251,7 @@ class Repository:
         temporary.rename(folder / _RECORD)
 
     def _trash_path(self) -> Path:
-        return self.state_dir / "trash" / f"{os.getpid()}-{next(_numbers)}"
+        return self.state_dir / "trash" / secrets.token_hex(8)
 
     def _discard(self, path: Path) -> None:
         """Delete a tree so that it is gone for everybody at once."""
@@ -252,10 +260,7 @@ class Repository:
             path.rename(trash)
         except FileNotFoundError:
             return
-        _delete(trash)
-
-
-_numbers = count()
+        _try_to_delete(trash)
 
 
 def _copy_synced(source: Path, target: Path) -> None:
@@ -272,7 +277,7 @@ def _read_record(folder: Path) -> Copy | None:
         return Copy(**{**fields, "loaded_devices": tuple(fields["loaded_devices"])})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError, NotADirectoryError) as error:
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError, NotADirectoryError) as error:
         log.warning(
             "a record cannot be read; its model will be downloaded again",
             extra={"folder": str(folder), "error": str(error)},
@@ -282,7 +287,15 @@ def _read_record(folder: Path) -> Copy | None:
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
-        _delete(entry)
+        _try_to_delete(entry)
+
+
+def _try_to_delete(path: Path) -> None:
+    """Delete what nobody uses any more; what cannot be deleted is tried again at the next start."""
+    try:
+        _delete(path)
+    except (OSError, RecursionError) as error:
+        log.warning("a deleted tree's files stay for now", extra={"path": str(path), "error": str(error)})
 
 
 def _delete(path: Path) -> None:

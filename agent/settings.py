@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.errors import SettingsError
 from agent.servers.triton import Timeouts
 from agent.storage import Limits
+
+LONGEST_POLL_S = 60.0
+"""The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +66,27 @@ class Settings:
     metrics_models: int = 1000
 
     def __post_init__(self) -> None:
-        if not self.server_url.startswith(("http://", "https://")):
-            raise SettingsError(f"server URL {self.server_url!r}: write http://host:port")
-        if self.poll_s <= 0 or self.settle_s <= 0:
-            raise SettingsError("periods must be above zero seconds")
+        if not _is_address(self.server_url):
+            raise SettingsError("the server's URL: write http://host:port, without user or query")
+        if not (0 < self.poll_s <= LONGEST_POLL_S and 0 < self.settle_s <= LONGEST_POLL_S):
+            raise SettingsError(f"periods must be above zero and at most {LONGEST_POLL_S:g} seconds")
+        state_dir, model_dir = self.state_dir.resolve(), self.model_dir.resolve()
+        if state_dir.is_relative_to(model_dir):
+            raise SettingsError(
+                f"the state directory {state_dir} lies inside the model directory {model_dir}"
+            )
         if min(self.lanes.files, self.lanes.server, self.lanes.loads_per_device) < 1:
             raise SettingsError("at least one download and one load must be allowed at a time")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # judged when it is asked for
+    except ValueError:
+        return False
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
 
 
 def default_state_dir(model_dir: Path) -> Path:

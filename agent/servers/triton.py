@@ -100,19 +100,24 @@ def index_rows(document: list[Any]) -> dict[str, IndexRow]:
     """Return one row a model of an index that has one a version; a model without a state was never loaded."""
     rows: dict[str, IndexRow] = {}
     for entry in document:
-        name, state = entry.get("name"), entry.get("state")
+        name, state, reason = (_text_of(entry, key) for key in ("name", "state", "reason"))
         if not name or state not in _PRECEDENCE:
             continue
         known = rows.get(name)
         if known is None or _PRECEDENCE.index(state) < _PRECEDENCE.index(known.state):
-            rows[name] = IndexRow(state, entry.get("reason", "")[:_LONGEST_MESSAGE])
+            rows[name] = IndexRow(state, reason[:_LONGEST_MESSAGE])
     return rows
+
+
+def _text_of(entry: object, key: str) -> str:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _parsed(body: bytes) -> object:
     try:
         document: object = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedError(200, f"the server's answer is not JSON: {error}") from error
     return document
 
@@ -122,7 +127,7 @@ def _error_text(body: bytes) -> str:
     text = body.decode(errors="replace")
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict) and isinstance(document.get("error"), str):
         text = document["error"]

@@ -26,6 +26,9 @@ def views(*, ready: bool = True, alive: bool = True) -> Views:
         ("/status?limit=0", 400, "limit: expected a number from 1 to 100000\n"),
         ("/status?limit=-1", 400, "limit: expected a number from 1 to 100000\n"),
         ("/status?limit=x", 400, "limit: expected a number from 1 to 100000\n"),
+        ("/status?limit=100001", 400, "limit: expected a number from 1 to 100000\n"),
+        (f"/status?limit={'9' * 5000}", 400, "limit: expected a number from 1 to 100000\n"),
+        ("//[", 400, "not a URL\n"),
         ("/status?continue=a%2Fb", 400, "continue: expected what the page before said\n"),
     ],
 )

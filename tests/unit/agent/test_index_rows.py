@@ -33,3 +33,11 @@ def test_over_versions_the_state_that_keeps_the_files_needed_wins(
     rows = [{"name": "m", "version": str(number), "state": one} for number, one in enumerate(states)]
     assert index_rows(rows)["m"].state == state
     assert index_rows(rows[::-1])["m"].state == state
+
+
+@pytest.mark.parametrize(
+    "row",
+    [7, None, {"name": ["m"], "state": "READY"}, {"name": "m", "state": []}, {"name": "", "state": "READY"}],
+)
+def test_a_row_that_is_none_is_left_out(row: object) -> None:
+    assert index_rows([row, {"name": "up", "state": "READY", "reason": None}]) == {"up": IndexRow("READY")}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from agent.actions import Download, Install
 from agent.ledger import Ledger, Look, Waiting
-from agent.observed import Failure, Seen
+from agent.observed import NOTHING, Failure, Seen
 from agent.servers.port import IndexRow
 from tests.support.agent_models import URI, copy, on_gpu, row, target
 
@@ -45,6 +45,44 @@ def test_a_new_server_process_ends_the_wait_after_a_failure() -> None:
     assert waiting(made) == []
     assert made.look(look({}, ("m", "bad")), now_s=12.0, wall_s=12.0)
     assert waiting(made) == ["Load bad", "Load m"]
+
+
+def test_another_process_is_seen_though_a_new_model_was_loaded_on_it_already() -> None:
+    made = ledger()
+    made.aim({"m": M, "new": target("new")}, now_s=1.0, wall_s=1.0)
+    made.finish("new", SERVES, now_s=11.0, wall_s=11.0)
+    rows = {"new": IndexRow("READY")}
+    assert made.look(look(rows, ("m", "new"), began_s=12.0), now_s=13.0, wall_s=13.0)
+    assert waiting(made) == ["Load m"]
+
+
+def test_a_ready_model_whose_folder_somebody_deleted_is_no_new_process() -> None:
+    made = ledger()
+    assert not made.look(look({}, ()), now_s=11.0, wall_s=11.0)
+
+
+def test_a_failure_outlives_a_document_that_asks_for_the_same() -> None:
+    """Else every change of another model would fetch a model again that is refused for its size."""
+    failure = Failure(state="DownloadFailed", reason="TooLarge", message="x", attempts=3, retry_at_s=10_000.0)
+    made = Ledger({})
+    made.aim({"m": M}, now_s=0.0, wall_s=0.0)
+    made.finish("m", Seen(failure=failure), now_s=1.0, wall_s=1.0)
+    made.aim({"m": M, "new": target("new")}, now_s=2.0, wall_s=2.0)
+    assert waiting(made) == ["Download new"]
+    made.aim({"m": target(storage_uri="file:///elsewhere")}, now_s=3.0, wall_s=3.0)
+    assert waiting(made) == ["Download m"]
+
+
+def test_nothing_is_kept_of_models_that_came_and_went() -> None:
+    made = Ledger({})
+    for number in range(100):
+        name = f"m{number}"
+        made.aim({name: target(name)}, now_s=number, wall_s=number)
+        made.finish(name, NOTHING, now_s=number, wall_s=number)
+    made.aim({}, now_s=100.0, wall_s=100.0)
+    made.look(look({}, (), began_s=101.0), now_s=102.0, wall_s=102.0)
+    kept = {name: value for name, value in vars(made).items() if isinstance(value, dict | set) and value}
+    assert kept == {}
 
 
 def test_what_changed_since_a_look_began_is_newer_than_the_look() -> None:

@@ -174,8 +174,45 @@ def test_a_record_that_cannot_be_read_is_no_record(
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="lies inside"):
-        Repository(tmp_path / "models", tmp_path / "models" / "state", Limits()).prepare()
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="must be writable"):
         Repository(tmp_path / "file", tmp_path / "state", Limits()).prepare()
+
+
+def test_a_source_that_would_be_deleted_with_its_model_is_refused(
+    repository: Repository, tmp_path: Path
+) -> None:
+    inside = model_folder(repository.model_dir / "own")
+    (tmp_path / "link").symlink_to(repository.model_dir / "own")
+    for uri in (inside, (tmp_path / "link").as_uri()):
+        with pytest.raises(StorageError, match="not outside") as caught:
+            download(repository, uri)
+        assert caught.value.reason == "BadUri"
+
+
+def test_what_an_earlier_run_was_deleting_stops_no_start(repository: Repository) -> None:
+    (repository.model_dir / ".shardpack-probe").mkdir()
+    for number in range(3):
+        (repository.state_dir / "trash" / f"1-{number}").mkdir()
+    (repository.state_dir / "parts" / "m").mkdir()
+    repository.prepare()
+    repository.recover()
+    left = [*(repository.state_dir / "trash").iterdir(), *(repository.state_dir / "parts").iterdir()]
+    assert left == []
+
+
+def test_a_tree_too_deep_to_delete_stops_no_start(
+    repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Python deletes trees recursively; one that somebody else nested like that is left where it is."""
+    folder = os.open(repository.state_dir / "trash", os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    repository.prepare()
+    repository.recover()
+    left = list((repository.state_dir / "trash").iterdir())
+    assert not left or "stay for now" in caplog.text
