@@ -47,7 +47,8 @@ check: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
-	$(PYTEST) -m bench
+	@mkdir -p .cache/bench
+	SHARDPACK_BENCH_OUT=.cache/bench $(PYTEST) -m bench --timeout 3600
 
 soak: $(READY)
 	$(PYTEST) -m soak --timeout 3600
