@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,10 @@ def test_a_tree_too_deep_to_delete_stops_no_start(
         os.close(folder)
         folder = inner
     os.close(folder)
-    repository.prepare()
-    repository.recover()
-    left = list((repository.state_dir / "trash").iterdir())
-    assert not left or "stay for now" in caplog.text
+    try:
+        repository.prepare()
+        repository.recover()
+        left = list((repository.state_dir / "trash").iterdir())
+        assert not left or "stay for now" in caplog.text
+    finally:  # pytest could not delete it either
+        subprocess.run(["rm", "-rf", repository.state_dir], check=True)
