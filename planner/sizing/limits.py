@@ -295,11 +295,9 @@ def _pod_rooms_of_nodes(scenario: Scenario) -> tuple[_Room, ...]:
     if not nodes:
         return ()
     limits = [cluster.max_pods_per_node if node.pods is None else node.pods for node in nodes]
+    left = [max(0, limit - node.pods_in_use) for limit, node in zip(limits, nodes, strict=True)]
     usable = cluster.usable_pods_per_node
-    free = [
-        max(0, limit - node.pods_in_use) if usable is None else min(limit, usable)
-        for limit, node in zip(limits, nodes, strict=True)
-    ]
+    free = left if usable is None else [min(count, usable) for count in left]
     found = dict.fromkeys((_each_and_sum(free), _each_and_sum(limits)))
     return tuple(
         _Room(limit="pods", available=total, nodes=len(nodes), pods_per_node=each) for each, total in found

@@ -158,7 +158,7 @@ def nodes_of(*pods: int | None, in_use: int = 0) -> tuple[Node, ...]:
         (nodes_of(None, None), Cluster(), [(110, 220)]),
         (nodes_of(None, None, in_use=10), Cluster(), [(100, 200), (110, 220)]),
         (nodes_of(50, 70), Cluster(), [(None, 120)]),
-        (nodes_of(50, 110, in_use=30), Cluster(usable_pods_per_node=80), [(None, 130), (None, 160)]),
+        (nodes_of(50, 110, in_use=30), Cluster(usable_pods_per_node=80), [(None, 100), (None, 160)]),
         (nodes_of(20, in_use=30), Cluster(), [(0, 0), (20, 20)]),
         (nodes_of(None), Cluster(nodes=3), [(110, 330)]),
     ],
