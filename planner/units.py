@@ -28,17 +28,30 @@ _DECIMAL = {
     "E": Decimal(10**18),
 }
 _QUANTITY = re.compile(
-    r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))"
+    r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))", re.ASCII
 )
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_LONGEST_TEXT = 60
+"""No number that anybody means is longer; arithmetic on millions of digits would overflow ``decimal``."""
 # 2^63 - 1, the largest quantity that Kubernetes keeps exactly; it also keeps sums inside the solver's int64.
 _LARGEST = 2**63 - 1
+# Up to here a 64-bit float, which is how readers of JSON take a plan's cost, tells every micro-USD apart.
+_LARGEST_MICROUSD = 2**53
+
+
+def _short(text: str | float) -> str:
+    """Return a text without the blanks around it."""
+    body = str(text).strip()
+    if len(body) > _LONGEST_TEXT:
+        raise ValueError(f"'{body[:20]}...' is no number that makes sense: it has {len(body):,} characters")
+    return body
 
 
 def _exact(text: str | float) -> Decimal:
     """Return the value of a Kubernetes quantity, never negative."""
     if isinstance(text, bool):
         raise ValueError("expected a quantity such as 16Gi or 250m, not a boolean")
-    match = _QUANTITY.fullmatch(str(text).strip())
+    match = _QUANTITY.fullmatch(_short(text))
     if match is None:
         raise ValueError(
             f"{text!r} is not a quantity: write a number with a suffix, as 16Gi, 500M, 250m or 2"
@@ -78,23 +91,27 @@ def parse_milli(text: str | float) -> int:
 
 def parse_ratio_ppm(text: str | float) -> int:
     """Return parts per million of ``"3%"`` or ``0.03``; only 0 to 1 (100 %) is a ratio."""
-    body = str(text).strip()
+    body = _short(text)
     percent = body.endswith("%")
     number = body.removesuffix("%").strip()
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", number):
+    if not _NUMBER.fullmatch(number):
         raise ValueError(f"{text!r} is not a ratio: write a percentage such as 3% or a number from 0 to 1")
     value = Decimal(number) / (100 if percent else 1)
     if value > 1:
-        raise ValueError(f"{text!r} is not a ratio: it is above 100%")
+        hint = "" if percent or Decimal(number) > 100 else f"; did you mean {number}%?"
+        raise ValueError(f"{text!r} is not a ratio: it is above 100%{hint}")
     return _ceil(value * PPM)
 
 
 def parse_microusd(text: str | float) -> int:
     """Return micro-USD of a price in USD (``0.526`` is 526,000), rounded up."""
-    body = str(text).strip().removeprefix("$")
-    if isinstance(text, bool) or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", body):
+    body = _short(text).removeprefix("$")
+    if isinstance(text, bool) or not _NUMBER.fullmatch(body):
         raise ValueError(f"{text!r} is not a price: write US dollars an hour, as 0.526")
-    return _ceil(Decimal(body) * MICROUSD)
+    price = _ceil(Decimal(body) * MICROUSD)
+    if price > _LARGEST_MICROUSD:
+        raise ValueError(f"{text!r} is larger than {_LARGEST_MICROUSD // MICROUSD:,} US dollars an hour")
+    return price
 
 
 def format_bytes(value_bytes: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -73,11 +74,17 @@ class App(click.Group):
         """Run the command and write out what it printed; a reader who has gone away ends it in silence."""
         try:
             outcome = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None where the shell closed it
+                sys.stdout.flush()
         except BrokenPipeError:
-            # What is still buffered has to go somewhere when the interpreter closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return Outcome.BROKEN_PIPE
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _drop_output()
+            _say(f"the output cannot be written: {error.strerror}")
+            return Outcome.INTERNAL
         return outcome
 
     def _outcome(
@@ -88,6 +95,11 @@ class App(click.Group):
         except Exception as error:  # noqa: BLE001 - the last resort, where errors become messages
             return _complain(error, debug="--debug" in arguments)
         return result if isinstance(result, Outcome) else Outcome.DONE
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere when the interpreter closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: Exception, *, debug: bool) -> Outcome:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.domain.rules import Rule
+from planner.domain.rules import Rule, Violation
 from planner.errors import Fault, InputError, VerificationError
 from planner.report.words import violation_sentence
 
@@ -32,10 +32,14 @@ def read_scenario(path: str) -> Scenario:
     InputError
         With every fault of the file.
     """
+    from planner.scenario.documents import stream_text
     from planner.scenario.load import load_scenario, parse_scenario
 
     if path == STDIN:
-        return parse_scenario(sys.stdin.read(), file="<stdin>", directory=Path.cwd())
+        if sys.stdin is None:
+            raise InputError([Fault(path="", file="<stdin>", message="is closed")])
+        text = stream_text(sys.stdin.buffer, file="<stdin>")
+        return parse_scenario(text, file="<stdin>", directory=Path.cwd())
     return load_scenario(Path(path))
 
 
@@ -66,16 +70,24 @@ def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
 
     scenario, plan = read_scenario(scenario_path), read_plan(plan_path)
     broken = verify(scenario, plan)
-    if any(item.rule is Rule.REFERENCE and item.subject == "scenario" for item in broken):
-        # Whatever else is broken follows from this, and would only be noise.
-        message = f"is not a plan of {scenario_path} as it is now: plan that scenario again"
-        raise VerificationError(f"{plan_path}: {message}")
+    if any(is_of_another_scenario(item) for item in broken):
+        raise VerificationError(another_scenario_text(scenario_path, plan_path))
     if broken:
         lines = [violation_sentence(item) for item in broken[:_MOST_VIOLATIONS]]
         more = len(broken) - len(lines)
         lines += [f"and {more:,} more"] if more > 0 else []
         raise VerificationError("\n".join([f"{plan_path}: does not verify against {scenario_path}:", *lines]))
     return scenario, plan
+
+
+def is_of_another_scenario(violation: Violation) -> bool:
+    """Return whether a plan and a scenario do not belong together: all other violations follow from it."""
+    return violation.rule is Rule.REFERENCE and violation.subject == "scenario"
+
+
+def another_scenario_text(scenario_path: str, plan_path: str) -> str:
+    """Return what is wrong with a plan of another scenario, and what to do."""
+    return f"{plan_path}: is not a plan of {scenario_path} as it is now: plan that scenario again"
 
 
 def check_output(path: Path, *, inputs: Iterable[str]) -> None:

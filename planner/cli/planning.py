@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.documents import (
+    another_scenario_text,
     check_output,
     document,
+    is_of_another_scenario,
     print_document,
     read_plan,
     read_scenario,
@@ -21,9 +24,10 @@ from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
 from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
+from planner.errors import VerificationError
 from planner.report.differences import difference_text
 from planner.report.text import plan_summary, plan_table, refusal_lines
-from planner.report.words import violation_sentence
+from planner.report.words import plural, violation_sentence
 
 if TYPE_CHECKING:
     from planner.domain.plan import Plan
@@ -66,6 +70,18 @@ Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 # ------------------------------------------------------------------------------------------------- plan
 
 
+_LARGEST, _MOST_WORKERS = 2**63 - 1, 4096
+"""What a plan file can hold."""
+_LONGEST_S = 30 * 24 * 3600
+
+
+def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Refuse ``nan``, which no range excludes."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not a number of seconds.", context, parameter)
+    return value
+
+
 @click.command(epilog=_PLAN_EPILOG, short_help="Find which shards to open and where replicas go.")
 @click.argument("paths", metavar="[FILE]", nargs=-1)
 @scenario_option
@@ -77,22 +93,23 @@ Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
     metavar="PLAN",
     help="The plan that is in force: prefer to change little of it, and compare with it.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=click.IntRange(0, _LARGEST), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--work",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, _LARGEST),
     help="Budget in units of deterministic work: equal work gives an equal plan on every machine.",
 )
 @click.option(
     "--time-limit",
     "time_limit_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=_LONGEST_S),
+    callback=_check_number,
     metavar="SECONDS",
     help="Safety stop by the clock: the best plan so far is returned. It voids the promise of equal bytes.",
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, _MOST_WORKERS),
     default=1,
     show_default=True,
     help="Threads of the exact solver; only 1 promises equal bytes.",
@@ -218,14 +235,15 @@ def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcom
     """
     from planner.domain.verify import verify as find_violations
     from planner.scenario.documents import read_text
-    from planner.scenario.plan_file import check_figures, parse_plan, parse_plan_document
+    from planner.scenario.plan_file import check_figures, parse_plan_document, plan_of
 
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario = read_scenario(scenario_path)
-    text = read_text(Path(plan_path), file=plan_path)
-    found = parse_plan(text, file=plan_path)
-    figures = parse_plan_document(text, file=plan_path).data
-    broken = (*find_violations(scenario, found), *check_figures(figures, found, scenario))
+    read = parse_plan_document(read_text(Path(plan_path), file=plan_path), file=plan_path)
+    found = plan_of(read)
+    broken = (*find_violations(scenario, found), *check_figures(read.data, found, scenario))
+    if any(is_of_another_scenario(item) for item in broken) and form == "table":
+        raise VerificationError(another_scenario_text(scenario_path, plan_path))
     if form == "table":
         _print_verdict(plan_path, broken, scenario)
     else:
@@ -236,12 +254,13 @@ def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcom
 def _print_verdict(plan_path: str, broken: Sequence[Violation], scenario: Scenario) -> None:
     if not broken:
         models, rules = len(scenario.models), len(Rule)
-        click.echo(f"{plan_path}: verified against {rules} rules, {models:,} models")
+        click.echo(f"{plan_path}: verified against {rules} rules, {plural(models, 'model')}")
         return
     for violation in broken:
         click.echo(violation_sentence(violation))
-    rules = len({violation.rule for violation in broken})
-    click.echo(f"{plan_path}: does not verify: {len(broken):,} violations of {rules} rules", err=True)
+    violations = plural(len(broken), "violation")
+    of_rules = plural(len({violation.rule for violation in broken}), "rule")
+    click.echo(f"{plan_path}: does not verify: {violations} of {of_rules}", err=True)
 
 
 # ------------------------------------------------------------------------------------------------- diff

@@ -101,13 +101,15 @@ def limits(*, paths: tuple[str, ...], filename: str | None, transformers: int, f
     from planner.report.limits import limits_text
     from planner.sizing.limits import serving_limits
 
-    given = ([filename] if filename is not None else []) + list(paths)
-    if len(given) == 2:
-        scenario, found = read_verified(given[0], given[1])
+    with_plan = len(paths) + (filename is not None) > 1
+    scenario_path, *plan_path = split_paths(
+        paths, filename, wanted=("FILE", "PLAN") if with_plan else ("FILE",)
+    )
+    if plan_path:
+        scenario, found = read_verified(scenario_path, *plan_path)
         figures = serving_limits(scenario, found, transformer_replicas=transformers)
     else:
-        (path,) = split_paths(paths, filename, wanted=("FILE",))
-        figures = serving_limits(read_scenario(path), transformer_replicas=transformers)
+        figures = serving_limits(read_scenario(scenario_path), transformer_replicas=transformers)
     if form == "table":
         click.echo(limits_text(figures))
     else:

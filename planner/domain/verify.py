@@ -59,6 +59,11 @@ def verify(scenario: Scenario, plan: Plan) -> tuple[Violation, ...]:
         broken.append(
             Violation(rule=Rule.REFERENCE, subject="scenario", detail="the plan is of another scenario")
         )
+    for what in ("name", "namespace"):
+        told, right = getattr(plan, what), getattr(scenario, what)
+        if told != right:
+            detail = f"the plan says {told!r}, its scenario {right!r}"
+            broken.append(Violation(rule=Rule.REFERENCE, subject=what, detail=detail))
     broken.extend(_accounted(scenario, plan))
     broken.extend(_figures(scenario, plan))
     return tuple(broken)
@@ -401,6 +406,7 @@ def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
     bound = plan.bound.microusd_per_h if plan.bound else None
     if bound is not None:
         yield from _over(Rule.BOUND, "plan", bound, plan.cost_microusd_per_h, "bound above cost")
+    yield from _unproven(plan)
     if plan.status == "optimal" and (bound is None or bound < plan.cost_microusd_per_h):
         yield Violation(
             rule=Rule.BOUND,
@@ -409,3 +415,14 @@ def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
             have=bound,
             detail="called optimal",
         )
+
+
+def _unproven(plan: Plan) -> Iterator[Violation]:
+    """A status that claims a proof is not contradicted by what is placed and refused."""
+    if plan.status == "infeasible" and plan.placement.placed:
+        yield Violation(
+            rule=Rule.BOUND, subject="status", detail="called infeasible, but replicas are placed"
+        )
+    if plan.status != "feasible" and not all(refusal.proven for refusal in plan.refusals):
+        detail = f"called {plan.status}, but not every refusal is proven"
+        yield Violation(rule=Rule.BOUND, subject="status", detail=detail)

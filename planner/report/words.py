@@ -203,6 +203,8 @@ def violation_sentence(violation: Violation) -> str:
     if need is not None and have is not None:
         texts["need"], texts["have"] = _both_amounts(need, have, UNITS.get(violation.rule, ""))
     template = _BROKEN.get(violation.rule)
+    if template is None and not texts["need"] and violation.rule in (Rule.COST, Rule.BOUND):
+        template = _BROKEN[Rule.REFERENCE]
     if template is not None:
         return f"{template.format(**texts)} [{violation.rule.value}]"
     numbers = f", need {texts['need']}, have {texts['have']}" if texts["need"] else ""

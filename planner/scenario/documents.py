@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -17,6 +17,7 @@ MAX_FILE_BYTES = 256 * 2**20
 _MAX_ALIAS_VALUES = 1_000_000
 _MAX_ALIAS_FACTOR = 20
 _MAX_DEPTH = 200
+_LONGEST_NAME = 253
 
 Loc = tuple[str | int, ...]
 """A place in a document: field names and list positions."""
@@ -75,11 +76,21 @@ for _tag, _pattern, _first in (
 
 
 def path_text(loc: Loc) -> str:
-    """Return a place as people write it: ``spec.models[3].replicas``."""
+    """Return a place as people write it: ``spec.models[3].replicas``; odd field names are quoted."""
     text = ""
     for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = shown_name(part)
+            text += f".{name}" if text else name
     return text
+
+
+def shown_name(name: str) -> str:
+    """Return a name that somebody gave to a field as it can be printed: whole, on one line, not too long."""
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    return shown if shown.isprintable() and shown.strip() else repr(shown)
 
 
 class Document:
@@ -174,14 +185,26 @@ def read_text(path: Path, *, file: str) -> str:
     """
     try:
         if path.is_dir():
-            raise _input_error(file, "is a directory; give the file of a scenario")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _input_error(file, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
-        content = path.read_bytes()
+            raise _input_error(file, "is a directory; give a file")
+        with path.open("rb") as stream:
+            return stream_text(stream, file=file)
     except FileNotFoundError:
         raise _input_error(file, "no such file") from None
     except OSError as error:
         raise _input_error(file, f"cannot be read: {error.strerror or error}") from None
+
+
+def stream_text(stream: BinaryIO, *, file: str, most_bytes: int = MAX_FILE_BYTES) -> str:
+    """Return the text of an open file; no more of it is read than is allowed, for a pipe may never end.
+
+    Raises
+    ------
+    InputError
+        It is larger than ``most_bytes``, not UTF-8 or not text.
+    """
+    content = stream.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise _input_error(file, f"is larger than {most_bytes // 2**20} MiB")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -260,6 +283,9 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
 
 def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> InputError:
     mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.partition(chr(error.character))[0].count("\n") + 1
+        return _input_error(file, f"is not YAML: U+{error.character:04X}: {error.reason}", line)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     lines = text.splitlines()
     hint = ""

@@ -13,6 +13,7 @@ from planner.errors import Fault, InputError
 from planner.scenario.documents import Document, Loc
 from planner.scenario.shapes import kind_of
 
+_LONGEST = 60
 _SHORT = 14
 """Lists of known names up to this long are shown in full."""
 
@@ -111,9 +112,10 @@ def _sentence(entry: Any, shape: Any) -> tuple[Loc, str]:
 
 def unknown_field(name: str, known: Iterable[str]) -> str:
     """Return the sentence for a field that does not exist."""
-    if name in _INSTEAD:
-        return f"unknown field {name!r}; {_INSTEAD[name]}"
-    return f"unknown field {name!r}{suggestion(name, known)}"
+    shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+    return f"unknown field {shown!r}" + (
+        f"; {_INSTEAD[name]}" if name in _INSTEAD else suggestion(name[:_LONGEST], known)
+    )
 
 
 def _not_a_choice(value: Any, expected: str) -> str:
@@ -147,6 +149,7 @@ _GENERAL: dict[str, Any] = {
     "too_short": lambda _, ctx: (
         f"expected at least {ctx['min_length']} of them, found {ctx['actual_length']}"
     ),
+    "string_pattern_mismatch": lambda found, ctx: f"expected text like {ctx['pattern']}, found {found}",
     "string_too_short": lambda _, ctx: f"expected at least {ctx['min_length']} characters",
     "string_too_long": lambda _, ctx: f"expected at most {ctx['max_length']} characters",
 }

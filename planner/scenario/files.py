@@ -14,13 +14,18 @@ def write_atomic(path: Path, text: str) -> None:
 
     The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over the
     old file, whose mode it takes; a new file gets the mode that the process's umask allows. A symbolic link
-    stays one: the file that it points to is replaced.
+    stays one: the file that it points to is replaced. A device or a pipe (``/dev/null``, ``/dev/stdout``) is
+    written to, never replaced.
 
     Raises
     ------
     OSError
         The folder does not exist or cannot be written; then nothing has changed.
     """
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        return
     target = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:

@@ -40,7 +40,8 @@ def gather(document: Document, *, folder: Path | None, log: FaultLog) -> tuple[P
     What is wrong is noted in ``log``; a document that cannot be used is left out.
     """
     walk = _Walk(root=folder, log=log)
-    walk.visit(document, folder=folder, main=True, trail=())
+    trail = () if folder is None else ((folder / Path(document.file).name).resolve(),)
+    walk.visit(document, folder=folder, main=True, trail=trail)
     return tuple(walk.pieces)
 
 
@@ -124,7 +125,9 @@ def read_head(document: Document, kinds: tuple[str, ...], log: FaultLog) -> str 
     """Return a document's kind; None, with a fault, if it is none of ours or of another version."""
     data = document.data
     if not isinstance(data, dict):
-        log.add(document, (), f"expected a mapping with apiVersion, kind and spec, found {_what(data)}")
+        wanted = " or ".join(kinds).lower()
+        message = f"is not a {wanted}: expected a mapping with apiVersion and kind, found {_what(data)}"
+        log.add(document, (), message)
         return None
     before = len(log)
     version, kind = data.get("apiVersion"), data.get("kind")
@@ -139,13 +142,20 @@ def _what(data: object) -> str:
     return "a list" if isinstance(data, list) else f"only {str(data)[:40]!r}"
 
 
-_OTHER_KINDS = {"Plan": "this is a plan; give the scenario that it was made from"}
+_OTHER_KINDS = {
+    "Plan": "this is a plan, not a scenario; give the scenario that it was made from",
+    "Scenario": "this is a scenario, not a plan; `shardpack plan` makes one from it",
+    "Catalog": "this is a catalogue; a scenario names it under include",
+}
 
 
 def _head_message(field: str, value: object, expected: tuple[str, ...]) -> str:
     wanted = " or ".join(expected)
     if value is None:
         return f"is required: {field}: {wanted}"
-    hint = _OTHER_KINDS.get(str(value))
-    hint = f"; {hint}" if hint else suggestion(str(value), expected).split(" (known")[0].split("; known")[0]
+    if str(value) in _OTHER_KINDS:
+        return _OTHER_KINDS[str(value)]
+    if field == "apiVersion" and str(value).startswith(API_VERSION.split("/")[0]):
+        return f"{value!r} is not {wanted}: it is of another version of shardpack"
+    hint = suggestion(str(value), expected).split(" (known")[0].split("; known")[0]
     return f"{str(value)[:60]!r} is not {wanted}{hint}"

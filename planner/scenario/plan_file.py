@@ -24,7 +24,8 @@ from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
 from planner.scenario.documents import Document, parse_document, path_text, read_text
-from planner.scenario.faults import FaultLog, shape_faults, suggestion
+from planner.scenario.faults import FaultLog, shape_faults
+from planner.scenario.gather import read_head
 from planner.scenario.plan_shape import PlanShape
 from planner.scenario.scenario_shape import API_VERSION
 from planner.units import MICROUSD
@@ -249,11 +250,11 @@ def parse_plan(text: str, *, file: str) -> Plan:
     InputError
         As ``load_plan``.
     """
-    return _plan(_read(parse_plan_document(text, file=file)))
+    return plan_of(parse_plan_document(text, file=file))
 
 
 def parse_plan_document(text: str, *, file: str) -> Document:
-    """Return the document of a plan's text, not yet checked (``check_figures`` compares it).
+    """Return the document of a plan's text, not yet checked: see ``plan_of`` and ``check_figures``.
 
     Raises
     ------
@@ -262,46 +263,48 @@ def parse_plan_document(text: str, *, file: str) -> Document:
     """
     if text.lstrip().startswith("{"):
         try:
-            json.loads(text)
+            json.loads(text, parse_int=_parse_int)
         except RecursionError:
             raise InputError([Fault(path="", message="is nested too deeply", file=file)]) from None
         except json.JSONDecodeError as error:
-            cut = (
-                "the file is cut off"
-                if error.pos >= len(text.rstrip())
-                else f"is not valid JSON: {error.msg}"
-            )
-            raise InputError([Fault(path="", message=cut, file=file, line=error.lineno)]) from None
+            message = "the file is cut off" if _is_cut_off(error) else f"is not valid JSON: {error.msg}"
+            raise InputError([Fault(path="", message=message, file=file, line=error.lineno)]) from None
     return parse_document(text, file=file)
+
+
+def _parse_int(digits: str) -> int | None:
+    """Leave numbers beyond all sense, which Python refuses to convert, to the check of the shape."""
+    return int(digits) if len(digits) <= 40 else None
+
+
+def _is_cut_off(error: json.JSONDecodeError) -> bool:
+    text = error.doc.rstrip()
+    return error.pos >= len(text) or (not text.endswith("}") and error.msg != "Extra data")
+
+
+def plan_of(document: Document) -> Plan:
+    """Return the plan of a document.
+
+    Raises
+    ------
+    InputError
+        It is of another version, not a plan, or a field is wrong; with every fault.
+    """
+    return _plan(_read(document))
 
 
 def _read(document: Document) -> PlanShape:
     log = FaultLog()
     log.extend(document.faults)
-    data = document.data
-    if not isinstance(data, dict):
-        log.add(document, (), "is not a plan: expected a mapping with apiVersion and kind")
-    else:
-        _check_head(document, data, log)
+    read_head(document, ("Plan",), log)
     log.raise_if_any()
     try:
-        return PlanShape.model_validate(data)
+        return PlanShape.model_validate(document.data)
     except ValidationError as error:
         for loc, message in shape_faults(error, PlanShape):
             log.add(document, loc, message)
     log.raise_if_any()
     raise AssertionError("a plan that does not validate has faults")
-
-
-def _check_head(document: Document, data: dict[str, Any], log: FaultLog) -> None:
-    kind, version = data.get("kind"), data.get("apiVersion")
-    if kind == "Scenario":
-        log.add(document, ("kind",), "this is a scenario, not a plan; `shardpack plan` makes one from it")
-    elif kind != "Plan":
-        log.add(document, ("kind",), f"{kind!r} is not Plan{suggestion(str(kind), ['Plan'])}")
-    if version != API_VERSION:
-        message = f"{version!r} is not {API_VERSION}: another version of shardpack wrote this plan"
-        log.add(document, ("apiVersion",), message)
 
 
 def _plan(shape: PlanShape) -> Plan:

@@ -28,6 +28,7 @@ from planner.scenario.shapes import (
     ResourceName,
     Scalar,
     Shape,
+    ShardPrice,
     StorageUri,
     Text,
 )
@@ -133,7 +134,7 @@ class ShardTypeShape(Shape):
     devices: DevicesShape
     resources: ResourcesShape
     overhead: OverheadShape = OverheadShape()
-    price_per_hour: Price = 0
+    price_per_hour: ShardPrice = 0
     """US dollars for one shard, all its pods."""
     provision: Literal["new", "existing"] | None = None
     """new: bought; existing: placed on the nodes. By default existing where the scenario lists nodes."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,7 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from planner.domain.footprint import ZERO, Amount
-from planner.units import parse_bytes, parse_microusd, parse_milli, parse_ratio_ppm
+from planner.units import MICROUSD, parse_bytes, parse_microusd, parse_milli, parse_ratio_ppm
 
 LARGEST_INT = 2**31 - 1
 
@@ -42,7 +44,7 @@ def kind_of(value: object) -> str:
         case bool():
             return f"the boolean {str(value).lower()}"
         case int() | float():
-            return f"the number {value}"
+            return f"the number {value}"[:60]
         case str():
             return f"the text {value[:60]!r}"
         case Mapping():
@@ -88,11 +90,24 @@ Ratio = Annotated[
     BeforeValidator(_scalar(parse_ratio_ppm, "a ratio such as 3% or 0.03")),
     _text_or_number(r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%?\s*$", "a share: 3% or 0.03"),
 ]
-Price = Annotated[
-    int,
-    BeforeValidator(_scalar(parse_microusd, "a price in US dollars such as 0.526")),
-    _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars"),
-]
+_read_price = _scalar(parse_microusd, "a price in US dollars such as 0.526")
+_price_schema = _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars an hour")
+Price = Annotated[int, BeforeValidator(_read_price), _price_schema]
+
+_DEAREST_SHARD_USD = 1_000_000
+
+
+def _read_shard_price(value: Any) -> int:
+    price = _read_price(value)
+    if price > _DEAREST_SHARD_USD * MICROUSD:
+        raise ValueError(
+            f"expected at most {_DEAREST_SHARD_USD:,} US dollars an hour, found {kind_of(value)}"
+        )
+    return price
+
+
+ShardPrice = Annotated[int, BeforeValidator(_read_shard_price), _price_schema]
+"""A price that the sum over any fleet of shards keeps exact."""
 
 
 def _read_scalar(value: Any) -> str | int | float:
@@ -165,7 +180,21 @@ ResourceName = Annotated[
 NodeName = Annotated[
     str, _Name(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", 253, f"a node's name: {_LOWER}; '.' inside")
 ]
-Text = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control and format characters, lone surrogates, line and paragraph separators."""
+
+
+def _printable(text: str) -> str:
+    """Refuse what a terminal would obey rather than show, and what would break a line of a table."""
+    bad = next((item for item in text if unicodedata.category(item) in _UNPRINTABLE), None)
+    if bad is not None:
+        raise ValueError(f"holds the character U+{ord(bad):04X}, which cannot be printed")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_printable)]
 ClassOrAny = Annotated[
     str, _Name(r"\*|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a device class or '*'")
 ]

@@ -13,7 +13,7 @@ from planner.scenario.dump import scenario_document, scenario_text
 from planner.scenario.load import parse_scenario
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1, max_size=8)
 BYTES = st.one_of(
     st.integers(0, 2**40), st.integers(1, 4000).map("{}Mi".format), st.integers(1, 99).map("{}.5Gi".format)
 )

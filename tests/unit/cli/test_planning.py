@@ -152,7 +152,11 @@ def test_a_plan_of_another_scenario_is_refused(files: Files, run: Run, planned: 
     result = run("explain", planned, "-f", files.too_small)
     assert result.exit_code == 4
     assert "is not a plan of" in result.stderr
-    assert "another scenario" in run("verify", files.too_small, planned).stdout
+    result = run("verify", files.too_small, planned)
+    assert result.exit_code == 4
+    assert "is not a plan of" in result.stderr
+    rows = json.loads(run("verify", files.too_small, planned, "-o", "json").stdout)["violations"]
+    assert "the plan is of another scenario" in {row["detail"] for row in rows}
 
 
 # ------------------------------------------------------------------------------------------------ diff
@@ -175,3 +179,30 @@ def test_names_of_a_difference_are_its_shards(files: Files, run: Run, planned: s
     other = Path(files.path("other.json"))
     other.write_text(json.dumps(document), encoding="utf-8")
     assert run("diff", planned, str(other), "-o", "name").stdout == "news-1\nnews-7\n"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--seed", str(2**63)),
+        ("--work", str(2**63)),
+        ("--workers", "5000"),
+        ("--time-limit", "nan"),
+        ("--time-limit", "inf"),
+    ],
+)
+def test_what_a_plan_file_cannot_hold_is_bad_usage(files: Files, run: Run, option: tuple[str, str]) -> None:
+    result = run("plan", files.scenario, *option)
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
+
+
+def test_a_plan_that_was_renamed_does_not_verify(files: Files, run: Run, planned: str) -> None:
+    path = Path(planned)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"namespace": "models"', '"namespace": "kube-system"'),
+        encoding="utf-8",
+    )
+    result = run("verify", files.scenario, planned)
+    assert result.exit_code == 4
+    assert "namespace: the plan says 'kube-system', its scenario 'models' [reference]" in result.stdout

@@ -94,7 +94,7 @@ BROKEN = {
     "other version": (
         _with("v1alpha1", "v1alpha2 # HERE"),
         "apiVersion",
-        "'shardpack.dev/v1alpha2' is not shardpack.dev/v1alpha1; did you mean 'shardpack.dev/v1alpha1'?",
+        "'shardpack.dev/v1alpha2' is not shardpack.dev/v1alpha1: it is of another version of shardpack",
     ),
     "misspelled kind": (
         _with("kind: Scenario", "kind: Scenaro # HERE"),
@@ -505,7 +505,11 @@ def test_the_scenario_that_they_all_break_is_sound() -> None:
 UNREADABLE = {
     "empty": ("", "is empty", None),
     "only comments": ("# nothing\n", "is empty", None),
-    "text": ("hello\n", "expected a mapping with apiVersion, kind and spec, found only 'hello'", 1),
+    "text": (
+        "hello\n",
+        "is not a scenario: expected a mapping with apiVersion and kind, found only 'hello'",
+        1,
+    ),
     "list": ("- a\n", "found a list", 1),
     "several documents": (SOUND + "---\n" + SOUND, "holds 2 documents; one is expected", None),
     "tab": ("spec:\n\tmodels: []\n", "YAML indents with spaces, not tabs", 2),

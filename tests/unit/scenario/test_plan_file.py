@@ -145,7 +145,7 @@ def test_a_file_that_was_cut_off_is_refused(keep: float) -> None:
         ("[]", "is not a plan"),
         ("kind: Scenario\napiVersion: shardpack.dev/v1alpha1\n", "this is a scenario, not a plan"),
         ("kind: Pln\napiVersion: shardpack.dev/v1alpha1\n", "'Pln' is not Plan; did you mean 'Plan'?"),
-        ("kind: Plan\napiVersion: shardpack.dev/v9\n", "another version of shardpack wrote this plan"),
+        ("kind: Plan\napiVersion: shardpack.dev/v9\n", "it is of another version of shardpack"),
         ('{"a":' * 100_000, "is nested too deeply"),
     ],
 )

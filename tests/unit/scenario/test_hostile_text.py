@@ -1,0 +1,78 @@
+"""Text that is meant to break something: without end, unprintable, or larger than any number."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from planner.errors import InputError
+from planner.scenario.documents import parse_document, path_text, stream_text
+from planner.scenario.load import parse_scenario
+from planner.scenario.plan_file import parse_plan
+
+HEAD = "apiVersion: shardpack.dev/v1alpha1\nkind: Scenario\nmetadata: {name: a}\n"
+SHARD_TYPE = "{use: aws-g4dn.xlarge, name: t4, %s}"
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_scenario(text, file="s.yaml")
+    return str(caught.value)
+
+
+def of_shard_type(field: str) -> str:
+    return complaint(f"{HEAD}spec:\n  models: []\n  shardTypes:\n    - {SHARD_TYPE % field}\n")
+
+
+def test_no_more_is_read_than_is_allowed() -> None:
+    stream = io.BytesIO(b"a" * 3_000_000)
+    with pytest.raises(InputError, match=r"big: is larger than 1 MiB"):
+        stream_text(stream, file="big", most_bytes=2**20)
+    assert stream.tell() == 2**20 + 1
+
+
+def test_a_line_is_named_for_a_character_that_yaml_forbids() -> None:
+    with pytest.raises(InputError, match=r"^x:2: is not YAML: U\+0001"):
+        parse_document("a: 1\nb: \x01\n", file="x")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m\n", "", "\u202e"])
+def test_a_field_name_that_cannot_be_printed_is_quoted(name: str) -> None:
+    assert path_text(("spec", name)) == f"spec.{name!r}"
+
+
+def test_a_field_name_without_end_is_cut() -> None:
+    text = complaint(HEAD + f"spec: {{shardTypes: [], models: [], ? {'k' * 100_000} : 1}}\n")
+    assert "unknown field 'kkk" in text
+    assert len(text) < 1000
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("pricePerHour: " + "9" * 5000, "has 5,000 characters"),
+        ("pricePerHour: 1e300", "no number that makes sense"),
+        ("pricePerHour: 1000001", "expected at most 1,000,000 US dollars an hour"),
+        ("resources: {cpu: " + "9" * 5000 + "}", "has 5,000 characters"),
+        ("resources: {memory: '٣Gi'}", "is not a quantity"),
+        ('zone: "a\\e[31m"', "holds the character U+001B, which cannot be printed"),
+    ],
+)
+def test_a_value_that_nobody_means_is_a_fault_and_no_crash(field: str, message: str) -> None:
+    assert message in of_shard_type(field)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"apiVersion": "shardpack.dev/v1alpha1", "kind": "Plan", "x": ' + "9" * 5000 + "}", "is required"),
+        ('{"apiVersion": "shardpack.dev/v1al', "the file is cut off"),
+        ('{"apiVersion": "shardpack.dev/v1alpha1", "kind": ', "the file is cut off"),
+        ('{"kind": "Plan",}', "is not valid JSON"),
+        ('{"kind": "Plan"} x', "is not valid JSON: Extra data"),
+    ],
+)
+def test_a_plan_that_is_no_whole_json_is_a_fault_and_no_crash(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_plan(text, file="plan.json")
