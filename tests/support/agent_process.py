@@ -79,6 +79,11 @@ class AgentProcess:
         assert self._process is not None
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
         if self._process is not None:
@@ -107,6 +112,20 @@ class AgentProcess:
         assert code == 200, text
         document: dict[str, Any] = json.loads(text)
         return document
+
+    def paged(self, *, limit: int) -> dict[str, Any]:
+        """Return the models of the status, read page by page."""
+        models: dict[str, Any] = {}
+        after = ""
+        while True:
+            code, text = self.get(f"/status?limit={limit}{after}")
+            assert code == 200, text
+            page = json.loads(text)
+            assert len(page["models"]) <= limit
+            models |= page["models"]
+            if page["continue"] is None:
+                return models
+            after = f"&continue={page['continue']}"
 
     def states(self) -> dict[str, str]:
         """Return every model's state."""
