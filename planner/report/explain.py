@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Literal
 
 from planner.domain.placement import Placement
@@ -47,6 +48,8 @@ _MOST_MODELS_TRIED = 500
 def find_subject(scenario: Scenario, plan: Plan, text: str | None) -> tuple[SubjectKind, str]:
     """Return what a person means by ``sports-en``, ``news-1``, ``news-1/0`` or ``model/sports-en``.
 
+    ``sports-en#1``, as plans and differences show a replica, is its model.
+
     Raises
     ------
     InputError
@@ -65,12 +68,17 @@ def find_subject(scenario: Scenario, plan: Plan, text: str | None) -> tuple[Subj
     for said in ("model", "shard", "device"):
         if kind == said and name in known[said]:
             return said, name
+    model, mark, replica = text.partition("#")
+    if mark and replica.isdecimal() and model in known["model"]:
+        return "model", model
     found = [said for said in known if text in known[said]]
     if len(found) == 1:
         return found[0], text
     if found:
         raise InputError([Fault(path="", message=f"{text!r} is both: write {_or(found, text)}")])
-    message = f"the plan has no model, shard or device {text!r}; a device is written as shard/0"
+    close = get_close_matches(text, sorted(set().union(*known.values())), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "a device is written as shard/0"
+    message = f"the plan has no model, shard or device {text!r}; {hint}"
     raise InputError([Fault(path="", message=message)])
 
 

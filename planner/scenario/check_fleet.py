@@ -11,7 +11,7 @@ from planner.scenario.draft import Draft, Located
 from planner.scenario.faults import FaultLog, one_of
 from planner.scenario.scenario_shape import NodeShape
 from planner.scenario.shapes import GROUP_LENGTH
-from planner.units import format_bytes, quantity_milli
+from planner.units import format_bytes, format_percent, quantity_milli
 
 
 def check_shard_types(draft: Draft, log: FaultLog) -> None:
@@ -102,9 +102,11 @@ def _device_room(item: Located[ShardType], draft: Draft, log: FaultLog) -> None:
         return
     room = device_room(device_class=device_class, shard_type=shard_type, runtime=runtime, policy=draft.policy)
     if room.fixed_bytes >= room.capacity_bytes:
+        kept = draft.policy.headroom.device_memory_ppm
         message = (
             "no GPU memory is left for models: the driver and the server take"
             f" {format_bytes(room.fixed_bytes)} of {format_bytes(room.capacity_bytes)}"
+            + (f", which is what policy.headroom.gpuMemory ({format_percent(kept)}) leaves" if kept else "")
         )
         log.add(item.document, (*item.loc, "devices", "gpuMemory"), message)
 

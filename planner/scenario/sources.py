@@ -44,7 +44,14 @@ def models_from(source: ModelsFromShape, origin: Origin, log: FaultLog) -> Itera
 
 
 def _path(entry: str, field: str, origin: Origin, log: FaultLog) -> Path | None:
-    return inner_path(origin.piece, (*origin.loc, field), entry, root=origin.root, log=log)
+    """Return the path of a file or folder that an entry names; None, with a fault, if it is not there."""
+    loc = (*origin.loc, field)
+    path = inner_path(origin.piece, loc, entry, root=origin.root, log=log)
+    if path is not None and not path.exists():
+        what = "file" if field == "table" else "folder"
+        log.add(origin.piece.document, loc, f"there is no {what} {shown_path(path, origin.root)!r}")
+        return None
+    return path
 
 
 def _from_table(entry: str, origin: Origin, log: FaultLog) -> Iterator[Located[Model]]:
@@ -55,8 +62,9 @@ def _from_table(entry: str, origin: Origin, log: FaultLog) -> Iterator[Located[M
 
 def _from_folder(entry: str, origin: Origin, log: FaultLog) -> Iterator[Located[Model]]:
     path = _path(entry, "trainedModels", origin, log)
-    if path is not None:
-        yield from read_trained_models(path, file=shown_path(path, origin.root), log=log)
+    if path is not None and origin.root is not None:
+        file = shown_path(path, origin.root)
+        yield from read_trained_models(path, root=origin.root, file=file, log=log)
 
 
 def _generated(shape: GenerateShape, origin: Origin, log: FaultLog) -> Iterator[Located[Model]]:

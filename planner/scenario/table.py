@@ -49,6 +49,8 @@ class TableDocument(Document):
                 column = field_at(tuple(rest), self.columns, option=False) if rest else ""
             case _:
                 line, column = 1, ""
+        if column == "labels":
+            message += "; write labels as team=news;lang=en"
         return Fault(path=column, message=message, file=self.file, line=line)
 
 
@@ -82,8 +84,15 @@ def _columns(rows: Any, file: str) -> tuple[tuple[str, ...], list[Fault]]:
         ]
     columns = tuple(name.strip() for name in header)
     messages = []
+    if len(columns) == 1:
+        separator = next((item for item in ";\t|" if item in columns[0]), None)
+        if separator is not None:
+            message = f"the cells are separated by {separator!r}; write a comma"
+            return columns, [Fault(path="", message=message, file=file, line=1)]
     for position, name in enumerate(columns):
-        if name not in FLAT_FIELDS and not name.startswith(EXTRA_PREFIX):
+        if not name:
+            messages.append(("", f"column {position + 1} has no name"))
+        elif name not in FLAT_FIELDS and not name.startswith(EXTRA_PREFIX):
             messages.append((name, f"unknown column {name!r}{suggestion(name, FLAT_FIELDS)}"))
         elif name in columns[:position]:
             messages.append((name, "the column stands twice"))

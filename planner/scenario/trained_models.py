@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError
 
@@ -26,14 +27,14 @@ from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.flat import FLAT_FIELDS, field_at, nested
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
-from planner.scenario.shapes import Shape
+from planner.scenario.shapes import Scalar, Shape
 
 ANNOTATION = "shardpack.dev/"
 _BACKENDS = {"onnx": "onnxruntime"}
 _FROM_SPEC = {"name", "storageUri", "framework", "labels"}
-_KEBAB = {
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): name for name in FLAT_FIELDS if name not in _FROM_SPEC
-}
+_SUFFIXES = (".yaml", ".yml", ".json")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_KEBAB = {_CAMEL.sub("-", name).lower(): name for name in FLAT_FIELDS if name not in _FROM_SPEC}
 
 
 class _Foreign(Shape):
@@ -51,7 +52,7 @@ class _Metadata(_Foreign):
 class _ModelSpec(_Foreign):
     storage_uri: str
     framework: str
-    memory: str | int
+    memory: Scalar
 
 
 class _Spec(_Foreign):
@@ -60,8 +61,22 @@ class _Spec(_Foreign):
 
 
 class _TrainedModel(_Foreign):
+    api_version: Literal["serving.kserve.io/v1alpha1"]
     metadata: _Metadata
     spec: _Spec
+
+
+class _ListItem(Document):
+    """An object of a List, as ``kubectl get trainedmodels -o yaml`` writes it."""
+
+    def __init__(self, document: Document, index: int) -> None:
+        super().__init__(file=document.file, data=document.data["items"][index], text="")
+        self._source = document
+        self._index = index
+
+    def fault(self, loc: Loc, message: str) -> Fault:
+        """Return a fault at a place of the object."""
+        return self._source.fault(("items", self._index, *loc), message)
 
 
 class _TrainedModelDocument(Document):
@@ -100,31 +115,47 @@ class _TrainedModelDocument(Document):
         return known.get(name, ("metadata", "annotations", annotation))
 
 
-def read_trained_models(folder: Path, *, file: str, log: FaultLog) -> list[Located[Model]]:
-    """Return the models of a folder's ``.yaml`` and ``.yml`` files; objects of other kinds are left out."""
+def read_trained_models(folder: Path, *, root: Path, file: str, log: FaultLog) -> list[Located[Model]]:
+    """Return the models of a folder's YAML and JSON files; objects of other kinds are left out.
+
+    Symbolic links are followed as long as they stay below ``root``.
+    """
     if not folder.is_dir():
         log.extend([Fault(path="", message="is not a folder of TrainedModel files", file=file)])
         return []
     models: list[Located[Model]] = []
     before = len(log)
-    for path in sorted(item for item in folder.iterdir() if item.suffix in (".yaml", ".yml")):
+    for path in sorted(item for item in folder.iterdir() if item.suffix in _SUFFIXES):
         name = f"{file.rstrip('/')}/{path.name}"
+        if not path.resolve().is_relative_to(root.resolve()):
+            log.extend([Fault(path="", message="leads out of the scenario's folder", file=name)])
+            continue
         try:
             documents = parse_documents(read_text(path, file=name), file=name)
         except InputError as error:
             log.extend(error.faults)
             continue
-        for document in documents:
+        for document in _objects(documents, log):
             model = _model(document, log)
             models.extend([model] if model is not None else [])
     if not models and len(log) == before:
-        log.extend([Fault(path="", message="holds no TrainedModel in .yaml or .yml files", file=file)])
+        log.extend([Fault(path="", message="holds no TrainedModel in .yaml, .yml or .json files", file=file)])
     return models
 
 
+def _objects(documents: Iterable[Document], log: FaultLog) -> Iterator[Document]:
+    for document in documents:
+        log.order(document)
+        log.extend(document.faults)
+        data = document.data
+        items = data.get("items") if isinstance(data, dict) else None
+        if isinstance(items, list) and str(data.get("kind")).endswith("List"):
+            yield from (_ListItem(document, index) for index in range(len(items)))
+        else:
+            yield document
+
+
 def _model(document: Document, log: FaultLog) -> Located[Model] | None:
-    log.order(document)
-    log.extend(document.faults)
     if not isinstance(document.data, dict) or "kind" not in document.data:
         log.add(document, ("kind",), "is required: the file is not a Kubernetes object")
         return None
@@ -134,7 +165,7 @@ def _model(document: Document, log: FaultLog) -> Located[Model] | None:
         shape = _TrainedModel.model_validate(document.data)
     except ValidationError as error:
         for loc, message in shape_faults(error, _TrainedModel):
-            log.add(document, _union_free(loc), message)
+            log.add(document, loc, message)
         return None
     own = _TrainedModelDocument(document)
     _near_misses(shape, document, log)
@@ -146,16 +177,12 @@ def _model(document: Document, log: FaultLog) -> Located[Model] | None:
         return None
 
 
-def _union_free(loc: Loc) -> Loc:
-    """``memory`` may be text or a number; pydantic names the alternative behind it."""
-    return loc[:3] if loc[:3] == ("spec", "model", "memory") else loc
-
-
 def _near_misses(shape: _TrainedModel, document: Document, log: FaultLog) -> None:
     """Annotations of ours that are not fields are written by the planner itself; a typing error is not."""
     for key in shape.metadata.annotations or {}:
         name = key.removeprefix(ANNOTATION)
         if key.startswith(ANNOTATION) and name not in _KEBAB:
+            name = _CAMEL.sub("-", name).lower().replace("_", "-")  # gpuMemory and gpu_memory are meant too
             close = difflib.get_close_matches(name, list(_KEBAB), n=1, cutoff=0.85)
             if close:
                 message = f"unknown annotation; did you mean {ANNOTATION + close[0]!r}?"

@@ -77,6 +77,7 @@ def a_small_plan() -> tuple[Scenario, Plan]:
         ("t/0", ("device", "t/0")),
         ("shard/t", ("shard", "t")),
         ("device/t-1/0", ("device", "t-1/0")),
+        ("small#0", ("model", "small")),
     ],
 )
 def test_a_subject_is_found_by_its_name(text: str | None, found: tuple[str, str]) -> None:
@@ -87,6 +88,11 @@ def test_a_subject_is_found_by_its_name(text: str | None, found: tuple[str, str]
 def test_an_unknown_subject_is_bad_input(text: str) -> None:
     with pytest.raises(InputError, match="no model, shard or device"):
         find_subject(*a_small_plan(), text)
+
+
+def test_a_misspelt_subject_gets_a_suggestion() -> None:
+    with pytest.raises(InputError, match=r"'smal'; did you mean 'small'\?"):
+        find_subject(*a_small_plan(), "smal")
 
 
 def test_a_name_of_two_things_needs_its_kind() -> None:

@@ -124,3 +124,11 @@ def test_a_text_without_a_folder_includes_nothing() -> None:
     text = HEAD.format(kind="Scenario", name="x") + "  include: [a.yaml]\n  models: []\n  shardTypes: []\n"
     with pytest.raises(InputError, match="did not come from a file"):
         parse_scenario(text, file="<stdin>")
+
+
+def test_a_scenario_that_includes_itself_is_one_fault(tmp_path: Path) -> None:
+    found = messages(
+        tmp_path, "{include: [main.yaml], shardTypes: [{use: aws-g4dn.xlarge, name: a}], models: []}"
+    )
+    assert len(found) == 1
+    assert "includes itself: main.yaml -> main.yaml" in found[0]

@@ -124,3 +124,21 @@ def test_the_columns_are_checked_first(tmp_path: Path) -> None:
 )
 def test_what_is_no_table(tmp_path: Path, table: str, message: str) -> None:
     assert message in faults(tmp_path, table)[0][2]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_cells_that_are_not_separated_by_commas_are_one_fault(tmp_path: Path, separator: str) -> None:
+    table = "name,backend,storageUri,class\n".replace(",", separator)
+    assert faults(tmp_path, table) == [(1, "", f"the cells are separated by {separator!r}; write a comma")]
+
+
+def test_a_column_without_a_name_is_counted(tmp_path: Path) -> None:
+    table = "name,backend,storageUri,class,\na,onnxruntime,s3://x/a,nvidia-t4,\n"
+    assert faults(tmp_path, table) == [(1, "", "column 5 has no name")]
+
+
+def test_labels_that_are_none_say_how_they_are_written(tmp_path: Path) -> None:
+    table = "name,backend,storageUri,class,labels\na,onnxruntime,s3://x/a,nvidia-t4,news\n"
+    ((line, column, message),) = faults(tmp_path, table)
+    assert (line, column) == (2, "labels")
+    assert message.endswith("write labels as team=news;lang=en")

@@ -124,5 +124,46 @@ def test_a_folder_without_objects_is_a_fault(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "main.yaml").write_text(MAIN, encoding="utf-8")
-    with pytest.raises(InputError, match="is not a folder of TrainedModel files"):
+    with pytest.raises(
+        InputError, match=r"main.yaml:6: spec.modelsFrom\[0\].trainedModels: there is no folder"
+    ):
         load_scenario(tmp_path / "main.yaml")
+
+
+def test_a_list_as_kubectl_writes_it_is_read_item_by_item(tmp_path: Path) -> None:
+    text = "apiVersion: v1\nkind: List\nitems:\n- " + PLAIN.replace("\n", "\n  ")
+    text += "\n- " + ANNOTATED.replace("\n", "\n  ").rstrip() + "\n"
+    assert [model.name for model in load(tmp_path, all=text)] == ["annotated", "plain"]
+
+
+def test_a_fault_in_a_list_has_its_own_path_and_line(tmp_path: Path) -> None:
+    text = "apiVersion: v1\nkind: TrainedModelList\nitems:\n- " + PLAIN.replace("\n", "\n  ").rstrip() + "\n"
+    (message,) = faults(tmp_path, all=text.replace("1Gi", "much"))
+    assert message.endswith(
+        "all.yaml:9: items[0].spec.model.memory: 'much' is not a quantity: write a number "
+        "with a suffix, as 16Gi, 500M, 250m or 2"
+    )
+
+
+@pytest.mark.parametrize("written", ["gpuMemory", "gpu_memory", "gpu-memroy"])
+def test_an_annotation_that_nearly_has_its_name_is_a_fault(tmp_path: Path, written: str) -> None:
+    (message,) = faults(
+        tmp_path, a=ANNOTATED.replace("gpu-memory:", f"{written}:").replace("memory-p50", "x")
+    )
+    assert "did you mean 'shardpack.dev/gpu-memory'?" in message
+
+
+def test_no_file_of_the_folder_leads_out_of_the_scenarios(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.yaml"
+    outside.write_text(PLAIN, encoding="utf-8")
+    inside = tmp_path / "inside"
+    (inside / "tm").mkdir(parents=True)
+    (inside / "main.yaml").write_text(MAIN, encoding="utf-8")
+    (inside / "tm" / "a.yaml").symlink_to(outside)
+    with pytest.raises(InputError, match=r"tm/a.yaml: leads out of the scenario's folder"):
+        load_scenario(inside / "main.yaml")
+
+
+def test_another_version_of_the_object_is_a_fault(tmp_path: Path) -> None:
+    (message,) = faults(tmp_path, a=PLAIN.replace("v1alpha1", "v1"))
+    assert "'serving.kserve.io/v1' is not one of serving.kserve.io/v1alpha1" in message
