@@ -80,7 +80,7 @@ def build_native(cache_dir: Path) -> NativeParts:
     """
     target = cache_dir.resolve() / f"native-{_digest()}"
     if not target.is_dir():
-        _build(target, compiler=_find_compiler())
+        _build(target, compiler=find_compiler())
     return NativeParts(nvml=target / _NVML.file, cudart=target / _CUDART.file, backend=target / _BACKEND.file)
 
 
@@ -92,7 +92,14 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _find_compiler() -> str:
+def find_compiler() -> str:
+    """Return the path of gcc.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
     compiler = shutil.which("gcc")
     if compiler is None:
         message = "gcc is needed to build the simulated GPUs and is not on PATH (Debian: apt install gcc)"

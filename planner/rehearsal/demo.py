@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from planner.rehearsal.demo_fleet import (
 from planner.rehearsal.gpus import environment, write_state
 from planner.rehearsal.manifest_reader import pod_specs, read_objects, trained_models
 from planner.rehearsal.pods import Pod, start_pod, wait_loaded
+from planner.rehearsal.prerequisites import check_prerequisites
 from planner.rehearsal.traffic import Verdict, ask
 from planner.rehearsal.triton import TritonOptions
 from planner.rehearsal.triton_files import TritonHome, prepare_triton
@@ -125,16 +127,23 @@ def run_demo(options: DemoOptions) -> DemoResult:
 
     Raises
     ------
+    InputError
+        Something that it needs is not there; nothing was begun.
     ShardpackError
         A step failed; the message says which and shows what the part said.
     """
+    check_prerequisites(report=options.report, folder=options.folder)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_unwinding_on_sigterm())
         if options.folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shardpack-demo-")))
         else:
             folder = options.folder.resolve()
             folder.mkdir(parents=True, exist_ok=True)
-        return _Demo(options=options, folder=folder, stack=stack).run()
+        result = _Demo(options=options, folder=folder, stack=stack).run()
+    kept = "" if options.folder is None else f"; documents, manifests and logs are in {options.folder}"
+    options.say(f"every server and agent is stopped{kept}")
+    return result
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,7 +181,7 @@ class _Demo:
         verdicts = self._ask_all()
         devices = self._weigh(scenario, plan)
         self._write_report(scenario, plan, verdicts=verdicts, devices=devices)
-        return DemoResult(
+        result = DemoResult(
             asked=len(verdicts),
             correct=sum(verdict.correct for verdict in verdicts.values()),
             devices=len(devices),
@@ -182,6 +191,8 @@ class _Demo:
             refused=tuple(refusal.model for refusal in plan.refusals),
             recovered_s=recovered_s,
         )
+        self._sum_up(result)
+        return result
 
     # ------------------------------------------------------------------------------------------ preparation
 
@@ -313,8 +324,12 @@ class _Demo:
         return recovered_s
 
     def _stop_pods(self) -> None:
-        for pod in self.pods.values():
-            pod.stop()
+        """Stop all at the same time; one that does not want to holds up no other."""
+        if self.pods:
+            with ThreadPoolExecutor(len(self.pods)) as threads:
+                stopped = [threads.submit(pod.stop) for pod in self.pods.values()]
+            for one in stopped:
+                one.result()
 
     # ---------------------------------------------------------------------------------------------- the end
 
@@ -384,11 +399,42 @@ class _Demo:
         write_atomic(self.options.report, report_html(scenario, plan, rehearsal=rehearsal))
         self._tell(f"report: {self.options.report}")
 
+    def _sum_up(self, result: DemoResult) -> None:
+        self._step("What was seen")
+        rows = {
+            "answers as they should be": f"{result.correct} of {result.asked} models",
+            "GPU memory as planned": f"{result.exact} of {result.devices} GPUs, to the byte",
+            "shards": f"{result.shards_before}, and {result.shards_after} after models were added",
+            "back after its server's death": f"{result.recovered_s:.1f} s",
+            "refused, with the reason": ", ".join(result.refused) or "none",
+        }
+        for what, seen in rows.items():
+            self._tell(f"  {what:<31}{seen}")
+        if not result.succeeded:
+            self._tell("not everything went as promised; the lines above say what did not")
+
     def _step(self, title: str) -> None:
         self.options.say(f"\n== {title} ({time.monotonic() - self._began:.0f} s)")
 
     def _tell(self, line: str) -> None:
         self.options.say(line)
+
+
+@contextlib.contextmanager
+def _unwinding_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM unwind as Ctrl-C does, so that everything is stopped and deleted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, _unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _unwind(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

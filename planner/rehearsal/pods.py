@@ -169,7 +169,7 @@ def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
     Raises
     ------
     ShardpackError
-        Not all did in time (what is missing is in the message), or an agent ended.
+        Not all did in time (what is missing is in the message), or an agent or a server ended.
     """
     deadline = time.monotonic() + timeout_s
     missing = dict(pods)
@@ -183,11 +183,17 @@ def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
 
 def _holds_what_it_should(pod: Pod) -> bool:
     if pod.agent.poll() is not None:
-        log = (pod.folder / "agent.log").read_text(errors="replace")[-2000:]
-        raise ShardpackError(f"the agent of {pod.spec.shard} ended with {pod.agent.returncode}:\n{log}")
+        raise _ended(pod.spec.shard, pod.agent, pod.folder)
+    if pod.server.exit_code is not None:
+        raise ShardpackError(
+            f"the server of {pod.spec.shard} ended with {pod.server.exit_code}:\n{pod.server.log_tail()}"
+        )
     if not pod.is_ready():
         return False
-    return pod.status()["generation"] == wanted_generation(pod.spec) and not pod.unloaded()
+    try:
+        return pod.status()["generation"] == wanted_generation(pod.spec) and not pod.unloaded()
+    except ShardpackError:
+        return False  # late on a busy machine; the deadline is the caller's
 
 
 def wanted_generation(spec: PodSpec) -> str | None:
@@ -261,11 +267,21 @@ def _start_agent(
         environment = {"CUDA_VISIBLE_DEVICES": ""}
     agent = start_child(command, log=folder / "agent.log", environment={**os.environ, **environment})
     try:
-        _wait((folder / "status-port").exists, f"the agent of {spec.shard} to answer")
+        _wait(
+            lambda: (folder / "status-port").exists() or agent.poll() is not None,
+            f"the agent of {spec.shard} to answer",
+        )
     except BaseException:
         agent.kill()
         raise
+    if agent.poll() is not None:
+        raise _ended(spec.shard, agent, folder)
     return agent
+
+
+def _ended(shard: str, agent: subprocess.Popen[bytes], folder: Path) -> ShardpackError:
+    log = (folder / "agent.log").read_text(errors="replace")[-2000:]
+    return ShardpackError(f"the agent of {shard} ended with {agent.returncode}:\n{log}")
 
 
 def _read_port(folder: Path) -> int:
