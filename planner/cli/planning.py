@@ -97,7 +97,8 @@ def _check_number(context: click.Context, parameter: click.Parameter, value: flo
 @click.option(
     "--work",
     type=click.IntRange(1, _LARGEST),
-    help="Budget in units of deterministic work: equal work gives an equal plan on every machine.",
+    help="Budget in units of deterministic work: equal work gives an equal plan on every machine; "
+    "the default follows the size of the scenario.",
 )
 @click.option(
     "--time-limit",
@@ -158,11 +159,11 @@ def plan(  # noqa: PLR0913 - one parameter an option
 
 
 def _solve_options(seed: int, work: int | None, *, time_limit_s: float | None, workers: int) -> SolveOptions:
-    from planner.solve.options import DEFAULT_WORK, SolveOptions
+    from planner.solve.options import SolveOptions
 
     return SolveOptions(
         seed=seed,
-        work=DEFAULT_WORK if work is None else work,
+        work=work,
         time_limit_ms=None if time_limit_s is None else max(1, round(1000 * time_limit_s)),
         workers=workers,
     )

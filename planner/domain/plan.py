@@ -28,7 +28,8 @@ class Refusal:
     need, have
         The two numbers that do not fit, in the rule's unit (``rules.UNITS``); None where the rule has none.
     proven
-        Whether no plan at all could place it; otherwise the search found no room.
+        Whether it is proven that no plan could place it, or none could without refusing as much instead;
+        otherwise the search found no room.
     """
 
     model: str

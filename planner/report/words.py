@@ -137,7 +137,7 @@ def refusal_reason(refusal: Refusal) -> str:
     else:
         need, have = _both_amounts(refusal.need or 0, refusal.have or 0, UNITS.get(refusal.rule, ""))
         reason = template.format(subject=refusal.subject, need=need, have=have)
-    proof = "no plan could place it" if refusal.proven else "the search found no room"
+    proof = "no plan could place more" if refusal.proven else "the search found no room"
     return f"{reason}; {proof}"
 
 

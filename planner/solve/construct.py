@@ -11,12 +11,19 @@ from planner.solve.guide import Advice
 from planner.solve.heuristics import insert_all, largest_first, open_required
 from planner.solve.packing import Packing
 from planner.solve.problem import Problem
+from planner.solve.watch import Watch
 
 
-def construct(
-    problem: Problem, advice: Advice, *, style: Style, rng: np.random.Generator, by_priority: bool = False
+def construct(  # noqa: PLR0913 - what to pack, how, and until when
+    problem: Problem,
+    advice: Advice,
+    *,
+    style: Style,
+    rng: np.random.Generator,
+    watch: Watch,
+    by_priority: bool = False,
 ) -> Packing:
-    """Return a packing of as many units as find room.
+    """Return a packing of as many units as find room until the time is up.
 
     Parameters
     ----------
@@ -24,6 +31,8 @@ def construct(
         What is packed, and what the relaxation says of it.
     style, rng
         How devices choose.
+    watch
+        When to stop; what is not placed then stays so.
     by_priority
         Whether each priority is packed before the next one is looked at: the right thing in a fleet that is
         too small, and dearer in one that is not.
@@ -31,7 +40,7 @@ def construct(
     packing = Packing(problem)
     open_required(packing)
     for units in _levels(problem, by_priority=by_priority):
-        extend(packing, units, advice, style=style, rng=rng)
+        extend(packing, units, advice, style=style, rng=rng, watch=watch)
     return packing
 
 
@@ -43,20 +52,26 @@ def _levels(problem: Problem, *, by_priority: bool) -> list[list[int]]:
     return [[i for i in everything if problem.units[i].priority == level] for level in levels]
 
 
-def extend(
-    packing: Packing, units: Sequence[int], advice: Advice, *, style: Style, rng: np.random.Generator
+def extend(  # noqa: PLR0913 - what to pack, how, and until when
+    packing: Packing,
+    units: Sequence[int],
+    advice: Advice,
+    *,
+    style: Style,
+    rng: np.random.Generator,
+    watch: Watch,
 ) -> None:
-    """Place further units into a packing, as far as there is room."""
+    """Place further units into a packing, as far as there is room and time."""
     problem = packing.problem
     wanted = set(units)
     order = [unit for unit in largest_first(advice.shares) if unit in wanted]
     special = [unit for unit in order if not problem.units[unit].simple]
     special.sort(key=lambda unit: problem.units[unit].pin is None)
-    insert_all(packing, special, advice.shares)
+    insert_all(packing, special, advice.shares, watch)
     pool = Pool(problem, (u for u in order if problem.units[u].simple), advice.guide.home)
-    filler = Filler(packing, pool, advice.guide, style=style, rng=rng)
+    filler = Filler(packing, pool, advice.guide, style=style, rng=rng, watch=watch)
     fill_open(filler)
     fill_at_home(filler)
     fill_by_worth(filler)
     waiting = set(pool.units())
-    insert_all(packing, [unit for unit in order if unit in waiting], advice.shares)
+    insert_all(packing, [unit for unit in order if unit in waiting], advice.shares, watch)

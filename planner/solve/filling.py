@@ -18,6 +18,7 @@ import numpy as np
 from planner.solve.openings import Opening
 from planner.solve.packing import NO_TENANT, Floats, Packing, Resident
 from planner.solve.problem import AMPLE, CONFIG, MEMORY, Bools, Ints, Problem
+from planner.solve.watch import Watch
 
 WINDOW = 1024
 """Candidates that a device chooses from at once; more cost time and hardly pack better."""
@@ -166,13 +167,22 @@ class Filler:
         What units are worth, and how to choose.
     rng
         The source of noise.
+    watch
+        When to stop; asked before a shard is filled.
     """
 
-    def __init__(
-        self, packing: Packing, pool: Pool, guide: Guide, *, style: Style, rng: np.random.Generator
+    def __init__(  # noqa: PLR0913 - the state, the choice, and until when
+        self,
+        packing: Packing,
+        pool: Pool,
+        guide: Guide,
+        *,
+        style: Style,
+        rng: np.random.Generator,
+        watch: Watch,
     ) -> None:
         self.packing, self.pool, self.guide = packing, pool, guide
-        self.style, self.rng = style, rng
+        self.style, self.rng, self.watch = style, rng, watch
         tables = guide.tables
         self._surplus, self._demand = tables.surplus, tables.demand
         self._capacity, self._counted = tables.capacity, tables.counted
@@ -325,6 +335,8 @@ def fill_open(filler: Filler) -> None:
     """Fill the shards that are open already, those that hold something first."""
     packing = filler.packing
     for row in sorted(packing.open_rows(), key=lambda row: (not packing.residents[row], row)):
+        if filler.watch.is_over():
+            return
         filler.fill(row, filler.waiting(int(packing.type_of[row])))
 
 
@@ -332,7 +344,7 @@ def fill_at_home(filler: Filler) -> None:
     """Open shards of every type for the units whose home it is, as long as they fill them."""
     packing, pool, guide = filler.packing, filler.pool, filler.guide
     for shard_type in np.argsort(-packing.problem.prices, kind="stable"):
-        while True:
+        while not filler.watch.is_over():
             own = filler.at_home(int(shard_type))
             if (guide.value[own] * pool.count[own]).sum() < packing.problem.prices[shard_type]:
                 break
@@ -365,7 +377,7 @@ class _Trial:
 def fill_by_worth(filler: Filler) -> None:
     """Open the shard whose content is worth most of its price, until nothing waits or fits."""
     everything = tuple(range(len(filler.packing.problem.prices)))
-    while len(filler.pool.models()):
+    while len(filler.pool.models()) and not filler.watch.is_over():
         left = float((filler.guide.value * filler.pool.count).sum())
         dearest = max((float(filler.packing.problem.prices[i]) for i in filler.guide.types), default=0.0)
         best = _best_trial(filler, filler.guide.types if left > 2 * dearest else everything)

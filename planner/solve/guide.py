@@ -41,8 +41,8 @@ class Advice:
     shares: Floats
 
 
-def make_advice(problem: Problem) -> Advice:
-    """Return what the relaxation says; without an answer of the engine all prices are zero."""
+def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
+    """Return what the relaxation says; without an answer of the engine in time all prices are zero."""
     from planner.solve.exact.fluid import solve_fluid  # ortools takes seconds to import
 
     relaxation = make_relaxation(problem)
@@ -50,7 +50,7 @@ def make_advice(problem: Problem) -> Advice:
     clusters = make_clusters(
         relaxation, weights, _backend_of_kinds(problem), CLUSTERS[len(weights) >= FROM_KINDS]
     )
-    fluid = solve_fluid(relaxation, clusters, weights) if clusters else None
+    fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters else None
     prices = fluid.prices if fluid is not None else _no_prices(relaxation)
     values, _ = values_of_kinds(relaxation, prices)
     shares = price_shares(problem)

@@ -12,6 +12,7 @@ from planner.errors import Fault, InputError
 from planner.solve.openings import Opening
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Problem
+from planner.solve.watch import Watch
 
 _TRIED_ROWS = 64
 """The latest open shards that a group is tried on before a new one is opened, one by one."""
@@ -82,9 +83,15 @@ def largest_first(shares: Floats) -> list[int]:
 # ------------------------------------------------------------------------------------------------- insertion
 
 
-def insert_all(packing: Packing, order: Iterable[int], shares: Floats) -> list[int]:
-    """Place units one after the other; returns those that found no room."""
-    return [unit for unit in order if not insert(packing, unit, shares[unit])]
+def insert_all(
+    packing: Packing, order: Iterable[int], shares: Floats, watch: Watch | None = None
+) -> list[int]:
+    """Place units one after the other; returns those that found no room, or no time."""
+    return [
+        unit
+        for unit in order
+        if (watch is not None and watch.is_over()) or not insert(packing, unit, shares[unit])
+    ]
 
 
 def insert(packing: Packing, unit: int, shares: Floats) -> bool:

@@ -15,6 +15,7 @@ from planner.solve.filling import BALANCED, Filler, Pool, Style, fill_by_worth
 from planner.solve.guide import Advice
 from planner.solve.packing import Floats, Packing, Resident
 from planner.solve.problem import Ints
+from planner.solve.watch import Watch
 
 CLOSED_AT_ONCE = 5
 """Shards that one round closes; more find deeper gains and cost more time each."""
@@ -47,16 +48,22 @@ class Improver:
         What is changed; never for the worse.
     advice
         What the relaxation says.
+    watch
+        When to stop: a round that is under way is then taken back.
     """
 
-    def __init__(self, packing: Packing, advice: Advice) -> None:
-        self.packing, self.advice = packing, advice
+    def __init__(self, packing: Packing, advice: Advice, watch: Watch) -> None:
+        self.packing, self.advice, self.watch = packing, advice, watch
         self._earned: dict[int, float] = {}
         self._special = {  # units of several models or devices, and pinned ones, stay where they are
             row
             for unit, row in enumerate(packing.row_of_unit)
             if row is not None and not packing.problem.units[unit].simple
         }
+
+    def can_improve(self) -> bool:
+        """Return whether there is a shard that may be closed."""
+        return any(self._may_close(row) for row in self.packing.open_rows())
 
     def improve(self, rng: np.random.Generator) -> bool:
         """Make one round; returns whether it found something better."""
@@ -69,7 +76,7 @@ class Improver:
         closed = [_close(packing, row) for row in rows]
         pool = Pool(packing.problem, (u for item in closed for u, _ in item.units), advice.guide.home)
         style = _STYLES[int(rng.integers(len(_STYLES)))]
-        fill_by_worth(Filler(packing, pool, advice.guide, style=style, rng=rng))
+        fill_by_worth(Filler(packing, pool, advice.guide, style=style, rng=rng, watch=self.watch))
         opened = range(marker, packing.rows)
         after = (packing.cost, -self._quality(opened))
         if not len(pool.models()) and after < (before, -quality) and self._enough():

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_WORK = 100
-"""Units of work that keep 20,000 models within half a minute on two cores (see ``tests/bench/solve``)."""
+DEFAULT_WORKS = ((200, 150), (2_500, 400), (10_000, 150), (None, 60))
+"""(units up to, work): what a search spends that is not told: about 5 s, 10 s and 45 s of an idle core for
+100, 2,000 and 20,000 units."""
 
 PROOF_TIME_A_UNIT = 0.03
 """CP-SAT's deterministic time, roughly seconds."""
+
+
+def default_work(units: int) -> int:
+    """Return the work that is spent on so many units when nothing is said."""
+    return next(work for most, work in DEFAULT_WORKS if most is None or units <= most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +26,9 @@ class SolveOptions:
     seed
         Seed of every random choice, at least 0.
     work
-        Deterministic work, at least 1: one unit is one construction or one round of improvement. A small
-        scenario may spend ``PROOF_TIME_A_UNIT`` of CP-SAT's deterministic time for each unit on a proof on
-        top. Equal work gives an equal plan.
+        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is one
+        construction or one round of improvement. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT``
+        of its deterministic time for each unit on top. Equal work gives an equal plan.
     time_limit_ms
         Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which
         voids the promise of equal bytes. None is no stop.
@@ -31,7 +37,7 @@ class SolveOptions:
     """
 
     seed: int = 0
-    work: int = DEFAULT_WORK
+    work: int | None = None
     time_limit_ms: int | None = None
     workers: int = 1
 
@@ -48,8 +54,12 @@ class SolveOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What CP-SAT may spend: deterministic time, threads (only 1 is repeatable), and its seed."""
+    """What CP-SAT may spend: deterministic time, threads (only 1 is repeatable), its seed; and by the clock.
+
+    ``limit_s`` None is no such limit.
+    """
 
     deterministic_time: float
+    limit_s: float | None = None
     workers: int
     seed: int

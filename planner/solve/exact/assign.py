@@ -21,7 +21,7 @@ from planner.solve.heuristics import placed_by_priority
 from planner.solve.options import Effort
 from planner.solve.packing import Packing, Resident
 
-MOST_SEATS = 1_500
+MOST_SEATS = 2_500
 """Pairs of a unit and a candidate shard up to which the search is worth its time."""
 
 
@@ -32,20 +32,23 @@ class Assigned:
     Parameters
     ----------
     packing
-        The best packing it knows; None if it has none that may be used.
+        The best packing it knows.
     most_placed
         Whether no plan places more, priority by priority.
     bound_microusd_per_h
         No plan that places as much as the packing costs less; None is no bound.
     """
 
-    packing: Packing | None
+    packing: Packing
     most_placed: bool
     bound_microusd_per_h: int | None
 
 
 def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
     """Return what is at least as good as a packing of the same problem; None if that is too large a question.
+
+    None also where the packing's own rule of ``models.json``, which is narrower than the specification's,
+    rejects what was found.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
 
 
 def _numbered_from_zero(packing: Packing) -> Packing:
-    """Return a copy in which the replicas of a model that are placed are the first ones, but for pinned ones."""
+    """Return a copy in which the replicas that are placed are the first ones of their model."""
     problem, copy = packing.problem, Packing(packing.problem)
     rows = {row: copy.open(packing.opened[row], name=packing.names[row]) for row in packing.open_rows()}
     by_group: dict[tuple[int, ...], list[int]] = {}
@@ -90,20 +93,21 @@ class _Stages:
 
     def __init__(self, draft: Draft, effort: Effort) -> None:
         self.draft, self.problem = draft, draft.problem
-        self.left = effort.deterministic_time
+        self.left, self.limit_s = effort.deterministic_time, effort.limit_s
         self.solver = cp_model.CpSolver()
         self.solver.parameters.num_workers = effort.workers
         self.solver.parameters.random_seed = effort.seed % 2**31
         self.best: list[int] = draft.hint
         self.most_placed = True
 
-    def run(self) -> Assigned:
+    def run(self) -> Assigned | None:
         for priority, known in self._levels():
             self._place(priority, known)
         bound = self._cheapen()
-        return Assigned(
-            packing=_packing_of(self.draft, self.best), most_placed=self.most_placed, bound_microusd_per_h=bound
-        )
+        found = _packing_of(self.draft, self.best)
+        if found is None:
+            return None
+        return Assigned(packing=found, most_placed=self.most_placed, bound_microusd_per_h=bound)
 
     def _levels(self) -> list[tuple[int, int]]:
         """Return the priorities, the highest first, and how many replicas of each the packing places."""
@@ -125,14 +129,14 @@ class _Stages:
             self.draft.model.add(count >= possible)
             return
         self.draft.model.maximize(count)
-        status = self._solve()
+        status = self._solve(self.left / 2)
         self.most_placed &= status == cp_model.OPTIMAL
         found = sum(
             amount * self.best[seat.inside.index]
             for unit, amount in terms.items()
             for seat in self.draft.by_unit[unit]
         )
-        self.draft.model.clear_objective()
+        self.draft.model.clear_objective()  # type: ignore[no-untyped-call]
         self.draft.model.add(count >= found)
 
     def _cheapen(self) -> int | None:
@@ -141,27 +145,29 @@ class _Stages:
         self.draft.model.minimize(
             sum(types[item.slot.shard_type].price_microusd_per_h * item.opened for item in self.draft.opens)
         )
-        status = self._solve()
+        status = self._solve(self.left)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
         bound = self.solver.best_objective_bound
         return max(0, round(bound)) if np.isfinite(bound) else None  # whole micro-USD, reported as a float
 
-    def _solve(self) -> cp_model.CpSolverStatus:
-        """Solve from the best solution known, and remember a better one."""
-        if self.left <= 0:
+    def _solve(self, time: float) -> cp_model.CpSolverStatus:
+        """Solve from the best solution known within a deterministic time, and remember a better one."""
+        if time <= 0:
             return cp_model.UNKNOWN
         model = self.draft.model
-        model.clear_hints()
+        model.clear_hints()  # type: ignore[no-untyped-call]
         for index, value in enumerate(self.best):
             model.add_hint(model.get_int_var_from_proto_index(index), value)
-        self.solver.parameters.max_deterministic_time = self.left
+        self.solver.parameters.max_deterministic_time = time
+        if self.limit_s is not None:
+            self.solver.parameters.max_time_in_seconds = self.limit_s
         status = self.solver.solve(model)
+        self.left -= self.solver.response_proto.deterministic_time
+        if self.limit_s is not None:
+            self.limit_s = max(0.001, self.limit_s - self.solver.wall_time)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            self.left -= self.solver.response_proto.deterministic_time
             self.best = list(self.solver.response_proto.solution)
-        else:
-            self.left = 0.0
         return status
 
 

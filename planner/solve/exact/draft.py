@@ -41,7 +41,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """A slot: whether it is open, on which of the node's devices each of its own is, and who may sit in it."""
+    """A slot: whether it is open, which devices of its node it has, and who may sit in it."""
 
     slot: Slot
     opened: Bool
@@ -71,12 +71,12 @@ class Draft:
 
     # ------------------------------------------------------------------------------------------ variables
 
-    def bool(self, value: bool) -> Bool:  # noqa: FBT001 - the one thing it is about
-        """Return a new literal that is hinted at."""
-        self.hint.append(int(value))
+    def literal(self, value: object) -> Bool:
+        """Return a new literal that is hinted at, as true if the value is truthy."""
+        self.hint.append(int(bool(value)))
         return self.model.new_bool_var("")
 
-    def int(self, least: int, most: int, value: int) -> Bool:
+    def integer(self, least: int, most: int, value: int) -> Bool:
         """Return a new integer that is hinted at."""
         self.hint.append(min(max(value, least), most))
         return self.model.new_int_var(least, most, "")
@@ -88,7 +88,7 @@ class Draft:
     def any_of(self, members: Iterable[Bool]) -> Bool:
         """Return a literal that is true if one of the members is."""
         known = list(members)
-        found = self.bool(any(self.value(item) for item in known))
+        found = self.literal(any(self.value(item) for item in known))
         for item in known:
             self.model.add_implication(item, found)
         return found
@@ -104,9 +104,9 @@ class Draft:
                 found[seat.unit].append(seat)
         return found
 
-    def placed(self, unit: int) -> cp_model.LinearExprT:
+    def placed(self, unit: int) -> cp_model.LinearExpr:
         """Return whether a unit is placed."""
-        return sum(seat.inside for seat in self.by_unit[unit])
+        return cp_model.LinearExpr.sum([seat.inside for seat in self.by_unit[unit]])
 
     def _open(self, slot: Slot) -> Open:
         row = self._row.get(slot)
@@ -114,9 +114,9 @@ class Draft:
         devices = range(int(self.problem.device_counts[slot.shard_type]) if slot.positions else 0)
         return Open(
             slot=slot,
-            opened=self.bool(row is not None),
+            opened=self.literal(row is not None),
             device_at={
-                (device, position): self.bool(device < len(taken) and taken[device] == position)
+                (device, position): self.literal(device < len(taken) and taken[device] == position)
                 for device in devices
                 for position in slot.positions
             },
@@ -136,7 +136,7 @@ class Draft:
 
     def _seat(self, unit: int, slot: Slot, ways: Sequence[Sequence[int]]) -> Seat:
         row = self._row.get(slot)
-        inside = self.bool(row is not None and self.packing.row_of_unit[unit] == row)
+        inside = self.literal(row is not None and self.packing.row_of_unit[unit] == row)
         here = self.packing.residents[row] if row is not None else []
         known = {item.model: item for item in here if item.unit == unit}
         members = tuple(
@@ -152,13 +152,13 @@ class Draft:
         ranks, known = how
         devices = int(self.problem.device_counts[slot.shard_type])
         modes = {
-            rank: inside if len(ranks) == 1 else self.bool(known is not None and known.rank == rank)
+            rank: inside if len(ranks) == 1 else self.literal(known is not None and known.rank == rank)
             for rank in ranks
         }
         on = {
             (rank, device): literal
             if devices == 1
-            else self.bool(known is not None and known.rank == rank and device in known.devices)
+            else self.literal(known is not None and known.rank == rank and device in known.devices)
             for rank, literal in modes.items()
             for device in range(devices)
         }

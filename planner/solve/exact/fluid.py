@@ -124,7 +124,9 @@ class _Program:
                 for dimension in np.flatnonzero((part > 0) & (overhead.room > 0)):
                     linked[dimension].SetCoefficient(share, float(part[dimension]))
 
-    def solve(self) -> Fluid | None:
+    def solve(self, limit_s: float | None) -> Fluid | None:
+        if limit_s is not None:
+            self.solver.SetTimeLimit(max(1, round(1000 * limit_s)))
         if self.solver.Solve() != pywraplp.Solver.OPTIMAL:
             return None
         unit = self.unit
@@ -149,7 +151,9 @@ def _duals(rows: list[list[pywraplp.Constraint]], width: int) -> Floats:
     return -np.array([[row.dual_value() for row in of_one] for of_one in rows]).reshape(-1, width)
 
 
-def solve_fluid(relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats) -> Fluid | None:
+def solve_fluid(
+    relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats, limit_s: float | None = None
+) -> Fluid | None:
     """Return an optimal solution of the relaxation; None if the engine finds none.
 
     Parameters
@@ -160,5 +164,7 @@ def solve_fluid(relaxation: Relaxation, clusters: Sequence[Ints], weights: Float
         Kinds that are treated as one, each fitting on the same types.
     weights
         ``(kinds,)``: replicas of each kind.
+    limit_s
+        Seconds after which the engine gives up; None is never.
     """
-    return _Program(relaxation, clusters, weights).solve()
+    return _Program(relaxation, clusters, weights).solve(limit_s)

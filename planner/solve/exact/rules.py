@@ -6,6 +6,7 @@ of the specification.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -127,13 +128,13 @@ def _startable(draft: Draft, terms: list[Term], surplus: list[Term], at: tuple[l
         return
     present = sorted((amount for amount, literal in counted if draft.value(literal)), reverse=True)
     kth = present[most - 1] if len(present) >= most else 0
-    least = draft.int(0, max(amount for amount, _ in counted), kth)
+    least = draft.integer(0, max(amount for amount, _ in counted), kth)
     loading: list[Term] = [(most, least)]
     for amount, literal in counted:
         if most == 1:
             draft.model.add(amount * literal <= least)
         else:
-            above = draft.int(0, amount, amount * draft.value(literal) - kth)
+            above = draft.integer(0, amount, amount * draft.value(literal) - kth)
             draft.model.add(above >= amount * literal - least)
             loading.append((1, above))
     _at_most(draft, (*terms, *loading), room)
@@ -168,7 +169,8 @@ def exclusive_devices(draft: Draft) -> None:
     models = draft.problem.scenario.models
     for item in draft.opens:
         for device in range(int(draft.problem.device_counts[item.slot.shard_type])):
-            whole, shared = [], []
+            whole: list[Bool] = []
+            shared: list[Bool] = []
             for seat in item.seats:
                 for member in seat.members:
                     alone = models[member.model].devices_per_replica > 1
@@ -236,7 +238,7 @@ def _entry(draft: Draft, unit: int, inside: Bool) -> Bool | None:
     if one.replica > 1 or draft.problem.units[unit - 1].pin is None:
         return None
     first = draft.by_unit[unit - 1]
-    entry = draft.bool(bool(draft.value(inside)) and not any(draft.value(seat.inside) for seat in first))
+    entry = draft.literal(draft.value(inside) and not any(draft.value(seat.inside) for seat in first))
     draft.model.add(entry >= inside - draft.placed(unit - 1))
     return entry
 
@@ -255,7 +257,7 @@ def tenants(draft: Draft) -> None:
             draft.model.add_at_most_one(draft.any_of(members) for members in by_tenant.values())
 
 
-# ----------------------------------------------------------------------------------- between shards and models
+# ---------------------------------------------------------------------------------- between shards and models
 
 
 def spread(draft: Draft) -> None:
@@ -363,7 +365,7 @@ def order_of_shards(draft: Draft) -> None:
     by_slot = {item.slot: item for item in draft.opens}
     for alike in draft.alike:
         items = [by_slot[slot] for slot in alike]
-        for before, item in zip(items, items[1:], strict=False):
+        for before, item in itertools.pairwise(items):
             draft.model.add_implication(item.opened, before.opened)
             for seat in item.seats:
                 earlier = [other.inside for other in before.seats if other.unit < seat.unit]

@@ -133,7 +133,7 @@ def slots_of_rows(packing: Packing, slots: tuple[tuple[Slot, ...], ...]) -> dict
     for row in packing.open_rows():
         opening = packing.opened[row]
         rows[opening.shard_type, opening.node].append(row)
-    found = {}
+    found: dict[Slot, int] = {}
     for alike in slots:
         mine = rows[alike[0].shard_type, alike[0].node]
         mine.sort(key=lambda row: (min(packing.units_in(row), default=len(packing.problem.units)), row))

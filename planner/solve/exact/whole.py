@@ -182,6 +182,8 @@ def _opens_in_order(model: cp_model.CpModel, slots: Sequence[Sequence[_Slot]]) -
 def _proved(model: cp_model.CpModel, effort: Effort) -> int | None:
     solver = cp_model.CpSolver()
     solver.parameters.max_deterministic_time = effort.deterministic_time
+    if effort.limit_s is not None:
+        solver.parameters.max_time_in_seconds = effort.limit_s
     solver.parameters.num_workers = effort.workers
     solver.parameters.random_seed = effort.seed % 2**31
     status = solver.solve(model)

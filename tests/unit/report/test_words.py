@@ -50,7 +50,7 @@ def test_a_refusal_says_who_why_how_much_and_whether_it_is_proven() -> None:
     sentence = refusal_sentence(a_refusal(proven=True, replicas=2))
     assert sentence == (
         "m: 2 replicas refused: needs 20Gi of GPU memory, and gpu-16 has room for 15Gi; "
-        "no plan could place it [device-memory]"
+        "no plan could place more [device-memory]"
     )
     assert refusal_reason(a_refusal(proven=False)).endswith("the search found no room")
 

@@ -49,10 +49,10 @@ def test_a_full_node_says_what_it_lacks(node: dict[str, Any], rule: Rule, need: 
     refusal = the_refusal(
         *models(2, WHOLE), types=(a_shard_type(provision="existing"),), nodes=(a_node(**node),)
     )
-    assert told(refusal) == (rule, "t", need, have, False)
+    assert told(refusal) == (rule, "t", need, have, True)
 
 
 def test_of_types_that_ran_out_the_one_with_most_shards_is_told() -> None:
     types = (a_shard_type("few", price=1, max_count=1), a_shard_type("many", price=2, max_count=3))
     refusal = the_refusal(*models(5, WHOLE), types=types)
-    assert told(refusal) == (Rule.MAX_COUNT, "many", 4, 3, False)
+    assert told(refusal) == (Rule.MAX_COUNT, "many", 4, 3, True)

@@ -1,0 +1,40 @@
+"""The safety stop by the clock: asked often and cheaply; once it says stop it stays with that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+"""Seconds that only grow."""
+
+
+class Watch:
+    """Says when a search has to end.
+
+    Parameters
+    ----------
+    clock
+        What is read.
+    limit_ms
+        Time for everything, counted from now; None never ends.
+    """
+
+    def __init__(self, clock: Clock, limit_ms: int | None = None) -> None:
+        self._clock, self._started = clock, clock()
+        self._until = None if limit_ms is None else self._started + limit_ms / 1000
+        self.stopped = False
+
+    def reserve(self, factor: float) -> None:
+        """Keep time for what comes after the search: so many times what has passed since the start."""
+        if self._until is not None:
+            self._until -= factor * (self._clock() - self._started)
+
+    def is_over(self) -> bool:
+        """Return whether the time is up, now or when it was asked before."""
+        if self._until is not None and not self.stopped:
+            self.stopped = self._clock() >= self._until
+        return self.stopped
+
+    def left_s(self) -> float | None:
+        """Return the seconds that are left, at least a millisecond; None without a limit."""
+        return None if self._until is None else max(0.001, self._until - self._clock())
