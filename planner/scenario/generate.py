@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from planner.domain.footprint import Amount, FootprintOption
 from planner.domain.model import Model
-from planner.scenario.scenario_shape import DistributionShape, GeneratedFootprintShape, GenerateShape
+from planner.scenario.models_from_shape import DistributionShape, GeneratedFootprintShape, GenerateShape
 from planner.scenario.shapes import read_bytes, read_milli
 from planner.units import PPM
 

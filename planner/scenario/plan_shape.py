@@ -55,28 +55,41 @@ class BudgetShape(Shape):
     """How much work the solver was allowed."""
 
     work: Whole
+    """Units of deterministic work."""
     time_limit_ms: Whole | None = None
+    """Safety stop by the clock; null is none."""
     workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Threads; only 1 promises equal bytes."""
 
 
 class PlanMetadata(Shape):
     """Whose plan it is and what it was made from."""
 
     name: Name
+    """The scenario's."""
     namespace: Name
+    """The scenario's."""
     scenario_sha256: Sha256
+    """Hash of the scenario with all that it includes."""
     seed: Whole
+    """What the search was given."""
     budget: BudgetShape
+    """What the search was allowed."""
     stopped_by_clock: bool
+    """Whether the safety stop ended the search, which voids the promise of equal bytes."""
     versions: dict[str, str]
+    """Of shardpack and the solver."""
     base_sha256: Sha256 | None = None
+    """Hash of the plan that this one was to stay close to; null is none."""
 
 
 class CostShape(Shape):
     """What the plan costs and opens."""
 
     usd_per_hour: Price
+    """Sum of the prices of the shards."""
     shards: Whole
+    """How many are open."""
     devices: Whole
     """GPUs and MIG instances."""
 
@@ -85,15 +98,20 @@ class BoundShape(Shape):
     """What no plan that places as much can cost less than."""
 
     usd_per_hour: Price
+    """The lower bound."""
     method: Name
+    """How it was found."""
 
 
 class PlanDeviceShape(Shape):
     """A device of a shard and what the plan puts on it."""
 
     index: Whole
+    """Its ordinal in the shard."""
     device_class: Name = Field(alias="class")
+    """Its class."""
     uuid: str | None
+    """As the scenario knows it."""
     capacity_bytes: Whole
     """Total less headroom."""
     fixed_bytes: Whole
@@ -101,68 +119,97 @@ class PlanDeviceShape(Shape):
     used_bytes: Whole
     """Fixed bytes, backends and steady footprints together."""
     used_milli: Whole
+    """GPU time, in milli-devices."""
 
 
 class UsedShape(Shape):
     """What the models of a shard use of its host."""
 
     models: Whole
+    """Replicas that it holds."""
     cpu_milli: Whole
+    """Milli-cores."""
     memory_bytes: Whole
     """Backends included, the idle server not."""
     disk_bytes: Whole
+    """Of the files of the models."""
     models_json_bytes: Whole
+    """Size of its models.json."""
     extra_milli: dict[str, Whole] = {}
+    """Further named resources."""
 
 
 class PlanShardShape(Shape):
     """An open shard."""
 
     name: Name
+    """Of the shard and its InferenceService."""
     shard_type: Name
+    """Its shard type."""
     group: Name
+    """Its group."""
     node: Name | None
+    """Where it stands; null for one that is bought."""
     node_devices: list[Whole]
     """Positions of its devices among the node's."""
     devices: list[PlanDeviceShape]
+    """Its GPUs; a CPU shard has none."""
     used: UsedShape
+    """What its models use of its host."""
 
 
 class PlacementShape(Shape):
     """One replica on its devices."""
 
     model: Name
+    """Which model."""
     replica: Whole
+    """Which of its replicas, from 0."""
     option: Whole
+    """Which of its footprints, from 0."""
     shard: Name
+    """Where."""
     devices: list[Whole]
+    """Ordinals of its devices there."""
 
 
 class RefusalShape(Shape):
     """Replicas of a model that are not placed, and why."""
 
     model: Name
+    """Which model."""
     replicas: Annotated[int, Field(ge=1, le=1_000_000)]
+    """How many of its replicas."""
     rule: RuleName
+    """The rule that stands against it."""
     subject: str
+    """What the rule is about: a shard type, a node, a device class..."""
     need: Signed | None
+    """What would be needed, in the rule's unit."""
     have: Signed | None
+    """What there is."""
     proven: bool
+    """Whether no plan at all could place it."""
 
 
 class UsedOfShape(Shape):
     """A figure and its limit; null is unlimited."""
 
     used: Whole
+    """What the plan takes."""
     limit: Whole | None
+    """What it may take."""
 
 
 class PlanLimitsShape(Shape):
     """How near the plan is to the limits of the cluster and the policy."""
 
     ips: UsedOfShape
+    """Pod addresses."""
     shards: UsedOfShape
+    """Shards."""
     micro_usd_per_hour: UsedOfShape
+    """Cost in micro-USD."""
     config_map_bytes: UsedOfShape
     """The largest models.json."""
 
@@ -171,14 +218,24 @@ class PlanShape(Shape):
     """Shards, placements, cost, bound and refusals."""
 
     api_version: Literal["shardpack.dev/v1alpha1"]
+    """The version of this format."""
     kind: Literal["Plan"]
+    """Plan."""
     metadata: PlanMetadata
+    """What it was made from."""
     status: Status
+    """optimal and infeasible are proofs: of the cost, or that nothing at all can be placed."""
     cost: CostShape
+    """What it costs."""
     bound: BoundShape | None
+    """No plan that places as much costs less; null is no bound."""
     gap_ratio: Annotated[float, Field(le=1, allow_inf_nan=False)] | None
     """(cost - bound) / cost, to six digits."""
     limits: PlanLimitsShape
+    """How near it is to the limits."""
     shards: list[PlanShardShape]
+    """Sorted by name."""
     placements: list[PlacementShape]
+    """Sorted by model and replica."""
     refusals: list[RefusalShape]
+    """What is not placed, sorted by model."""

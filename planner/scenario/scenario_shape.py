@@ -3,12 +3,13 @@
 # ruff: noqa: RUF012 - pydantic copies a field's default for each instance
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from planner.domain.footprint import FootprintSource
 from planner.domain.policy import Objective, Spread
+from planner.scenario.models_from_shape import ModelsFromShape
 from planner.scenario.shapes import (
     Bytes,
     BytesAmount,
@@ -26,17 +27,16 @@ from planner.scenario.shapes import (
     Price,
     Ratio,
     ResourceName,
-    Scalar,
     Shape,
     ShardPrice,
     StorageUri,
+    Strings,
     Text,
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
 
 Extra = dict[ResourceName, Milli]
-Strings = dict[str, str]
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -47,7 +47,9 @@ class DeviceClassShape(Shape):
     """A kind of device: a GPU product, a MIG instance of one, or a CPU."""
 
     name: PartName
+    """As footprints and shard types refer to it, as nvidia-t4."""
     kind: Literal["gpu", "cpu"] = "gpu"
+    """Whether device memory is counted (gpu) or only the CPU and memory of the shard (cpu)."""
     memory: Bytes = 0
     """Total as NVML reports it."""
     reserved: Bytes = 0
@@ -57,6 +59,7 @@ class DeviceClassShape(Shape):
     mig_profile: Text | None = None
     """The MIG profile's name, as 1g.10gb."""
     source: str = ""
+    """Where the figures come from."""
 
     @model_validator(mode="after")
     def _check_memory(self) -> Self:
@@ -71,6 +74,7 @@ class RuntimeShape(Shape):
     """A model server and what it costs with no model in it."""
 
     name: PartName
+    """As shard types refer to it, as triton."""
     backends: list[PartName] | None = None
     """Backends it serves; null is any."""
     context: Bytes = 0
@@ -80,12 +84,14 @@ class RuntimeShape(Shape):
     host_base: Bytes = 0
     """Host memory of the idle server."""
     source: str = ""
+    """Where the figures come from."""
 
 
 class BackendShape(Shape):
     """What a backend costs beside the models that use it."""
 
     name: PartName
+    """Triton's backend, or the framework of a server that has no backends."""
     device_base: Bytes = 0
     """GPU memory once per device that runs one of its models."""
     host_base: Bytes = 0
@@ -95,13 +101,16 @@ class BackendShape(Shape):
     pinnable: bool = True
     """Whether it obeys the device ordinals of instance_group."""
     source: str = ""
+    """Where the figures come from."""
 
 
 class DevicesShape(Shape):
     """The devices of a shard."""
 
     device_class: PartName = Field(alias="class")
+    """Class of all its devices: one of the catalogue, as nvidia-t4, or cpu."""
     count: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Devices of a shard; a CPU shard and a shard on a MIG instance have 1."""
     gpu_memory: Bytes | None = None
     """Memory of each, where it differs from the class's."""
     gpu_time: Milli = 1000
@@ -112,7 +121,9 @@ class ResourcesShape(Shape):
     """What one pod of a shard requests, sidecars included."""
 
     cpu: Milli
+    """Cores."""
     memory: Bytes
+    """Host memory."""
     disk: Bytes | None = None
     """null is not counted."""
 
@@ -121,24 +132,32 @@ class OverheadShape(Shape):
     """The sidecars' part of it."""
 
     cpu: Milli = 0
+    """Cores."""
     memory: Bytes = 0
+    """Host memory."""
 
 
 class ShardTypeShape(Shape):
     """A template of a shard: one model server's pod."""
 
     name: PartName
+    """Its own name, unique in the scenario."""
     use: PartName | None = None
     """A shard type of the catalogue that this one starts from; every field given here wins."""
     runtime: PartName
+    """The model server: triton, mlserver, sklearn, ... or one of catalog."""
     devices: DevicesShape
+    """What it runs models on."""
     resources: ResourcesShape
+    """What one pod requests."""
     overhead: OverheadShape = OverheadShape()
+    """What the sidecars take of resources."""
     price_per_hour: ShardPrice = 0
     """US dollars for one shard, all its pods."""
     provision: Literal["new", "existing"] | None = None
     """new: bought; existing: placed on the nodes. By default existing where the scenario lists nodes."""
     min_count: Count = 0
+    """Shards that are opened even if nothing needs them."""
     max_count: Count | None = None
     """null is unlimited."""
     max_models: Positive | None = None
@@ -148,7 +167,9 @@ class ShardTypeShape(Shape):
     group: GroupName | None = None
     """Base of the shards' names; by default the scenario's name and the shard type's."""
     zone: Text | None = None
+    """Zone of the shards that are bought; null is unknown."""
     node_selector: Strings = {}
+    """Labels that a node must have."""
     parallel_loads: Positive = 1
     """Models that load at the same time on a device."""
     extra: Extra = {}
@@ -161,15 +182,20 @@ class CatalogParts(Shape):
     """Parts of a catalogue; a part wins over one of the same name in the built-in catalogue."""
 
     device_classes: list[DeviceClassShape] = []
+    """GPU products, MIG instances and CPUs."""
     runtimes: list[RuntimeShape] = []
+    """Model servers."""
     backends: list[BackendShape] = []
+    """What runs models inside a server."""
 
 
 class CatalogSpec(CatalogParts):
     """What a document of kind Catalog holds."""
 
     version: str | None = None
+    """For people."""
     include: list[str] = []
+    """Further documents, as paths relative to this file."""
     shard_types: list[ShardTypeShape] = []
     """Templates that a scenario's shard types name with `use`."""
 
@@ -181,7 +207,9 @@ class AllocatableShape(Shape):
     """What a node has left for our pods."""
 
     cpu: Milli
+    """Cores, without what other pods request."""
     memory: Bytes
+    """Host memory, without what other pods request."""
     pods: Count | None = None
     """null takes the cluster's maxPodsPerNode."""
 
@@ -190,10 +218,15 @@ class MigDeviceShape(Shape):
     """A MIG instance of a GPU."""
 
     device_class: PartName = Field(alias="class")
+    """A class with a MIG profile, as nvidia-a100-80gb-1g.10gb."""
     uuid: Text | None = None
+    """As NVML reports it."""
     memory: Bytes | None = None
+    """As NVML reports it, where it differs from the class's."""
     reserved: Bytes | None = None
+    """What the driver keeps, where it differs from the class's."""
     foreign: Bytes = 0
+    """What other processes hold."""
 
 
 class NodeDeviceShape(Shape):
@@ -202,12 +235,15 @@ class NodeDeviceShape(Shape):
     device_class: PartName | None = Field(default=None, alias="class")
     """May be left out where mig lists the instances."""
     uuid: Text | None = None
+    """As NVML reports it."""
     memory: Bytes | None = None
     """As NVML reports it, where it differs from the class's."""
     reserved: Bytes | None = None
+    """What the driver keeps, where it differs from the class's."""
     foreign: Bytes = 0
     """What other processes hold."""
     mig: list[MigDeviceShape] = []
+    """The instances that it is cut into."""
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -224,24 +260,36 @@ class NodeShape(Shape):
     """A machine that exists."""
 
     name: NodeName
+    """The Kubernetes node's name."""
     count: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """So many equal nodes, called <name>-0, <name>-1, ..."""
     zone: Text | None = None
+    """Failure domain; null is unknown."""
     rack: Text | None = None
+    """Failure domain, for people."""
     allocatable: AllocatableShape
+    """What our pods may use of it."""
     pods_in_use: Count = 0
+    """Pods that are there already."""
     labels: Strings = {}
+    """Node labels, which nodeSelector looks at."""
     devices: list[NodeDeviceShape] = []
+    """Its GPUs in NVML's order."""
 
 
 class ClusterShape(Shape):
     """Limits of the cluster as a whole."""
 
     max_pods_per_node: Positive = 110
+    """Kubelet's limit."""
     usable_pods_per_node: Count | None = None
+    """What system pods leave of it; null is all. Only `limits` reckons with it."""
     nodes: Count | None = None
+    """Nodes that `limits` reckons with; null counts the scenario's own."""
     max_ips: Count | None = Field(default=None, alias="maxIPs")
+    """Pod addresses; null is unlimited."""
     max_config_map_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 1_000_000
+    """Largest ConfigMap that is written, in bytes."""
 
 
 # ---------------------------------------------------------------------------------------------- models
@@ -251,126 +299,66 @@ class PinShape(Shape):
     """Where replica 0 has to be."""
 
     shard: Text
+    """A shard's name: its group, or its group and a number, as news-1."""
     device: Count | None = None
+    """Ordinal of the device there; null is any."""
 
 
 class FootprintShape(Shape):
     """One way of running a replica on a class of device, and all that it then uses."""
 
     device_class: ClassOrAny = Field(alias="class")
+    """A device class, or '*' for any that has no footprint of its own. A model is never put on a class for
+    which it has none."""
     batch: Positive = 1
+    """Largest batch that the figures stand for."""
     instances: Positive = 1
+    """Instances that the figures stand for, all together."""
     gpu_memory: GpuMemoryAmount | None = None
+    """On each of its devices: steady (after warm-up), loadPeak (while loading; by default the same) and
+    residual (kept after the unload; by default 0)."""
     gpu_time: MilliAmount | None = None
     """Share of one device's time at the stated rate, as 35m."""
     cpu: MilliAmount | None = None
+    """Cores of the host."""
     memory: BytesAmount | None = None
+    """Host memory."""
     disk: BytesAmount | None = None
+    """Size of the model's files."""
     source: FootprintSource = "declared"
+    """measured and imported figures contain the CUDA contexts of instance processes; to estimated and
+    declared ones they are added."""
     extra: Extra = {}
+    """Further named resources."""
 
 
 class ModelShape(Shape):
     """A model: what is placed."""
 
     name: ModelName
+    """Unique in the scenario."""
     backend: PartName
+    """Triton's backend, or the framework of a server that has no backends."""
     framework: PartName | None = None
+    """What its TrainedModel says; null derives it from the backend."""
     storage_uri: StorageUri
+    """Where the model's files are, as s3://bucket/path."""
     replicas: Replicas = 1
+    """Shards that hold a copy of it."""
     priority: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
     """Higher is placed first."""
     tenant: Text | None = None
+    """Whose it is; null is nobody's."""
     together: Text | None = None
     """Models with the same key share a shard."""
     devices_per_replica: Annotated[int, Field(ge=1, le=1024)] = 1
     """Whole devices of one shard when above 1."""
     pin: PinShape | None = None
+    """Where replica 0 has to be; null is anywhere."""
     labels: Strings = {}
+    """For people and reports."""
     footprints: Annotated[list[FootprintShape], Field(min_length=1)]
-
-
-class DistributionShape(Shape):
-    """A distribution of an amount; see planner.scenario.generate."""
-
-    distribution: Literal["constant", "lognormal", "pareto", "zipf"]
-    value: Scalar | None = None
-    """constant: the amount."""
-    median: Scalar | None = None
-    """lognormal: half the models are below it."""
-    sigma: Annotated[float, Field(gt=0, le=4)] | None = None
-    """lognormal: standard deviation of the logarithm."""
-    alpha: Annotated[float, Field(gt=0, le=20)] | None = None
-    """pareto: the smaller, the heavier the tail."""
-    exponent: Annotated[float, Field(gt=0, le=10)] | None = None
-    """zipf: the amount of rank r is max / r^exponent."""
-    ranks: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """zipf: ranks 1 to this one are equally frequent."""
-    min: Scalar | None = None
-    max: Scalar | None = None
-
-
-def _constant_for_scalar(value: Any) -> Any:
-    """Read one quantity as the distribution that always gives it."""
-    return {"distribution": "constant", "value": value} if isinstance(value, str | int | float) else value
-
-
-GeneratedAmount = Annotated[
-    DistributionShape,
-    BeforeValidator(_constant_for_scalar, json_schema_input_type=Scalar | DistributionShape),
-]
-
-
-class GeneratedFootprintShape(Shape):
-    """How the amounts that are drawn apply to a class of device."""
-
-    device_class: ClassOrAny = Field(alias="class")
-    batch: Positive = 1
-    instances: Positive = 1
-    gpu_time_ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    cpu_ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    memory_ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
-
-
-Weights = dict[str, Annotated[int, Field(ge=1, le=1_000_000)]]
-
-
-class GenerateShape(Shape):
-    """Models drawn from distributions with a seed."""
-
-    prefix: ModelName
-    count: Annotated[int, Field(ge=1, le=5_000_000)]
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    backends: Annotated[Weights, Field(min_length=1)]
-    """Weight of each backend."""
-    storage_uri: str = "s3://models/{name}"
-    replicas: Weights = {"1": 1}
-    """Weight of each number of replicas."""
-    priorities: Weights = {"0": 1}
-    """Weight of each priority."""
-    tenants: Weights = {}
-    """Weight of each tenant; empty is nobody's."""
-    labels: Strings = {}
-    gpu_memory: GeneratedAmount | None = None
-    load_peak_ratio: Annotated[float, Field(ge=1, le=100)] = 1.0
-    """Load peak as a multiple of the steady GPU memory."""
-    p50_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Medians as a share of what is drawn, which is the p95."""
-    gpu_time: GeneratedAmount | None = None
-    cpu: GeneratedAmount | None = None
-    memory: GeneratedAmount | None = None
-    disk: GeneratedAmount | None = None
-    footprints: Annotated[list[GeneratedFootprintShape], Field(min_length=1)]
-
-
-class ModelsFromShape(Shape):
-    """One source of models; exactly one of its fields is given."""
-
-    table: str | None = None
-    """A CSV file; see planner.scenario.table for its columns."""
-    trained_models: str | None = None
-    """A folder of TrainedModel YAML; see planner.scenario.trained_models."""
-    generate: GenerateShape | None = None
+    """What a replica uses, for each class of device that it may run on."""
 
 
 # ---------------------------------------------------------------------------------------------- policy
@@ -380,27 +368,40 @@ class HeadroomShape(Shape):
     """Shares of capacity that stay free."""
 
     gpu_memory: Ratio = 0
+    """Of what the driver leaves of each GPU's memory."""
     gpu_time: Ratio = 0
+    """Of each GPU's time."""
     cpu: Ratio = 0
+    """Of what the sidecars leave of a shard."""
     memory: Ratio = 0
+    """Of what the sidecars leave of a shard."""
 
 
 class LimitsShape(Shape):
     """Limits of the whole plan."""
 
     max_cost_per_hour: Price | None = None
+    """null is unlimited."""
     max_shards: Count | None = None
+    """null is unlimited."""
 
 
 class PolicyShape(Shape):
     """How a plan is judged."""
 
     headroom: HeadroomShape = HeadroomShape()
+    """What stays free."""
     quantile: Literal["p50", "p95"] = "p95"
+    """The quantile of every footprint that is planned with."""
     spread: Spread = "shard"
+    """What two replicas of a model never share. They never share a shard in any case, so none and shard mean
+    the same."""
     tenants: Literal["shared", "isolated"] = "shared"
+    """isolated: no shard holds models of two tenants."""
     objective: list[Objective] = ["placed", "cost", "moves", "balance"]
+    """What is better, most important first; placed comes first."""
     limits: LimitsShape = LimitsShape()
+    """What the whole plan may take."""
 
 
 # ------------------------------------------------------------------------------------------- documents
@@ -412,35 +413,50 @@ class ScenarioSpec(Shape):
     include: list[str] = []
     """Further documents of ours, as paths relative to this file."""
     catalog: CatalogParts = CatalogParts()
+    """Parts that the built-in catalogue lacks or has otherwise."""
     cluster: ClusterShape | None = None
+    """Limits of the cluster."""
     shard_types: list[ShardTypeShape] = []
+    """Shards that may be opened: bought, or on the nodes."""
     nodes: list[NodeShape] = []
+    """Machines that exist."""
     models: list[ModelShape] = []
+    """What is placed."""
     models_from: list[ModelsFromShape] = []
+    """Further models, from elsewhere."""
     policy: PolicyShape | None = None
+    """How a plan is judged."""
 
 
 class Metadata(Shape):
     """Whose document it is."""
 
     name: ObjectName
+    """Name of the scenario and of its plans."""
     namespace: ObjectName = "default"
+    """Kubernetes namespace of all that is written."""
 
 
 class PieceMetadata(Shape):
     """The same of an included document, where only people read it."""
 
     name: str | None = None
+    """For people."""
     namespace: str | None = None
+    """For people."""
 
 
 class ScenarioShape(Shape):
     """Everything that a plan depends on."""
 
     api_version: Literal["shardpack.dev/v1alpha1"]
+    """The version of this format."""
     kind: Literal["Scenario"]
+    """Scenario."""
     metadata: Metadata
+    """Whose it is."""
     spec: ScenarioSpec
+    """What is in it."""
 
 
 class ScenarioPiece(Shape):
@@ -456,6 +472,10 @@ class CatalogShape(Shape):
     """Device classes, runtimes, backends and shard types to refer to."""
 
     api_version: Literal["shardpack.dev/v1alpha1"]
+    """The version of this format."""
     kind: Literal["Catalog"]
+    """Catalog."""
     metadata: PieceMetadata = PieceMetadata()
+    """For people."""
     spec: CatalogSpec
+    """What is in it."""

@@ -64,11 +64,12 @@ def _scalar(parse: Callable[[str], int], what: str) -> Callable[[Any], int]:
     return read
 
 
-def _text_or_number(pattern: str, description: str) -> WithJsonSchema:
+def _text_or_number(pattern: str, description: str, example: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
             "anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0}],
             "description": description,
+            "examples": [example],
         }
     )
 
@@ -80,18 +81,18 @@ read_bytes = _scalar(parse_bytes, "an amount of memory such as 16Gi")
 read_milli = _scalar(parse_milli, "an amount such as 250m or 2")
 
 Bytes = Annotated[
-    int, BeforeValidator(read_bytes), _text_or_number(_QUANTITY, "bytes, as a Kubernetes quantity: 16Gi")
+    int, BeforeValidator(read_bytes), _text_or_number(_QUANTITY, "bytes, as a Kubernetes quantity", "16Gi")
 ]
 Milli = Annotated[
-    int, BeforeValidator(read_milli), _text_or_number(_QUANTITY, "a Kubernetes quantity: 250m, 2")
+    int, BeforeValidator(read_milli), _text_or_number(_QUANTITY, "a Kubernetes quantity", "250m")
 ]
 Ratio = Annotated[
     int,
     BeforeValidator(_scalar(parse_ratio_ppm, "a ratio such as 3% or 0.03")),
-    _text_or_number(r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%?\s*$", "a share: 3% or 0.03"),
+    _text_or_number(r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%?\s*$", "a share", "3%"),
 ]
 _read_price = _scalar(parse_microusd, "a price in US dollars such as 0.526")
-_price_schema = _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars an hour")
+_price_schema = _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars an hour", "0.526")
 Price = Annotated[int, BeforeValidator(_read_price), _price_schema]
 
 _DEAREST_SHARD_USD = 1_000_000
@@ -117,10 +118,13 @@ def _read_scalar(value: Any) -> str | int | float:
 
 
 Scalar = Annotated[
-    str | int | float, PlainValidator(_read_scalar), _text_or_number(_QUANTITY, "a Kubernetes quantity")
+    str | int | float,
+    PlainValidator(_read_scalar),
+    _text_or_number(_QUANTITY, "a Kubernetes quantity", "600Mi"),
 ]
 """A quantity whose unit depends on where it stands."""
 
+Strings = dict[str, str]
 Count = Annotated[int, Field(ge=0, le=LARGEST_INT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 
@@ -245,7 +249,7 @@ def _amount_reader(read: Callable[[Any], int]) -> Callable[[Any], Amount]:
 
 
 _SCALAR_SCHEMA = {"anyOf": [{"type": "string", "pattern": _QUANTITY}, {"type": "number", "minimum": 0}]}
-_AMOUNT_SCHEMA: dict[str, Any] = {
+_BARE_AMOUNT_SCHEMA: dict[str, Any] = {
     "description": "one quantity, or its p50 and p95",
     "anyOf": [
         *_SCALAR_SCHEMA["anyOf"],
@@ -258,10 +262,15 @@ _AMOUNT_SCHEMA: dict[str, Any] = {
     ],
 }
 
+
+def _amount_schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({**_BARE_AMOUNT_SCHEMA, "examples": [example]})
+
+
 read_bytes_amount = _amount_reader(read_bytes)
 read_milli_amount = _amount_reader(read_milli)
-BytesAmount = Annotated[Amount, PlainValidator(read_bytes_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
-MilliAmount = Annotated[Amount, PlainValidator(read_milli_amount), WithJsonSchema(_AMOUNT_SCHEMA)]
+BytesAmount = Annotated[Amount, PlainValidator(read_bytes_amount), _amount_schema("600Mi")]
+MilliAmount = Annotated[Amount, PlainValidator(read_milli_amount), _amount_schema("35m")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,14 +308,15 @@ GpuMemoryAmount = Annotated[
     WithJsonSchema(
         {
             "description": "one quantity, its p50 and p95, or steady, loadPeak and residual apart",
+            "examples": ["600Mi", {"steady": {"p50": "600Mi", "p95": "700Mi"}, "loadPeak": "900Mi"}],
             "anyOf": [
-                *_AMOUNT_SCHEMA["anyOf"],
+                *_BARE_AMOUNT_SCHEMA["anyOf"],
                 {
                     "type": "object",
                     "properties": {
-                        "steady": _AMOUNT_SCHEMA,
-                        "loadPeak": _AMOUNT_SCHEMA,
-                        "residual": _AMOUNT_SCHEMA,
+                        "steady": _BARE_AMOUNT_SCHEMA,
+                        "loadPeak": _BARE_AMOUNT_SCHEMA,
+                        "residual": _BARE_AMOUNT_SCHEMA,
                     },
                     "required": ["steady"],
                     "additionalProperties": False,

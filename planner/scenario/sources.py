@@ -14,7 +14,7 @@ from planner.scenario.draft import Located
 from planner.scenario.faults import FaultLog
 from planner.scenario.gather import Piece, inner_path, shown_path
 from planner.scenario.generate import DistributionError, Generator
-from planner.scenario.scenario_shape import GenerateShape, ModelsFromShape
+from planner.scenario.models_from_shape import GenerateShape, ModelsFromShape
 from planner.scenario.table import read_table
 from planner.scenario.trained_models import read_trained_models
 

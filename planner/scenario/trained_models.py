@@ -37,6 +37,11 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _KEBAB = {_CAMEL.sub("-", name).lower(): name for name in FLAT_FIELDS if name not in _FROM_SPEC}
 
 
+def annotation_of(field: str) -> str | None:
+    """Return the annotation that stands for a flat field; None where the object itself says it."""
+    return next((ANNOTATION + kebab for kebab, name in _KEBAB.items() if name == field), None)
+
+
 class _Foreign(Shape):
     """A part of an object that is not ours: fields that we do not read are none of our business."""
 
@@ -100,7 +105,7 @@ class _TrainedModelDocument(Document):
                 name = field_at(loc, (), option=False)
             case _:
                 return ()
-        annotation = next((ANNOTATION + kebab for kebab, flat in _KEBAB.items() if flat == name), "")
+        annotation = annotation_of(name) or ""
         annotations = self.data["metadata"].get("annotations") or {}
         if annotation in annotations:
             return ("metadata", "annotations", annotation)

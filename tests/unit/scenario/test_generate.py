@@ -12,7 +12,7 @@ import pytest
 from planner.domain.canonical import canonical_json
 from planner.domain.model import Model
 from planner.scenario.generate import DistributionError, Generator, amounts
-from planner.scenario.scenario_shape import DistributionShape, GenerateShape
+from planner.scenario.models_from_shape import DistributionShape, GenerateShape
 
 KINDS = {"cpu": "cpu", "nvidia-t4": "gpu"}
 MIB = 2**20
