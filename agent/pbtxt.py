@@ -74,15 +74,20 @@ def top_level_fields(text: str) -> tuple[Field, ...]:
 def with_placement(text: str, *, name: str, instance_group: str | None) -> str:
     """Return a config with this name and, unless None, this ``instance_group`` in place of its own.
 
+    An ensemble gets none, it runs nowhere itself: Triton refuses one that has a group.
+
     Raises
     ------
     PinError
         The text is not protobuf text format.
     """
+    fields = top_level_fields(text)
+    if any(field.name == "ensemble_scheduling" for field in fields):
+        instance_group = None
     replaced = {"name"} if instance_group is None else {"name", "instance_group"}
     kept: list[str] = []
     position = 0
-    for field in top_level_fields(text):
+    for field in fields:
         if field.name in replaced:
             kept.append(text[position : field.start])
             position = field.end

@@ -259,6 +259,34 @@ def test_a_python_model_is_loaded_and_leaves(agent: AgentProcess, server: Triton
     assert ready(server) == set()
 
 
+def test_an_ensemble_is_loaded_with_its_step_and_configs_as_people_write_them(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    (step,) = sims(store, "Step.v1_2-b")
+    config = store / step.name / "config.pbtxt"
+    config.write_text(
+        '# instance_group [ { kind: KIND_GPU } ]\nname: "another" # "\n'
+        + config.read_text()
+        + "instance_group:"
+        " [ { kind: KIND_GPU, count: 2 } ] ; instance_group { count: 1 kind: KIND_GPU }\n"
+        'parameters { key: "instance_group" value { string_value: "instance_group [ {} ] \\" }" } }\n'
+    )
+    ensemble = store / "both" / "config.pbtxt"
+    ensemble.parent.mkdir()
+    ensemble.write_text(
+        'platform: "ensemble"\n'
+        'input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [ 1 ] } ]\n'
+        'output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 1 ] } ]\n'
+        f'ensemble_scheduling {{ step [ {{ model_name: "{step.name}" model_version: -1\n'
+        '  input_map { key: "INPUT0" value: "INPUT0" } output_map { key: "OUTPUT0" value: "OUTPUT0" } } ] }\n'
+    )
+    both = wanted("both", storage_uri=ensemble.parent.as_uri(), framework="ensemble", order=1)
+    mount_files(agent.configs, documents(step, both))
+    agent.start()
+    eventually(lambda: agent.states() == {step.name: "Loaded", "both": "Loaded"}, "both")
+    assert ready(server) == {step.name, "both"}
+
+
 def test_an_agent_that_is_told_to_end_does_so_in_the_middle_of_a_load(
     agent: AgentProcess, server: TritonProcess, store: Path
 ) -> None:

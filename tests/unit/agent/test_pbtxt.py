@@ -27,8 +27,14 @@ def test_the_group_is_replaced_and_the_rest_keeps_its_bytes() -> None:
 
 
 def test_nested_names_and_groups_are_left_alone() -> None:
-    text = 'ensemble_scheduling { step [ { name: "a" instance_group: "b" } ] }'
+    text = 'parameters { step [ { name: "a" instance_group: "b" } ] }'
     assert with_placement(text, name="m", instance_group=GROUP).endswith(text)
+
+
+def test_an_ensemble_is_not_pinned() -> None:
+    """Triton: instance group should not be specified for ensemble."""
+    text = 'platform: "ensemble"\nensemble_scheduling { step [ { model_name: "a" } ] }\n'
+    assert with_placement(text, name="m", instance_group=GROUP) == f'name: "m"\n{text}'
 
 
 def test_without_a_pin_the_author_s_group_stays() -> None:
