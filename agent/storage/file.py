@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -64,7 +65,10 @@ def _copy(source: Path, into: Path, *, root: Path, budget: Budget, depth: int) -
 def _check_link(link: Path, root: Path) -> None:
     try:
         target = link.resolve(strict=True)
-    except RuntimeError as error:  # so pathlib calls links that point to one another, before Python 3.13
+    except (RuntimeError, OSError) as error:
+        # Links that point to one another are a RuntimeError of pathlib's before Python 3.13.
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            raise
         raise StorageError("UnsafeFolder", f"{link.name!r} is a link in a circle") from error
     if not target.is_relative_to(root):
         raise StorageError("UnsafeFolder", f"{link.name!r} is a link that leads outside the model's folder")
