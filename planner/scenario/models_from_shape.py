@@ -11,7 +11,7 @@ from planner.scenario.shapes import ClassOrAny, ModelName, Positive, Scalar, Sha
 
 
 class DistributionShape(Shape):
-    """A distribution of an amount; see planner.scenario.generate."""
+    """A distribution of an amount."""
 
     distribution: Literal["constant", "lognormal", "pareto", "zipf"]
     """Its name."""
@@ -68,7 +68,7 @@ class GenerateShape(Shape):
     """Models drawn from distributions with a seed."""
 
     prefix: ModelName
-    """Names are <prefix>-<number>."""
+    """Names are this, '-' and a number."""
     count: Annotated[int, Field(ge=1, le=5_000_000)]
     """How many models."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
@@ -107,8 +107,8 @@ class ModelsFromShape(Shape):
     """One source of models; exactly one of its fields is given."""
 
     table: str | None = None
-    """A CSV file; see planner.scenario.table for its columns."""
+    """Path of a CSV file."""
     trained_models: str | None = None
-    """A folder of TrainedModel YAML; see planner.scenario.trained_models."""
+    """Path of a folder of TrainedModels."""
     generate: GenerateShape | None = None
     """A distribution."""

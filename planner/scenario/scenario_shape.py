@@ -17,6 +17,8 @@ from planner.scenario.shapes import (
     Count,
     GpuMemoryAmount,
     GroupName,
+    LabelKey,
+    LabelValue,
     Milli,
     MilliAmount,
     ModelName,
@@ -37,6 +39,7 @@ from planner.scenario.shapes import (
 API_VERSION = "shardpack.dev/v1alpha1"
 
 Extra = dict[ResourceName, Milli]
+NodeLabels = dict[LabelKey, LabelValue]
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -138,7 +141,7 @@ class OverheadShape(Shape):
 
 
 class ShardTypeShape(Shape):
-    """A template of a shard: one model server's pod."""
+    """A template of a shard: one model server's pod. What is required may come from what `use` names."""
 
     name: PartName
     """Its own name, unique in the scenario."""
@@ -168,7 +171,7 @@ class ShardTypeShape(Shape):
     """Base of the shards' names; by default the scenario's name and the shard type's."""
     zone: Text | None = None
     """Zone of the shards that are bought; null is unknown."""
-    node_selector: Strings = {}
+    node_selector: NodeLabels = {}
     """Labels that a node must have."""
     parallel_loads: Positive = 1
     """Models that load at the same time on a device."""
@@ -271,7 +274,7 @@ class NodeShape(Shape):
     """What our pods may use of it."""
     pods_in_use: Count = 0
     """Pods that are there already."""
-    labels: Strings = {}
+    labels: NodeLabels = {}
     """Node labels, which nodeSelector looks at."""
     devices: list[NodeDeviceShape] = []
     """Its GPUs in NVML's order."""

@@ -181,6 +181,17 @@ ResourceName = Annotated[
         "a resource's name such as licenses or example.com/fpga",
     ),
 ]
+LabelKey = Annotated[
+    str,
+    _Name(
+        r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+        317,
+        "the key of a Kubernetes label, as topology.kubernetes.io/zone",
+    ),
+]
+LabelValue = Annotated[
+    str, _Name(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", 63, "the value of a Kubernetes label")
+]
 NodeName = Annotated[
     str, _Name(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", 253, f"a node's name: {_LOWER}; '.' inside")
 ]

@@ -13,12 +13,15 @@ from planner.scenario.dump import scenario_document, scenario_text
 from planner.scenario.load import parse_scenario
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1, max_size=8)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), min_size=1, max_size=8
+)
 BYTES = st.one_of(
     st.integers(0, 2**40), st.integers(1, 4000).map("{}Mi".format), st.integers(1, 99).map("{}.5Gi".format)
 )
 MILLI = st.one_of(st.integers(0, 5000).map("{}m".format), st.integers(0, 64), st.just(0.25))
 LABELS = st.dictionaries(NAMES, WORDS, max_size=2)
+NODE_LABELS = st.dictionaries(NAMES, NAMES, max_size=2)
 EXTRA = st.dictionaries(NAMES, MILLI, max_size=2)
 RATIO = st.one_of(st.integers(0, 90).map("{}%".format), st.just(0.031), st.just("2.5%"))
 
@@ -89,7 +92,7 @@ def shard_types(draw: st.DrawFn) -> list[dict[str, Any]]:
         maxCount=st.integers(2, 9),
         maxModels=st.integers(1, 99),
         zone=WORDS,
-        nodeSelector=LABELS,
+        nodeSelector=NODE_LABELS,
         parallelLoads=st.integers(1, 4),
         extra=EXTRA,
         pricePerHour=st.sampled_from([0, 0.526, "1.25", 3]),
@@ -119,7 +122,7 @@ CUT = st.fixed_dictionaries(
 @st.composite
 def nodes(draw: st.DrawFn) -> list[dict[str, Any]]:
     optional = some(
-        zone=WORDS, rack=WORDS, labels=LABELS, podsInUse=st.integers(0, 9), count=st.integers(1, 3)
+        zone=WORDS, rack=WORDS, labels=NODE_LABELS, podsInUse=st.integers(0, 9), count=st.integers(1, 3)
     )
     allocatable = st.fixed_dictionaries(
         {"cpu": MILLI, "memory": BYTES}, optional={"pods": st.integers(0, 250)}

@@ -218,3 +218,26 @@ def test_how_much_is_logged_can_be_said_anywhere(
     result = run(*(arguments + command if before_the_command else command + arguments))
     assert result.exit_code == 0
     assert logging.getLevelName(logging.getLogger("planner").level) == level
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_full_disk_is_named_and_no_success(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_text(SCENARIO, encoding="utf-8")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "planner.cli", "validate", str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=_ROOT,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"the output cannot be written: No space left on device\n"
+
+
+def test_stdin_that_is_no_text_is_bad_input(run: Run) -> None:
+    result = run("validate", "-", input=b"\xff\xfe")
+    assert result.exit_code == 2
+    assert result.stderr == "<stdin>:1: is not UTF-8 text (byte 0)\n"

@@ -56,6 +56,9 @@ def test_a_field_name_without_end_is_cut() -> None:
         ("pricePerHour: 1000001", "expected at most 1,000,000 US dollars an hour"),
         ("resources: {cpu: " + "9" * 5000 + "}", "has 5,000 characters"),
         ("resources: {memory: '٣Gi'}", "is not a quantity"),
+        ("nodeSelector: {a b: c}", "'a b' is not the key of a Kubernetes label"),
+        ("nodeSelector: {a: 'b c'}", "'b c' is not the value of a Kubernetes label"),
+        ("nodeSelector: {a: true}", "the value of a Kubernetes label, found the boolean true"),
         ('zone: "a\\e[31m"', "holds the character U+001B, which cannot be printed"),
     ],
 )
