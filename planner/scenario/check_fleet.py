@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from planner.domain.fleet import DeviceClass, Node, NodeDevice, ShardType
 from planner.domain.memory import device_room
 from planner.domain.mig import fits, profiles_of
@@ -178,8 +180,8 @@ def _doubled_uuids(item: Located[Node], log: FaultLog) -> None:
 
 def _node_devices(item: Located[Node], draft: Draft, log: FaultLog) -> None:
     cut: dict[str, list[NodeDevice]] = {}
-    for device in item.value.devices:
-        loc = (*item.loc, "devices")
+    for place, device in _places(item.value.devices):
+        loc = (*item.loc, "devices", *place)
         device_class = draft.catalogue.device_classes.get(device.device_class)
         if device_class is None:
             continue
@@ -190,11 +192,25 @@ def _node_devices(item: Located[Node], draft: Draft, log: FaultLog) -> None:
             message = (
                 f"foreign ({format_bytes(device.foreign_bytes)}) is above the GPU's {format_bytes(total)}"
             )
-            log.add(item.document, loc, message)
+            log.add(item.document, (*loc, "foreign"), message)
+        reserved = device.reserved_bytes if device.reserved_bytes is not None else device_class.reserved_bytes
+        if reserved > total:
+            message = f"reserved ({format_bytes(reserved)}) is above the GPU's {format_bytes(total)}"
+            log.add(item.document, (*loc, "reserved"), message)
         if device.parent is not None:
             cut.setdefault(device.parent, []).append(device)
     for instances in cut.values():
         _geometry(item, instances, draft, log)
+
+
+def _places(devices: Iterable[NodeDevice]) -> Iterator[tuple[Loc, NodeDevice]]:
+    """Yield a node's devices with their places: consecutive instances of one parent are one GPU's."""
+    position, inner, parent = -1, 0, None
+    for device in devices:
+        inner = inner + 1 if device.parent is not None and device.parent == parent else 0
+        position += inner == 0
+        parent = device.parent
+        yield ((position,) if parent is None else (position, "mig", inner)), device
 
 
 def _geometry(item: Located[Node], instances: list[NodeDevice], draft: Draft, log: FaultLog) -> None:

@@ -29,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.delenv("NO_COLOR", raising=False)
     runner = CliRunner()
 
-    def invoke(*arguments: str, stdin: str | None = None) -> Result:
+    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
         return runner.invoke(cli, list(arguments), input=stdin)
 
     return invoke

@@ -238,6 +238,6 @@ def test_a_full_disk_is_named_and_no_success(tmp_path: Path) -> None:
 
 
 def test_stdin_that_is_no_text_is_bad_input(run: Run) -> None:
-    result = run("validate", "-", input=b"\xff\xfe")
+    result = run("validate", "-", stdin=b"\xff\xfe")
     assert result.exit_code == 2
     assert result.stderr == "<stdin>:1: is not UTF-8 text (byte 0)\n"

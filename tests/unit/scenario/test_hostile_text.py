@@ -79,3 +79,18 @@ def test_a_value_that_nobody_means_is_a_fault_and_no_crash(field: str, message: 
 def test_a_plan_that_is_no_whole_json_is_a_fault_and_no_crash(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_plan(text, file="plan.json")
+
+
+def test_a_fault_of_a_node_names_the_device_and_its_line() -> None:
+    text = complaint(
+        HEAD
+        + "spec:\n  models: []\n  shardTypes: [{use: aws-g4dn.xlarge, name: t4}]\n  nodes:\n    - name: a\n"
+        + "      allocatable: {cpu: 1, memory: 1Gi}\n      devices:\n        - class: nvidia-t4\n"
+        + "        - mig:\n            - class: nvidia-a100-80gb-1g.10gb\n"
+        + "            - class: nvidia-a100-80gb-1g.10gb\n              foreign: 1Ti\n"
+        + "        - {class: nvidia-t4, memory: 1Mi, reserved: 2Mi}\n"
+    )
+    assert text.splitlines() == [
+        "s.yaml:15: spec.nodes[0].devices[1].mig[1].foreign: foreign (1Ti) is above the GPU's 9.62Gi",
+        "s.yaml:16: spec.nodes[0].devices[2].reserved: reserved (2Mi) is above the GPU's 1Mi",
+    ]
