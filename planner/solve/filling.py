@@ -208,7 +208,7 @@ class Filler:
 
     def _fill_cell(self, row: int, cell: int, models: Ints) -> float:
         worth = 0.0
-        models = self._fitting(row, cell, models)
+        models = self._fitting(row, cell, self._elsewhere(row, models))
         while len(models):
             backend = self._backend_to_fill(row, cell, models)
             same = models[self.packing.problem.backend[models] == backend]
@@ -216,6 +216,11 @@ class Filler:
             models = models[self.packing.problem.backend[models] != backend]
             models = self._fitting(row, cell, models)
         return worth
+
+    def _elsewhere(self, row: int, models: Ints) -> Ints:
+        """Return those of the models that have no replica in the failure domain of a shard."""
+        domain, domains = int(self.packing.domain[row]), self.packing.domains_of_model
+        return models[[domain not in domains(model) for model in models.tolist()]] if len(models) else models
 
     def _backend_to_fill(self, row: int, cell: int, models: Ints) -> int:
         """Return the backend that is on the device already, else that of the model with most to load."""
@@ -237,8 +242,6 @@ class Filler:
             pick = int(np.argmax(self._scores(row, cell, models)))
             model = int(models[pick])
             models = np.delete(models, pick)
-            if int(self.packing.domain[row]) in self.packing.domains_of_model(model):
-                continue
             self.packing.place(self.pool.take(model), cell, 0)
             worth += float(self.guide.value[model])
             models = self._fitting(row, cell, models)

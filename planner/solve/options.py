@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_WORKS = ((200, 150), (2_500, 400), (10_000, 150), (None, 60))
-"""(units up to, work): what a search spends that is not told: about 5 s, 10 s and 45 s of an idle core for
-100, 2,000 and 20,000 units."""
+DEFAULT_WORKS = ((10_000, 150), (None, 40))
+"""(units up to, work): what a search spends that is not told: up to 10 s of an idle core for 2,000 units and
+45 s for 20,000."""
 
-PROOF_TIME_A_UNIT = 0.03
+PROOF_TIME_A_UNIT = 0.05
 """CP-SAT's deterministic time, roughly seconds."""
 
 

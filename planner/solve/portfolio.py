@@ -66,6 +66,8 @@ _REPORT_EVERY = 20
 ASSIGN_METHOD = "cp-sat"
 ASSIGNED_UNITS = 200
 """Units up to which CP-SAT is asked for the whole assignment; ``assign`` refuses what is too large for it."""
+SMALL_ROUNDS = 30
+"""Rounds of improvement where CP-SAT will be asked anyway: there they seldom find what it does not."""
 
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
@@ -263,6 +265,8 @@ class _Search:
         """Spend some work on rounds of improvement, or less where the bound is met or nothing helps."""
         self.bound = self._known_bound(packing)
         least, idle = self.work - work, 0
+        if len(self.problem.units) <= ASSIGNED_UNITS:
+            least = max(least, self.work - SMALL_ROUNDS)
         improver = Improver(packing, self.advice, self.watch)
         while packing.cost > self.bound.microusd_per_h and self.work > least and idle < PATIENCE:
             if not improver.can_improve() or not self._may_go_on():

@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from planner.domain.canonical import canonical_json
-from planner.solve.options import SolveOptions
+from planner.domain.verify import verify
+from planner.solve.options import SolveOptions, default_work
 from planner.solve.portfolio import Progress, make_plan
+from planner.solve.watch import Watch
 from tests.support.builders import GIB, a_scenario, an_option, models
 from tests.support.fleets import a_fleet
 
@@ -66,3 +68,55 @@ def test_progress_counts_what_is_refused() -> None:
 def test_the_engine_is_imported_only_when_a_plan_is_made() -> None:
     code = "import sys, planner.solve.portfolio; sys.exit('ortools' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Ticks:
+    """A clock that goes on by a fixed time whenever it is read."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s, self.read, self.now = step_s, 0, 0.0
+
+    def __call__(self) -> float:
+        self.read += 1
+        self.now += self.step_s
+        return self.now
+
+
+@pytest.mark.parametrize("limit_ms", [10, 500, 2_000])
+def test_the_clock_is_asked_inside_construction_and_what_is_left_is_refused(limit_ms: int) -> None:
+    clock = Ticks(step_s=0.02)
+    scenario = a_fleet(60)
+    plan = make_plan(scenario, SolveOptions(time_limit_ms=limit_ms, work=10_000), clock=clock)
+    assert plan.stopped_by_clock
+    assert verify(scenario, plan) == ()
+    assert clock.now <= limit_ms / 1000 + 10 * clock.step_s
+    if limit_ms == 10:
+        assert plan.placement.placed == ()
+        assert sum(item.replicas for item in plan.refusals) == sum(m.replicas for m in scenario.models)
+    else:
+        assert not plan.refusals
+
+
+def test_time_stops_in_the_middle_of_a_construction_with_part_of_the_models_placed() -> None:
+    clock, scenario = Ticks(step_s=0.02), a_fleet(300)
+    plan = make_plan(scenario, SolveOptions(time_limit_ms=300), clock=clock)
+    assert plan.stopped_by_clock
+    assert plan.placement.placed
+    assert plan.refusals
+
+
+def test_a_watch_keeps_time_for_what_comes_after_the_search() -> None:
+    clock = Ticks(step_s=1.0)
+    watch = Watch(clock, 10_000)  # started at 1 s
+    watch.reserve(2.0)  # read at 2 s: two seconds are kept
+    assert [watch.is_over() for _ in range(8)] == [False] * 6 + [True] * 2
+    assert watch.stopped
+
+
+@pytest.mark.parametrize(("units", "work"), [(0, 150), (10_000, 150), (10_001, 40), (10**6, 40)])
+def test_work_follows_the_size(units: int, work: int) -> None:
+    assert default_work(units) == work
+
+
+def test_the_plan_records_the_work_that_was_chosen() -> None:
+    assert make_plan(a_scenario(*models(2, an_option(gpu=GIB)))).budget.work == default_work(2)

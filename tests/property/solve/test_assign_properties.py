@@ -1,0 +1,98 @@
+"""CP-SAT on small scenarios: its hint is a solution, its answer is legal, what it proves is true."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from ortools.sat.python import cp_model
+
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify_placement
+from planner.solve.construct import construct
+from planner.solve.exact.assign import assign
+from planner.solve.exact.draft import Draft
+from planner.solve.exact.rules import add_rules
+from planner.solve.exact.slots import make_slots
+from planner.solve.filling import Style
+from planner.solve.guide import make_advice
+from planner.solve.heuristics import placed_by_priority
+from planner.solve.options import Effort
+from planner.solve.packing import Packing
+from planner.solve.portfolio import make_plan
+from planner.solve.problem import make_problem
+from planner.solve.result import placement_of
+from planner.solve.watch import Watch
+from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
+
+_SLOW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+EFFORT = Effort(deterministic_time=2, workers=1, seed=0)
+
+
+def constructed(scenario: Scenario) -> Packing:
+    problem = make_problem(scenario)
+    rng, watch = np.random.default_rng(0), Watch(time.monotonic)
+    return construct(problem, make_advice(problem), style=Style(), rng=rng, watch=watch)
+
+
+@_SLOW
+@given(scenarios())
+def test_what_is_found_is_legal_and_never_worse(scenario: Scenario) -> None:
+    known = constructed(scenario)
+    found = assign(known, effort=EFFORT)
+    if found is None:
+        return
+    assert verify_placement(scenario, placement_of(found.packing)) == ()
+    before, after = placed_by_priority(known), placed_by_priority(found.packing)
+    assert (after, -found.packing.cost) >= (before, -known.cost)
+    if found.bound_microusd_per_h is not None:
+        assert found.bound_microusd_per_h <= found.packing.cost
+
+
+@_SLOW
+@given(scenarios())
+def test_the_hint_is_a_solution_whatever_rules_bind(scenario: Scenario) -> None:
+    packing = constructed(scenario)
+    if any(row is None for row in packing.row_of_unit):
+        return  # the order of replicas may ask for others of a model's replicas
+    draft = Draft(packing, make_slots(packing, most_cost=None))
+    add_rules(draft)
+    for index, value in enumerate(draft.hint):
+        draft.model.add(draft.model.get_int_var_from_proto_index(index) == value)
+    assert cp_model.CpSolver().solve(draft.model) == cp_model.OPTIMAL
+
+
+@_SLOW
+@given(tiny_scenarios())
+def test_it_agrees_with_brute_force(scenario: Scenario) -> None:
+    found = assign(Packing(make_problem(scenario)), effort=EFFORT)
+    assert found is not None
+    assert found.most_placed
+    assert (sum(placed_by_priority(found.packing)), found.packing.cost) == least_cost(scenario)
+    assert found.bound_microusd_per_h == found.packing.cost
+
+
+@settings(_SLOW, max_examples=40)
+@given(scenarios())
+def test_more_capacity_never_costs_more_where_optimality_is_proven(scenario: Scenario) -> None:
+    wider = dataclasses.replace(
+        scenario,
+        shard_types=tuple(
+            dataclasses.replace(
+                item,
+                device_memory_bytes=None,
+                cpu_milli=item.cpu_milli * 2 if item.provision == "new" else item.cpu_milli,
+            )
+            for item in scenario.shard_types
+        ),
+        device_classes=tuple(
+            dataclasses.replace(item, memory_bytes=item.memory_bytes * 2) for item in scenario.device_classes
+        ),
+    )
+    before, after = make_plan(scenario), make_plan(wider)
+    if before.status == after.status == "optimal":
+        assert len(after.placement.placed) >= len(before.placement.placed)
+        if not before.refusals:
+            assert after.cost_microusd_per_h <= before.cost_microusd_per_h
