@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from agent.actions import Lanes
+from agent.actions import Action, Lanes
 from agent.backoff import Backoff
 from agent.documents import Documents
 from agent.errors import SettingsError
@@ -20,6 +20,7 @@ from agent.lock import exclusive
 from agent.loop import Loop
 from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
+from agent.outcomes import Outcome
 from agent.repository import Repository
 from agent.servers.triton import Timeouts, Triton
 from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
@@ -210,7 +211,12 @@ def _run(settings: Settings) -> None:
     loop = wire(settings, visible=None if nvml is None else nvml.uuids)
     memory = MemoryView(nvml, loop.clock.monotonic)
     metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
-    loop.count = metrics.count
+
+    def ended(action: Action, outcome: Outcome) -> None:
+        metrics.count(action, outcome)
+        memory.expire()
+
+    loop.count = ended
     _prepare(loop)
     views = _views(loop, memory, metrics)
     try:

@@ -82,7 +82,7 @@ class Nvml:
 
 
 class MemoryView:
-    """The devices' memory, asked of NVML at most once a second however many ask for it.
+    """The devices' memory, asked of NVML at most once a second between two actions, however many ask for it.
 
     Parameters
     ----------
@@ -95,15 +95,20 @@ class MemoryView:
     def __init__(self, nvml: Nvml | None, seconds: Callable[[], float]) -> None:
         self._nvml = nvml
         self._seconds = seconds
-        self._known: tuple[float, tuple[DeviceMemory, ...]] = (float("-inf"), ())
+        self._actions = 0
+        self._known: tuple[float, int, tuple[DeviceMemory, ...]] = (float("-inf"), 0, ())
+
+    def expire(self) -> None:
+        """Forget what is known: who is told that an action has ended must not see the memory before it."""
+        self._actions += 1
 
     def devices(self) -> tuple[DeviceMemory, ...]:
         """Return the memory of every device."""
-        asked_at_s, memory = self._known
-        now_s = self._seconds()
-        if self._nvml is not None and now_s - asked_at_s >= _FRESH_S:
+        asked_at_s, actions_then, memory = self._known
+        now_s, actions = self._seconds(), self._actions
+        if self._nvml is not None and (now_s - asked_at_s >= _FRESH_S or actions_then != actions):
             memory = self._nvml.memory()
-            self._known = (now_s, memory)
+            self._known = (now_s, actions, memory)
         return memory
 
 
