@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.solve.keeping import moves_between
@@ -82,3 +84,31 @@ def test_nodes_and_devices_are_kept_and_a_node_that_is_gone_is_left() -> None:
     left = plan_of(a_scenario(*models(4, EIGHT), types=types, nodes=nodes[1:]), base)
     assert {shard.node for shard in left.placement.shards} == {"b"}
     assert not left.refusals
+
+
+@pytest.mark.parametrize("count", range(3, 8))
+def test_models_are_added_until_a_new_shard_opens_and_no_resident_moves(count: int) -> None:
+    three = an_option(gpu=3 * GIB)
+    base = plan_of(a_scenario(*models(3, three), objective=MOVES_FIRST))
+    added = models(count - 3, three, prefix="a")
+    plan = plan_of(a_scenario(*models(3, three), *added, objective=MOVES_FIRST), base)
+    assert moves_between(base.placement, plan.placement) == 0
+    assert where(plan).items() >= where(base).items()
+    assert len(plan.placement.shards) == (1 if count <= 5 else 2)
+    assert not plan.refusals
+
+
+@pytest.mark.parametrize(
+    ("objective", "types", "moves"),
+    [(MOVES_FIRST, ["small", "small"], 0), (COST_FIRST, ["large"], 2)],
+    ids=["moves-first", "cost-first"],
+)
+def test_residents_move_to_a_cheaper_shard_only_where_cost_comes_first(
+    objective: tuple[str, ...], types: list[str], moves: int
+) -> None:
+    offered = (a_shard_type("small", price=2), a_shard_type("large", price=3, device_count=2))
+    base = plan_of(a_scenario(*models(2, EIGHT), types=offered, objective=objective))
+    assert [shard.shard_type for shard in base.placement.shards] == ["small"]
+    plan = plan_of(a_scenario(*models(4, EIGHT), types=offered, objective=objective), base)
+    assert [shard.shard_type for shard in plan.placement.shards] == types
+    assert moves_between(base.placement, plan.placement) == moves
