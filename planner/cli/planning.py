@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -173,7 +174,8 @@ def _make_plan(scenario: Scenario, options: SolveOptions, *, base: Plan | None, 
     """Search with progress on stderr; ``make_plan`` returns nothing that does not verify."""
     from planner.solve.portfolio import make_plan
 
-    with shown_progress(sys.stderr, quiet=talk.quiet) as progress:
+    stream = sys.stderr or io.StringIO()  # None where the shell closed it
+    with shown_progress(stream, quiet=talk.quiet) as progress:
         return make_plan(scenario, options, base=base, progress=progress)
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from planner.domain.fleet import Backend, DeviceClass, Runtime
-from planner.scenario.documents import Document, Loc, parse_document
+from planner.scenario.documents import Document, parse_document
 from planner.scenario.scenario_shape import (
     BackendShape,
     CatalogParts,
@@ -31,8 +31,6 @@ class Catalogue:
     runtimes: dict[str, Runtime] = field(default_factory=dict)
     backends: dict[str, Backend] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
-    places: dict[tuple[str, str], tuple[Document, Loc]] = field(default_factory=dict)
-    """Where the parts that do not ship with the planner stand, by kind and name."""
 
 
 def add_parts(catalogue: Catalogue, parts: CatalogParts) -> None:

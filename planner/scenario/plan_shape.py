@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.domain.plan import Status
-from planner.scenario.shapes import Price, Shape
+from planner.scenario.shapes import Price, Printable, Shape, Text
 
 _LARGEST = 2**63 - 1
 Whole = Annotated[int, Field(ge=0, le=_LARGEST)]
 Signed = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=253)]
+Name = Text
 
 RuleName = Literal[
     "device-memory",
@@ -77,7 +77,7 @@ class PlanMetadata(Shape):
     """What the search was allowed."""
     stopped_by_clock: bool
     """Whether the safety stop ended the search, which voids the promise of equal bytes."""
-    versions: dict[str, str]
+    versions: dict[Name, Printable]
     """Of shardpack and the solver."""
     base_sha256: Sha256 | None = None
     """Hash of the plan that this one was to stay close to; null is none."""
@@ -182,7 +182,7 @@ class RefusalShape(Shape):
     """How many of its replicas."""
     rule: RuleName
     """The rule that stands against it."""
-    subject: str
+    subject: Printable
     """What the rule is about: a shard type, a node, a device class..."""
     need: Signed | None
     """What would be needed, in the rule's unit."""

@@ -209,6 +209,7 @@ def _printable(text: str) -> str:
     return text
 
 
+Printable = Annotated[str, AfterValidator(_printable)]
 Text = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_printable)]
 ClassOrAny = Annotated[
     str, _Name(r"\*|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a device class or '*'")

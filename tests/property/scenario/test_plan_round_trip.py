@@ -22,6 +22,7 @@ SCENARIO = a_scenario(
         for n, name in enumerate(NAMES)
     )
 )
+PRINTABLE = st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp"))
 SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
 # up to a billion dollars an hour, to the millionth
 PRICES = st.integers(0, 10**15)
@@ -40,7 +41,7 @@ REFUSALS = st.builds(
     model=st.sampled_from(NAMES),
     replicas=st.integers(1, 9),
     rule=st.sampled_from(Rule),
-    subject=st.text(max_size=5),
+    subject=st.text(PRINTABLE, max_size=5),
     need=NUMBERS,
     have=NUMBERS,
     proven=st.booleans(),

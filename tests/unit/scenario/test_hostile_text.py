@@ -9,7 +9,9 @@ import pytest
 from planner.errors import InputError
 from planner.scenario.documents import parse_document, path_text, stream_text
 from planner.scenario.load import parse_scenario
-from planner.scenario.plan_file import parse_plan
+from planner.scenario.plan_file import document_text, parse_plan, plan_document
+from tests.support.builders import a_model, a_scenario
+from tests.support.plans import a_plan, on
 
 HEAD = "apiVersion: shardpack.dev/v1alpha1\nkind: Scenario\nmetadata: {name: a}\n"
 SHARD_TYPE = "{use: aws-g4dn.xlarge, name: t4, %s}"
@@ -79,6 +81,14 @@ def test_a_value_that_nobody_means_is_a_fault_and_no_crash(field: str, message: 
 def test_a_plan_that_is_no_whole_json_is_a_fault_and_no_crash(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_plan(text, file="plan.json")
+
+
+def test_a_plan_brings_nothing_to_a_terminal_that_cannot_be_printed() -> None:
+    scenario = a_scenario(a_model("a"))
+    document = plan_document(a_plan(scenario, on("t")), scenario)
+    document["bound"] = {"usdPerHour": 0, "method": "lp\x1b[31m"}
+    with pytest.raises(InputError, match=r"bound.method: holds the character U\+001B"):
+        parse_plan(document_text(document), file="plan.json")
 
 
 def test_a_fault_of_a_node_names_the_device_and_its_line() -> None:
