@@ -85,7 +85,7 @@ def test_a_plan_that_is_no_whole_json_is_a_fault_and_no_crash(text: str, message
 
 def test_a_plan_brings_nothing_to_a_terminal_that_cannot_be_printed() -> None:
     scenario = a_scenario(a_model("a"))
-    document = plan_document(a_plan(scenario, on("t")), scenario)
+    document = plan_document(a_plan(scenario, on("a")), scenario)
     document["bound"] = {"usdPerHour": 0, "method": "lp\x1b[31m"}
     with pytest.raises(InputError, match=r"bound.method: holds the character U\+001B"):
         parse_plan(document_text(document), file="plan.json")
