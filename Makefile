@@ -43,7 +43,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
-	$(BIN)/codespell planner agent tests scenarios *.md
+	$(BIN)/codespell planner agent tests scenarios docs *.md
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
