@@ -16,7 +16,7 @@ LABEL_SCENARIO = "shardpack.dev/scenario"
 LABEL_GROUP = "shardpack.dev/group"
 LABEL_SHARD_TYPE = "shardpack.dev/shard-type"
 LABEL_SHARD = "shardpack.dev/shard"
-ANNOTATION_REPLICAS = "shardpack.dev/replicas"
+ANNOTATION_REPLICA_SHARDS = "shardpack.dev/replica-shards"
 
 # An InferenceService's name is DNS-1035, and `<name>-predictor` names a Service of at most 63 characters.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

@@ -6,7 +6,7 @@ from typing import Any
 
 from planner.domain.model import framework_of
 from planner.manifests.contents import Resident
-from planner.manifests.names import ANNOTATION_REPLICAS, Labels
+from planner.manifests.names import ANNOTATION_REPLICA_SHARDS, Labels
 from planner.units import quantity_bytes
 
 
@@ -31,7 +31,7 @@ def trained_model(
     """
     metadata: dict[str, Any] = {"name": resident.model.name, "namespace": namespace, "labels": labels}
     if len(shards) > 1:
-        metadata["annotations"] = {ANNOTATION_REPLICAS: ",".join(shards[1:])}
+        metadata["annotations"] = {ANNOTATION_REPLICA_SHARDS: ",".join(shards[1:])}
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "TrainedModel",

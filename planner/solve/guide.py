@@ -42,7 +42,10 @@ class Advice:
 
 
 def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
-    """Return what the relaxation says; without an answer of the engine in time all prices are zero."""
+    """Return what the relaxation says; without an answer of the engine in time all prices are zero.
+
+    ``limit_s`` None is no limit, 0 does not ask the engine.
+    """
     from planner.solve.exact.fluid import solve_fluid  # ortools takes seconds to import
 
     relaxation = make_relaxation(problem)
@@ -50,7 +53,7 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
     clusters = make_clusters(
         relaxation, weights, _backend_of_kinds(problem), CLUSTERS[len(weights) >= FROM_KINDS]
     )
-    fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters else None
+    fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters and limit_s != 0 else None
     prices = fluid.prices if fluid is not None else _no_prices(relaxation)
     values, _ = values_of_kinds(relaxation, prices)
     shares = price_shares(problem)
@@ -60,7 +63,7 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
         prices=prices,
         shares=shares,
         guide=Guide(
-            value=np.array([value / denominator() for value in values])[problem.kind],
+            value=np.array([value / denominator() for value in values] or [0.0])[problem.kind],
             size=size,
             home=_homes(problem, fluid, clusters),
             tables=make_tables(problem, size),

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from planner.domain.references import in_group
+from planner.domain.rules import Rule
 from planner.errors import Fault, InputError
 from planner.solve.openings import Opening
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Problem
 from planner.solve.watch import Watch
+from planner.units import format_usd
 
 _TRIED_ROWS = 64
 """The latest open shards that a group is tried on before a new one is opened, one by one."""
@@ -35,10 +37,19 @@ def open_required(packing: Packing) -> None:
             packing.open(opening)
 
 
+_NO_ROOM = "the nodes have no room for more"
+_WHY = {
+    Rule.MAX_COUNT: "its maxCount is {have}",
+    Rule.IPS: "the cluster has {have} pod addresses (cluster.maxIPs)",
+    Rule.MAX_SHARDS: "the plan may open {have} (policy.limits.maxShards)",
+    Rule.MAX_COST: "the plan may cost {usd} USD/h (policy.limits.maxCostPerHour)",
+}
+
+
 def _too_many(packing: Packing, index: int) -> Fault:
     item = packing.problem.scenario.shard_types[index]
     count, limit = packing.openings.counts[index], packing.openings.limit(index)
-    why = f"{limit.rule.value} allows {limit.have}" if limit else "the nodes have no room for more"
+    why = _WHY[limit.rule].format(have=limit.have, usd=format_usd(limit.have)) if limit else _NO_ROOM
     return Fault(
         path=f"spec.shardTypes[{index}].minCount",
         message=f"{item.name!r} asks for {item.min_count} shards, but only {count} can be opened: {why}",

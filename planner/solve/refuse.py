@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from planner.domain.fleet import ShardType
 from planner.domain.plan import Refusal
 from planner.domain.references import in_group
 from planner.domain.rules import Rule
 from planner.solve.packing import Packing
-from planner.solve.problem import CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS, Problem
+from planner.solve.problem import CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS, Problem, selects
 
 _COLUMN_RULES = {
     CPU: Rule.CPU,
@@ -98,11 +99,26 @@ def _miss(problem: Problem, unit: int, shard_type: int) -> Reason | None:
     one = problem.units[unit]
     if one.pin is not None and not in_group(one.pin, item.group):
         return Reason(rule=Rule.PIN, subject=one.pin, proven=True)
+    if item.provision == "existing" and (missing := _no_node(problem, item)) is not None:
+        return missing
     for model in one.members:
         found = _model_miss(problem, model, shard_type)
         if found is not None:
             return found
     return None
+
+
+def _no_node(problem: Problem, item: ShardType) -> Reason | None:
+    """Return why no node could hold a shard of a type even if it were empty; None if one could."""
+    nodes = [node for node in problem.scenario.nodes if selects(item, node)]
+    if not nodes:
+        return Reason(rule=Rule.NODE_SELECTOR, subject=item.name, proven=True)
+    if problem.parts.device_classes[item.device_class].kind == "cpu":
+        return None
+    most = max(sum(device.device_class == item.device_class for device in node.devices) for node in nodes)
+    if most >= item.device_count:
+        return None
+    return Reason(rule=Rule.NODE_DEVICES, subject=item.name, need=item.device_count, have=most, proven=True)
 
 
 def _model_miss(problem: Problem, model: int, shard_type: int) -> Reason | None:
@@ -172,8 +188,11 @@ def _shortage(packing: Packing, unit: int) -> Reason:
     able.sort(key=lambda index: (-openings.counts[index], int(problem.prices[index]), index))
     if problem.units[unit].pin is not None:
         return Reason(rule=Rule.PIN, subject=str(problem.units[unit].pin))
-    for shard_type in able:
-        limit = openings.limit(shard_type) or openings.node_limit(shard_type)
+    limits = [openings.limit(shard_type) or openings.node_limit(shard_type) for shard_type in able]
+    together = problem.scenario.models[problem.units[unit].members[0]].together
+    if together is not None and None in limits:  # a shard could be opened, and each would fit on it alone
+        return Reason(rule=Rule.TOGETHER, subject=together)
+    for limit in limits:
         if limit is not None:
             return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
     copies = problem.scenario.models[problem.units[unit].members[0]].replicas

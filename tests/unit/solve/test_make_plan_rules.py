@@ -184,7 +184,7 @@ def test_min_count_is_opened_even_if_empty() -> None:
 
 
 def test_a_min_count_that_nothing_allows_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="asks for 2 shards, but only 1 can be opened: max-shards allows 1"):
+    with pytest.raises(InputError, match="asks for 2 shards, but only 1 can be opened: the plan may open 1"):
         plan_of(a_scenario(types=(a_shard_type(min_count=2),), max_shards=1))
 
 

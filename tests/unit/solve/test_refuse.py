@@ -56,3 +56,26 @@ def test_of_types_that_ran_out_the_one_with_most_shards_is_told() -> None:
     types = (a_shard_type("few", price=1, max_count=1), a_shard_type("many", price=2, max_count=3))
     refusal = the_refusal(*models(5, WHOLE), types=types)
     assert told(refusal) == (Rule.MAX_COUNT, "many", 4, 3, True)
+
+
+def test_a_type_that_no_node_is_meant_for_says_so() -> None:
+    types = (a_shard_type(provision="existing", node_selector=(("disk", "ssd"),)),)
+    refusal = the_refusal(a_model(), types=types, nodes=(a_node(),))
+    assert told(refusal) == (Rule.NODE_SELECTOR, "t", None, None, True)
+
+
+def test_a_type_with_more_devices_than_any_node_says_so() -> None:
+    types = (a_shard_type(provision="existing", device_count=2),)
+    refusal = the_refusal(a_model(), types=types, nodes=(a_node(gpus=1),))
+    assert told(refusal) == (Rule.NODE_DEVICES, "t", 2, 1, True)
+
+
+def test_a_group_that_fits_only_apart_says_so() -> None:
+    pair = models(2, an_option(gpu=9 * GIB), together="ensemble")
+    plan = make_plan(a_scenario(*pair))
+    assert {(refusal.rule, refusal.subject) for refusal in plan.refusals} == {(Rule.TOGETHER, "ensemble")}
+
+
+def test_without_shard_types_everything_is_refused() -> None:
+    refusal = the_refusal(a_model(), types=())
+    assert (refusal.rule, refusal.proven) == (Rule.DEVICE_CLASS, True)
