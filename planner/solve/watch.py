@@ -24,10 +24,17 @@ class Watch:
         self._until = None if limit_ms is None else self._started + limit_ms / 1000
         self.stopped = False
 
-    def reserve(self, factor: float) -> None:
-        """Keep time for what comes after the search: so many times what has passed since the start."""
-        if self._until is not None:
-            self._until -= factor * (self._clock() - self._started)
+    def reserve(self, factor: float) -> float | None:
+        """Keep time for what comes after the search: so many times what has passed since the start.
+
+        Returns how many times as much is then left; None without a limit.
+        """
+        if self._until is None:
+            return None
+        now = self._clock()
+        passed = max(now - self._started, 1e-9)
+        self._until -= factor * passed
+        return (self._until - now) / passed
 
     def is_over(self) -> bool:
         """Return whether the time is up, now or when it was asked before."""
