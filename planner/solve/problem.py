@@ -112,7 +112,7 @@ class Problem:
     units
         What is to be placed, in the order of names and replicas.
     impossible
-        (model, replicas) of together groups with fewer copies of another member.
+        (model, replicas) of together groups with fewer copies of another member, or pinned to two shards.
     """
 
     scenario: Scenario
@@ -385,9 +385,15 @@ def _units(scenario: Scenario) -> tuple[tuple[Unit, ...], tuple[tuple[int, int],
     for members in _groups(scenario.models):
         group = [scenario.models[index] for index in members]
         copies = min(model.replicas for model in group)
-        impossible += [(i, scenario.models[i].replicas - copies) for i in members]
-        units += [_unit(group, members, replica) for replica in range(copies)]
+        first = int(_pinned_apart(group))
+        impossible += [(i, scenario.models[i].replicas - copies + first) for i in members]
+        units += [_unit(group, members, replica) for replica in range(first, copies)]
     return tuple(units), tuple((index, count) for index, count in impossible if count)
+
+
+def _pinned_apart(group: list[Model]) -> bool:
+    """Return whether members of a group are pinned to different shards: then replica 0 is impossible."""
+    return len({model.pin.shard for model in group if model.pin is not None}) > 1
 
 
 def _groups(models: tuple[Model, ...]) -> list[tuple[int, ...]]:

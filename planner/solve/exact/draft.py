@@ -108,6 +108,11 @@ class Draft:
         """Return whether a unit is placed."""
         return cp_model.LinearExpr.sum([seat.inside for seat in self.by_unit[unit]])
 
+    def replica_before(self, unit: int) -> int | None:
+        """Return the unit that is the replica before; None for the first of its models."""
+        units = self.problem.units
+        return unit - 1 if unit and units[unit - 1].members == units[unit].members else None
+
     def _open(self, slot: Slot) -> Open:
         row = self._row.get(slot)
         taken = self.packing.opened[row].positions if row is not None else ()

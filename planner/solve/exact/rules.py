@@ -232,14 +232,14 @@ def _entry(draft: Draft, unit: int, inside: Bool) -> Bool | None:
 
     With ``order_of_replicas`` that is replica 0, or replica 1 where replica 0 is pinned and was refused.
     """
-    one = draft.problem.units[unit]
-    if one.replica == 0:
+    before = draft.replica_before(unit)
+    if before is None:
         return inside
-    if one.replica > 1 or draft.problem.units[unit - 1].pin is None:
+    if draft.problem.units[before].pin is None:
         return None
-    first = draft.by_unit[unit - 1]
+    first = draft.by_unit[before]
     entry = draft.literal(draft.value(inside) and not any(draft.value(seat.inside) for seat in first))
-    draft.model.add(entry >= inside - draft.placed(unit - 1))
+    draft.model.add(entry >= inside - draft.placed(before))
     return entry
 
 
@@ -374,10 +374,10 @@ def order_of_shards(draft: Draft) -> None:
 
 def order_of_replicas(draft: Draft) -> None:
     """Replicas are alike, so those that are placed are the first ones; a pinned one is like no other."""
-    units = draft.problem.units
-    for unit, one in enumerate(units):
-        if one.replica and units[unit - 1].pin is None:
-            draft.model.add(draft.placed(unit) <= draft.placed(unit - 1))
+    for unit in range(len(draft.problem.units)):
+        before = draft.replica_before(unit)
+        if before is not None and draft.problem.units[before].pin is None:
+            draft.model.add(draft.placed(unit) <= draft.placed(before))
 
 
 _RULES: tuple[Callable[[Draft], None], ...] = (

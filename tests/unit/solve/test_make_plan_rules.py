@@ -307,3 +307,16 @@ def test_a_type_whose_sidecars_take_all_cpu_is_never_opened() -> None:
     types = (a_shard_type("bad", price=1, overhead_cpu_milli=65_000), a_shard_type("good"))
     plan = plan_of(a_scenario(a_model("m", an_option(gpu=GIB)), types=types))
     assert [shard.shard_type for shard in plan.placement.shards] == ["good"]
+
+
+def test_a_group_pinned_to_two_shards_is_refused_but_for_its_other_replicas() -> None:
+    pair = (
+        a_model("x", together="k", pin="t", replicas=2),
+        a_model("y", together="k", pin="t-1", replicas=2),
+    )
+    plan = plan_of(a_scenario(*pair))
+    assert [(item.model, item.replicas, item.rule) for item in plan.refusals] == [
+        ("x", 1, Rule.TOGETHER),
+        ("y", 1, Rule.TOGETHER),
+    ]
+    assert {(item.model, item.replica) for item in plan.placement.placed} == {("x", 1), ("y", 1)}
