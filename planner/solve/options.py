@@ -8,7 +8,7 @@ DEFAULT_WORKS = ((10_000, 150), (None, 40))
 """(units up to, work): what a search spends that is not told: up to 10 s of an idle core for 2,000 units and
 45 s for 20,000."""
 
-PROOF_TIME_A_UNIT = 0.05
+PROOF_TIME_A_UNIT = 0.07
 """CP-SAT's deterministic time, roughly seconds."""
 
 

@@ -69,6 +69,13 @@ ASSIGNED_UNITS = 200
 SMALL_ROUNDS = 30
 """Rounds of improvement where CP-SAT will be asked anyway: there they seldom find what it does not."""
 
+SMALL_UNITS = 100
+"""Units from which on CP-SAT improves parts as well: with fewer the whole is mostly proved."""
+
+REASSIGN_RATIO, REASSIGN_WORK, REASSIGN_TIME_A_UNIT = 0.6, 8, 0.005
+"""Part of the work that parts may take, work that is counted for each, and CP-SAT's deterministic time for
+each in a budget of one unit: 11 parts of at most three quarters of a second with 150 units of work."""
+
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
 
@@ -170,7 +177,7 @@ class _Search:
         from planner.solve.exact.assign import assign  # ortools takes seconds to import
 
         self._tell("assign", packing)
-        found = assign(packing, effort=self._effort())
+        found = assign(packing, effort=self._effort(self.budget * PROOF_TIME_A_UNIT))
         self.watch.is_over()
         return found
 
@@ -185,13 +192,13 @@ class _Search:
         if self.watch.is_over():
             return known
         self._tell("prove", packing)
-        bound = proved_bound(packing, self.advice, known, self._effort())
+        bound = proved_bound(packing, self.advice, known, self._effort(self.budget * PROOF_TIME_A_UNIT))
         self.watch.is_over()
         return bound
 
-    def _effort(self) -> Effort:
+    def _effort(self, deterministic_time: float) -> Effort:
         return Effort(
-            deterministic_time=self.budget * PROOF_TIME_A_UNIT,
+            deterministic_time=deterministic_time,
             limit_s=self.watch.left_s(),
             workers=self.options.workers,
             seed=self.options.seed,
@@ -277,6 +284,7 @@ class _Search:
         if len(self.problem.units) <= ASSIGNED_UNITS:
             least = max(least, self.work - SMALL_ROUNDS)
         improver = Improver(packing, self.advice, self.watch)
+        self._reassign(packing, improver, least)
         while packing.cost > self.bound.microusd_per_h and self.work > least and idle < PATIENCE:
             if not improver.can_improve() or not self._may_go_on():
                 break
@@ -285,9 +293,22 @@ class _Search:
                 self._tell("improve", packing)
         self._tell("improve", packing)
 
-    def _may_go_on(self) -> bool:
-        """Count one unit of work; returns whether it may be spent."""
-        self.work -= 1
+    def _reassign(self, packing: Packing, improver: Improver, least: int) -> None:
+        """Spend some of the work on CP-SAT with few shards at a time, where that is worth while."""
+        assert self.bound is not None
+        if not SMALL_UNITS < len(self.problem.units) <= _LARGE_UNITS or not improver.can_improve():
+            return
+        least = max(least, self.work - int(self.budget * REASSIGN_RATIO))
+        effort = self._effort(self.budget * REASSIGN_TIME_A_UNIT)
+        while packing.cost > self.bound.microusd_per_h and self.work - REASSIGN_WORK > least:
+            if not self._may_go_on(REASSIGN_WORK):
+                return
+            if improver.reassign(self.rng, effort):
+                self._tell("improve", packing)
+
+    def _may_go_on(self, work: int = 1) -> bool:
+        """Count some work; returns whether it may be spent."""
+        self.work -= work
         return self.work >= 0 and not self.watch.is_over()
 
     # --------------------------------------------------------------------------------------------- results
