@@ -66,11 +66,10 @@ _REPORT_EVERY = 20
 ASSIGN_METHOD = "cp-sat"
 ASSIGNED_UNITS = 200
 """Units up to which CP-SAT is asked for the whole assignment; ``assign`` refuses what is too large for it."""
-SMALL_ROUNDS = 30
-"""Rounds of improvement where CP-SAT will be asked anyway: there they seldom find what it does not."""
 
-SMALL_UNITS = 100
-"""Units from which on CP-SAT improves parts as well: with fewer the whole is mostly proved."""
+SMALL_UNITS, SMALL_ROUNDS = 100, 30
+"""Up to so many units CP-SAT mostly proves the whole: rounds of improvement, of which only few are made, and
+CP-SAT on parts seldom find what it does not."""
 
 REASSIGN_RATIO, REASSIGN_WORK, REASSIGN_TIME_A_UNIT = 0.6, 8, 0.005
 """Part of the work that parts may take, work that is counted for each, and CP-SAT's deterministic time for
@@ -281,7 +280,7 @@ class _Search:
         """Spend some work on rounds of improvement, or less where the bound is met or nothing helps."""
         self.bound = self._known_bound(packing)
         least, idle = self.work - work, 0
-        if len(self.problem.units) <= ASSIGNED_UNITS:
+        if len(self.problem.units) <= SMALL_UNITS:
             least = max(least, self.work - SMALL_ROUNDS)
         improver = Improver(packing, self.advice, self.watch)
         self._reassign(packing, improver, least)
