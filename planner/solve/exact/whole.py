@@ -184,6 +184,7 @@ def _proved(model: cp_model.CpModel, effort: Effort) -> int | None:
     solver.parameters.max_deterministic_time = effort.deterministic_time
     if effort.limit_s is not None:
         solver.parameters.max_time_in_seconds = effort.limit_s
+    solver.parameters.cp_model_presolve = False  # it has lost solutions of such models, see ``assign``
     solver.parameters.num_workers = effort.workers
     solver.parameters.random_seed = effort.seed % 2**31
     status = solver.solve(model)

@@ -158,3 +158,19 @@ def test_refusals_are_proven_where_no_plan_places_more() -> None:
     plan = make_plan(a_scenario(*models(5, EIGHT), max_shards=2), SolveOptions(work=10))
     assert [item.proven for item in plan.refusals] == [True]
     assert plan.status == "optimal"
+
+
+def test_free_shards_on_nodes_are_not_lost_to_one_that_costs_money() -> None:
+    plain = {"cpu_milli": 8000, "memory_bytes": 16 * GIB}
+    scenario = a_scenario(
+        a_model("m-0", an_option(gpu=GIB, peak=2 * GIB), replicas=2),
+        a_model("m-1", an_option(gpu=12 * GIB, peak=15 * GIB)),
+        types=(
+            a_shard_type("small", price=500_000, **plain),
+            a_shard_type("own", provision="existing", price=0, device_count=2, **plain),
+        ),
+        nodes=(a_node("a", gpus=2, cpu_milli=8000), a_node("b", gpus=3, cpu_milli=8000)),
+        backends=(Backend(name="onnxruntime", device_base_bytes=2 * GIB),),
+    )
+    found = assigned(scenario)
+    assert (found.most_placed, found.packing.cost, found.bound_microusd_per_h) == (True, 0, 0)
