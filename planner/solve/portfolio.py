@@ -162,7 +162,8 @@ class _Search:
         if found is not None:
             candidates.append(found.packing)
         best = min(candidates, key=self._rank)
-        bound = self._proved(best, found)
+        self.bound = bound = self._proved(best, found)
+        self._tell("prove", best)
         if "balance" in self.problem.scenario.policy.objective:
             balance(best, fixed=self._settled(), watch=self.watch)
         return self._plan(best, bound, most_placed=found is not None and found.most_placed)
