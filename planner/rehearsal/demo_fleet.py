@@ -213,7 +213,7 @@ def write_scenario(path: Path, models: Iterable[dict[str, Any]], *, includes: Se
             "models": sorted(models, key=lambda entry: str(entry["name"])),
             "policy": {
                 "headroom": {"gpuMemory": "3%", "memory": "5%"},
-                "objective": ["placed", "moves", "cost", "balance"],
+                "objective": ["placed", "moves", "cost"],
             },
         },
     }
