@@ -1,0 +1,59 @@
+"""Benchmark records as a table: ``python -m tests.bench.table FOLDER RECORDS.json > table.md``.
+
+Reads every ``solve-*.json`` of a folder, writes them as one sorted list, and prints the table of the docs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HEAD = (
+    "| fleet | replicas | cost USD/h | bound USD/h | gap | seconds | best fit decreasing | first fit decreasing |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+)
+
+
+def row(record: dict[str, Any]) -> str:
+    """Return a record as a row; peers as their cost over ours."""
+    cost, bound = record["cost_microusd_per_h"], record["bound_microusd_per_h"]
+    gap = record["gap_ratio"]
+    cells = [
+        name(record),
+        f"{record['replicas']:,}" + (f" ({record['refused']} refused)" if record["refused"] else ""),
+        f"{cost / 1e6:.3f}",
+        "-" if bound is None else f"{bound / 1e6:.3f}",
+        "-" if gap is None else f"{gap:.2%}",
+        f"{record['seconds']:.1f}",
+        *(over(record["peers"][peer], cost) for peer in ("best-fit-decreasing", "first-fit-decreasing")),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def name(record: dict[str, Any]) -> str:
+    """Return what the fleet is called in the table."""
+    if "correlated" not in record:
+        return f"shipped: {record['instance']}"
+    return f"{record['instance']}, {'correlated' if record['correlated'] else 'independent'}"
+
+
+def over(peer: dict[str, Any], cost: int) -> str:
+    """Return a peer's cost over ours, and its seconds."""
+    ratio = "-" if not cost else f"{peer['cost_microusd_per_h'] / cost - 1:+.1%}"
+    return f"{ratio} in {peer['seconds']:.1f} s"
+
+
+def main(folder: str, records_file: str) -> None:
+    """Write the records, print the table."""
+    records = [json.loads(path.read_text()) for path in Path(folder).glob("solve-*.json")]
+    records.sort(key=lambda record: ("correlated" in record, record["replicas"], name(record)))
+    Path(records_file).write_text(
+        "[\n" + ",\n".join(json.dumps(item, sort_keys=True) for item in records) + "\n]\n"
+    )
+    sys.stdout.write("\n".join([HEAD, *map(row, records)]) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
