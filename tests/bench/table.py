@@ -10,10 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HEAD = (
-    "| fleet | replicas | cost USD/h | bound USD/h | gap | seconds | best fit decreasing | first fit decreasing |\n"
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+COLUMNS = (
+    "replicas",
+    "cost USD/h",
+    "bound USD/h",
+    "gap",
+    "seconds",
+    "best fit decreasing",
+    "first fit decreasing",
 )
+HEAD = f"| fleet | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}"
 
 
 def row(record: dict[str, Any]) -> str:
