@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from planner.domain.canonical import sha256_of
 from planner.domain.fleet import Backend, Cluster, DeviceClass, NodeDevice, Runtime
 from planner.domain.memory import models_json_entry_bytes
 from planner.domain.model import Pin
 from planner.domain.placement import Placed, Placement, Shard
-from planner.domain.plan import Bound, Budget, Plan, Refusal, gap_ratio
+from planner.domain.plan import Bound, Plan, Refusal, gap_ratio
 from planner.domain.policy import Headroom
 from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario
-from planner.domain.verify import cost_microusd_per_h, verify, verify_placement
+from planner.domain.verify import verify, verify_placement
+from tests.support import plans
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
 
 
@@ -399,21 +399,7 @@ def test_shards_on_nodes_name_devices_of_theirs() -> None:
 
 
 def a_plan(scenario: Scenario, placement: Placement, **more: Any) -> Plan:
-    plain: dict[str, Any] = {
-        "name": scenario.name,
-        "namespace": scenario.namespace,
-        "scenario_sha256": sha256_of(scenario),
-        "seed": 0,
-        "budget": Budget(work=1),
-        "stopped_by_clock": False,
-        "versions": (),
-        "status": "feasible",
-        "placement": placement,
-        "cost_microusd_per_h": cost_microusd_per_h(scenario, placement),
-        "bound": None,
-        "refusals": (),
-    }
-    return Plan(**{**plain, **more})
+    return plans.a_plan(scenario, *placement.shards, *placement.placed, **more)
 
 
 def rules_of(scenario: Scenario, plan: Plan) -> list[Rule]:
