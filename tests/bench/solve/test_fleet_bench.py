@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from planner import __version__
 from planner.domain.plan import gap_ratio
 from planner.domain.scenario import Scenario
 from planner.scenario.load import load_scenario
@@ -36,6 +36,12 @@ def _timed(work: Callable[[], object]) -> tuple[object, float]:
     return work(), round(time.perf_counter() - start, 2)
 
 
+def _commit() -> str | None:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, cwd=SCENARIOS, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
 def _record(scenario: Scenario, seed: int) -> dict[str, Any]:
     plan, seconds = _timed(lambda: make_plan(scenario, SolveOptions(seed=seed)))
     first, first_seconds = _timed(lambda: first_fit_decreasing(scenario))
@@ -43,7 +49,9 @@ def _record(scenario: Scenario, seed: int) -> dict[str, Any]:
     return {
         "instance": scenario.name,
         "seed": seed,
-        "version": __version__,
+        "work": plan.budget.work,
+        "versions": dict(plan.versions),
+        "commit": _commit(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "models": len(scenario.models),
