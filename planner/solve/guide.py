@@ -16,7 +16,7 @@ from planner.solve.heuristics import placed_by_priority, price_shares
 from planner.solve.options import Effort
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Ints, Problem
-from planner.solve.relaxation import Relaxation, make_relaxation
+from planner.solve.relaxation import Relaxation, backend_of_kinds, make_relaxation
 
 if TYPE_CHECKING:
     from planner.solve.exact.fluid import Fluid
@@ -51,7 +51,7 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
     relaxation = make_relaxation(problem)
     weights = _replicas_of_kinds(problem)
     clusters = make_clusters(
-        relaxation, weights, _backend_of_kinds(problem), CLUSTERS[len(weights) >= FROM_KINDS]
+        relaxation, weights, backend_of_kinds(problem), CLUSTERS[len(weights) >= FROM_KINDS]
     )
     fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters and limit_s != 0 else None
     prices = fluid.prices if fluid is not None else _no_prices(relaxation)
@@ -107,12 +107,6 @@ def _replicas_of_kinds(problem: Problem) -> Floats:
         for model in unit.members:
             weights[problem.kind[model]] += 1
     return weights
-
-
-def _backend_of_kinds(problem: Problem) -> Ints:
-    backend = np.zeros(len(problem.modes[0].allowed), dtype=np.int64)
-    backend[problem.kind] = problem.backend
-    return backend
 
 
 def _no_prices(relaxation: Relaxation) -> DualPrices:

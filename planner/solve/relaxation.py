@@ -168,7 +168,8 @@ def _devices_of_kinds(problem: Problem) -> Ints:
     return whole
 
 
-def _backend_of_kinds(problem: Problem) -> Ints:
+def backend_of_kinds(problem: Problem) -> Ints:
+    """Return the index of each kind's backend; ``(kinds,)``."""
     backend = np.zeros(len(problem.modes[0].allowed), dtype=np.int64)
     backend[problem.kind] = problem.backend
     return backend
@@ -176,7 +177,7 @@ def _backend_of_kinds(problem: Problem) -> Ints:
 
 def _allowed(problem: Problem, mode: Mode, index: int, device: Ints) -> Bools:
     """Return which kinds fit on an empty shard of a type, every one-time cost counted."""
-    backend = _backend_of_kinds(problem)
+    backend = backend_of_kinds(problem)
     item = problem.scenario.shard_types[index]
     base = np.where(mode.on_device[:, index], problem.device_base[backend], 0)
     memory = mode.steady[:, index] + mode.surplus[:, index] + base
@@ -209,7 +210,7 @@ def _up(amounts: Ints, capacity: Ints) -> Ints:
 def _overheads(problem: Problem, index: int, device: Ints, capacity: Ints) -> list[Overhead]:
     item = problem.scenario.shard_types[index]
     single = _devices_of_kinds(problem) == 1
-    of_backend = _backend_of_kinds(problem)
+    of_backend = backend_of_kinds(problem)
     site = np.concatenate((device, capacity[FIRST_COLUMN:]))
     on_device = np.stack(
         [mode.on_device[:, index] & mode.allowed[:, index] & single for mode in problem.modes]
@@ -252,7 +253,7 @@ def _peaks(problem: Problem, index: int, on_device: Bools, rooms: tuple[Ints, In
     """Return the steps of the room for loading: a device with a surplus above a step pays all steps to it."""
     site, shard = rooms
     surplus = np.stack([mode.surplus[:, index] for mode in problem.modes])
-    bases = problem.device_base[_backend_of_kinds(problem)]
+    bases = problem.device_base[backend_of_kinds(problem)]
     steady = np.stack([mode.steady[:, index] for mode in problem.modes])
     counted = on_device & (surplus > 0)
     found, below = [], 0
