@@ -205,7 +205,7 @@ class _Demo:
         self.store.mkdir()
         url = self.stack.enter_context(_serving(self.store))
         self._add(real_models(self.store, url, self.options.zoo))
-        self._add(tiny_models(self.store, self.options.tiny))
+        self._add(tiny_models(self.store, self.options.tiny, first=len(self.models)))
         write_catalog(self.folder / "server.yaml", triton)
         self.stack.callback(self._stop_pods)
 

@@ -148,6 +148,9 @@ def _rehearsal_section(rehearsal: Rehearsal | None) -> Iterator[Markup]:
             f"{right:,} of {plural(len(asked), 'model')} that were asked gave their own prediction.",
             class_="good" if right == len(asked) else "bad",
         ),
+        _soft(
+            "Servers, agents and requests were real; the GPUs and their memory were simulated on one machine."
+        ),
         html_table(("model", "shard", "state", "answer", "endpoint"), rows),
         *_left_out(len(rehearsal.models)),
         *_device_table(rehearsal.devices),
@@ -172,7 +175,7 @@ def _device_table(devices: Sequence[RehearsedDevice]) -> Iterator[Markup]:
         )
         for item in devices[:_MOST_ROWS]
     ]
-    headers = ("GPU", "planned bytes", "bytes by NVML", "difference")
+    headers = ("GPU", "planned bytes, without the driver's", "bytes by NVML", "difference")
     yield html_table(headers, rows, right=(1, 2, 3))
 
 

@@ -108,11 +108,12 @@ def _host(use: ResourceUse | None) -> str:
 
 def plan_summary(scenario: Scenario, plan: Plan) -> str:
     """Return what a plan costs, its bound and gap, what is placed and how it was searched, in four lines."""
-    devices = {item.name: item.device_count for item in scenario.shard_types}
+    is_gpu = {item.name: item.kind == "gpu" for item in scenario.device_classes}
+    gpus = {item.name: item.device_count * is_gpu[item.device_class] for item in scenario.shard_types}
     shards = plan.placement.shards
     wanted = sum(model.replicas for model in scenario.models)
     refused = sum(refusal.replicas for refusal in plan.refusals)
-    count = sum(devices[shard.shard_type] for shard in shards)
+    count = sum(gpus[shard.shard_type] for shard in shards)
     bound = "no bound"
     if plan.bound is not None:
         bound = f"{usd_text(plan.bound.microusd_per_h)} ({plan.bound.method}), gap {gap_text(plan)}"
@@ -122,7 +123,7 @@ def plan_summary(scenario: Scenario, plan: Plan) -> str:
     cost = usd_text(plan.cost_microusd_per_h)
     return "\n".join(
         (
-            f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'device')}",
+            f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'GPU')}",
             f"bound    {bound}",
             f"placed   {len(plan.placement.placed):,} of {plural(wanted, 'replica')}{missing}",
             f"search   {plan.status}, {budget_text(plan)}",

@@ -15,7 +15,7 @@ def test_a_plan_is_a_table_and_a_summary(files: Files, run: Run) -> None:
     lines = result.stdout.split("\n")
     assert lines[0].split() == ["NAME", "TYPE", "NODE", "MODELS", "GPU", "MEMORY", "FULL", "USD/H"]
     assert [line.split()[0] for line in lines[1:3]] == ["news", "news-1"]
-    assert "cost     1 USD/h, 2 shards, 2 devices" in lines
+    assert "cost     1 USD/h, 2 shards, 2 GPUs" in lines
     assert "placed   3 of 3 replicas" in lines
     assert any(line.startswith("bound    ") for line in lines)
     assert any("seed 0, work " in line for line in lines)

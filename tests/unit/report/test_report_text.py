@@ -54,7 +54,7 @@ def test_a_summary_says_cost_bound_gap_and_budget() -> None:
         refusals=(Refusal(model="b", replicas=2, rule=Rule.MAX_COUNT, subject="t", need=2, have=1),),
     )
     assert plan_summary(scenario, plan).split("\n") == [
-        "cost     1 USD/h, 1 shard, 1 device",
+        "cost     1 USD/h, 1 shard, 1 GPU",
         "bound    0.9 USD/h (fluid-lp), gap 10.00 %",
         "placed   1 of 3 replicas; 2 replicas of 1 model refused",
         "search   feasible, seed 7, work 50, 2 workers, at most 1.5 s, stopped by the clock",
