@@ -24,18 +24,18 @@ from planner.cli.planning import diff, plan, verify
 from planner.cli.scenarios import limits, validate
 from planner.errors import EXIT_INPUT, EXIT_NOT_VERIFIED, EXIT_REFUSED, ShardpackError
 
-_EXTRAS = {
-    "jsonschema": "planner",
+EXTRAS = {
     "numpy": "planner",
     "ortools": "planner",
     "pydantic": "planner",
+    "pydantic_core": "planner",
     "yaml": "planner",
-    "kubernetes": "cluster",
     "pynvml": "nvml",
     "matplotlib": "report",
     "pandas": "report",
+    "ipykernel": "notebook",
 }
-"""The extra of the distribution that brings a library."""
+"""The extra of the distribution that brings a library, by the name that the library is imported by."""
 
 _EPILOG = """\b
 Examples:
@@ -114,9 +114,9 @@ def _complain(error: Exception, *, debug: bool) -> Outcome:
         case ShardpackError():
             _say(str(error))
             outcome = _OUTCOMES.get(error.exit_code, Outcome.INTERNAL)
-        case ModuleNotFoundError() if _library_of(error) in _EXTRAS:
+        case ModuleNotFoundError() if _library_of(error) in EXTRAS:
             library = _library_of(error)
-            _say(f"this command needs {library}: install shardpack[{_EXTRAS[library]}]")
+            _say(f"this command needs {library}: pip install 'shardpack[{EXTRAS[library]}]'")
         case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError():
             _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         case _:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import click
@@ -15,9 +19,10 @@ from cli_runs import SCENARIO, Files, Run
 from click.testing import CliRunner, Result
 
 from planner import __version__
-from planner.cli.app import App, cli
+from planner.cli.app import EXTRAS, App, cli
 from planner.cli.exitcodes import Outcome
 from planner.errors import Fault, InputError, RefusedError, ShardpackError, VerificationError
+from planner.rehearsal.prerequisites import LIBRARIES
 
 _ROOT = Path(__file__).parents[3]
 _HEAVY = (
@@ -99,12 +104,85 @@ def test_start_up_is_light(arguments: list[str]) -> None:
     assert result.stdout.strip().split("\n")[-1] == "[]"
 
 
-@pytest.mark.parametrize(("library", "extra"), [("yaml", "planner"), ("pydantic", "planner")])
-def test_a_missing_extra_is_named(library: str, extra: str, files: Files) -> None:
+@pytest.mark.parametrize("library", ["yaml", "pydantic", "pydantic_core", "numpy", "ortools"])
+def test_a_missing_extra_is_a_line_with_the_command_to_type(library: str, files: Files) -> None:
     code = f"import sys; sys.modules[{library!r}] = None; from planner.cli import main; main()"
-    result = run_python(code, "validate", files.scenario)
+    result = run_python(code, "plan", files.scenario, "-q")
     assert result.returncode == 2
-    assert result.stderr == f"this command needs {library}: install shardpack[{extra}]\n"
+    assert result.stderr == f"this command needs {library}: pip install 'shardpack[planner]'\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "validate s",
+        "plan s",
+        "verify s p",
+        "explain p -f s",
+        "limits s",
+        "inventory nvml",
+        "manifests s p --out m",
+        "diff p q",
+        "report p -f s --out r.html",
+        "demo",
+    ],
+)
+def test_the_base_install_says_of_every_command_what_it_needs(line: str, files: Files) -> None:
+    absent = sorted({*EXTRAS, *LIBRARIES})
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from planner.cli import main; main()"
+    result = run_python(code, *(files.scenario if item == "s" else item for item in line.split()))
+    assert re.fullmatch(
+        r"this command needs \w+: pip install 'shardpack\[(planner|nvml|report)\]'\n", result.stderr
+    )
+    assert result.returncode == 2
+
+
+def _distributions_of_extras() -> dict[str, set[str]]:
+    """The distributions that the base, called "", and each extra name themselves, not by another extra."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {
+        extra: {
+            _plain(re.split(r"[\[<>=!~; ]", item)[0]) for item in items if not item.startswith("shardpack")
+        }
+        for extra, items in wanted.items()
+    }
+
+
+def _plain(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
+
+
+def _distributions_by_module() -> dict[str, set[str]]:
+    return {module: {_plain(name) for name in names} for module, names in packages_distributions().items()}
+
+
+def _imported_by_the_planner() -> set[str]:
+    found: set[str] = set()
+    for path in (_ROOT / "planner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(item.name.partition(".")[0] for item in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_every_library_that_an_extra_brings_is_traced_back_to_it() -> None:
+    extras, modules = _distributions_of_extras(), _distributions_by_module()
+    for library, extra in EXTRAS.items():
+        assert modules[library] & extras[extra], f"{library} is not of the extra {extra}"
+    for extra in extras.keys() - {""}:
+        traced = set().union(*(modules[name] for name, of in EXTRAS.items() if of == extra))
+        assert extras[extra] <= traced, extra
+
+
+def test_what_the_planner_imports_is_of_the_base_of_an_extra_or_of_the_demo() -> None:
+    base = _distributions_of_extras()[""]
+    light = {module for module, brought_by in _distributions_by_module().items() if brought_by & base}
+    known = sys.stdlib_module_names | light | {"planner", "agent"} | set(EXTRAS) | set(LIBRARIES)
+    assert _imported_by_the_planner() <= known
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
