@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agent.desired import URI_SCHEMES
 from agent.errors import StorageError
 from agent.storage import archive, file, http
 from agent.storage.layout import arrange, sync_folders
 from agent.storage.limits import Budget, Limits
 from agent.storage.uri import public
-
-SCHEMES = ("file", "http", "https")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,8 @@ def _fetch(uri: str, into: Path, limits: Limits, unwanted: Callable[[], bool]) -
                 http.download(uri, content / name, budget=budget)
         case scheme:
             raise StorageError(
-                "UnsupportedUri", f"{public(uri)}: {_unread(scheme)}; this agent reads {', '.join(SCHEMES)}"
+                "UnsupportedUri",
+                f"{public(uri)}: {_unread(scheme)}; this agent reads {', '.join(URI_SCHEMES)}",
             )
     if not any(content.iterdir()):
         raise StorageError("Empty", f"{public(uri)}: there is no file in it", retry="soon")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import click
 
 from planner.cli.documents import read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+from planner.report.words import plural
 
 if TYPE_CHECKING:
-    from planner.manifests import ManifestFile
+    from planner.manifests import ManifestFile, Untaken
+
+_MOST_NAMES = 3
+"""Models that a warning names."""
 
 _EPILOG = """\b
 Examples:
@@ -41,7 +45,7 @@ def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: 
     FILE is the scenario, PLAN a plan of it. Each shard becomes an InferenceService, the ConfigMaps that
     its agent reads and the TrainedModels that live on it. -o name prints the paths of the files.
     """
-    from planner.manifests import render_plan, write_manifests
+    from planner.manifests import render_plan, untaken_uris, write_manifests
 
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario, found = read_verified(scenario_path, plan_path)
@@ -50,12 +54,33 @@ def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: 
         write_manifests(files, Path(out))
         if not talk.quiet:
             click.echo(f"wrote {len(files):,} files to {out}", err=True)
+    for untaken in () if talk.quiet else untaken_uris(found, scenario):
+        click.echo(_warning(untaken), err=True)
     if form == "name":
         for file in files:
             click.echo(file.path)
     elif out == "-":
         click.echo("".join(_stream(files)), nl=False)
     return Outcome.DONE
+
+
+def _warning(untaken: Untaken) -> str:
+    """Return what becomes of models whose storageUri is not taken, in one line however many they are."""
+    from planner.manifests.storage import SCHEMES
+
+    count, first = len(untaken.models), ", ".join(untaken.models[:_MOST_NAMES])
+    names = f"{first} and {count - _MOST_NAMES:,} more" if count > _MOST_NAMES else first
+    have = "has" if count == 1 else "have"
+    found = " or ".join(f"{scheme}://" for scheme in untaken.schemes)
+    known = ", ".join(f"{scheme}://" for scheme in SCHEMES[untaken.taker])
+    match untaken.taker:
+        case "agent":
+            fate = f"the agent fetches {known} only, and ends at DownloadFailed"
+        case "kserve":
+            fate = f"KServe takes {known} only, and refuses the TrainedModel"
+        case _:
+            assert_never(untaken.taker)
+    return f"warning: {plural(count, 'model')} ({names}) {have} a storageUri of {found}: {fate}"
 
 
 def _stream(files: Iterable[ManifestFile]) -> Iterator[str]:

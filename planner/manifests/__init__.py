@@ -13,5 +13,14 @@ from planner.manifests.directory import write_manifests
 from planner.manifests.model_config import config_map_usage
 from planner.manifests.options import ManifestOptions
 from planner.manifests.render import ManifestFile, render_plan
+from planner.manifests.storage import Untaken, untaken_uris
 
-__all__ = ["ManifestFile", "ManifestOptions", "config_map_usage", "render_plan", "write_manifests"]
+__all__ = [
+    "ManifestFile",
+    "ManifestOptions",
+    "Untaken",
+    "config_map_usage",
+    "render_plan",
+    "untaken_uris",
+    "write_manifests",
+]

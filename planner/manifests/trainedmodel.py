@@ -16,8 +16,8 @@ def trained_model(
     """Return the TrainedModel of a model.
 
     KServe lets ``memory`` never be changed: a model whose planned memory changed has to be deleted and
-    created again. Its webhook takes the schemes s3, gs, https and http only; the agent may know others, so
-    nothing is refused here.
+    created again. What its webhook says of the storageUri is ``storage.untaken_uris``'s; nothing is refused
+    here.
 
     Parameters
     ----------

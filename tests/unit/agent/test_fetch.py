@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from agent.desired import URI_SCHEMES
 from agent.errors import StorageError, SupersededError
 from agent.storage import Limits, fetch
 from agent.storage.http import Steady, object_name
@@ -224,6 +225,13 @@ def test_uris_that_cannot_be_read(into: Path, uri: str, reason: str, retry: str)
     with pytest.raises(StorageError) as caught:
         fetch(uri, into=into, limits=Limits(), unwanted=wanted)
     assert (caught.value.reason, caught.value.retry) == (reason, retry)
+
+
+@pytest.mark.parametrize("scheme", URI_SCHEMES)
+def test_every_scheme_of_the_contract_is_read(into: Path, scheme: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        fetch(f"{scheme}://", into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "BadUri"
 
 
 def test_a_name_hidden_in_an_encoding_is_no_path() -> None:

@@ -110,6 +110,53 @@ def test_a_report_into_a_folder_that_refuses_it_is_bad_input(files: Files, run: 
 # ------------------------------------------------------------------------------------------- manifests
 
 
+def _with_addresses(files: Files, run: Run, *addresses: str) -> tuple[str, str]:
+    """Return the paths of a scenario with a small model an address, and of its plan."""
+    head, _, _ = SCENARIO.partition("    - name: sports")
+    scenario, plan = files.path("addresses.yaml"), files.path("addresses.json")
+    items = [
+        f"    - {{name: m{number}, backend: onnxruntime, storageUri: {address!r}, footprints:"
+        " [{class: tiny-gpu, gpuMemory: 1Mi, cpu: 1m, memory: 1Mi}]}\n"
+        for number, address in enumerate(addresses)
+    ]
+    Path(scenario).write_text(head + "".join(items), encoding="utf-8")
+    assert run("plan", scenario, "--out", plan, "-q").exit_code == 0
+    return scenario, plan
+
+
+def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_names(
+    files: Files, run: Run
+) -> None:
+    kept = ["https://a/m.zip", "http://a/m.zip"]
+    scenario, plan = _with_addresses(files, run, *kept, *["s3://a/m"] * 4, "pvc://a/m", "file:///m")
+    result = run("manifests", scenario, plan, "--out", files.path("deploy"))
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    wrote, *warnings = result.stderr.splitlines()
+    assert wrote.startswith("wrote")
+    assert warnings == [
+        "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of pvc:// or s3://: "
+        + "the agent fetches file://, http://, https:// only, and ends at DownloadFailed",
+        "warning: 2 models (m6, m7) have a storageUri of file:// or pvc://: "
+        + "KServe takes s3://, gs://, https://, http:// only, and refuses the TrainedModel",
+    ]
+
+
+def test_the_warning_of_addresses_keeps_out_of_the_results_and_is_silent_on_demand(
+    files: Files, run: Run
+) -> None:
+    scenario, plan = _with_addresses(files, run, "s3://a/m")
+    stream = run("manifests", scenario, plan, "--out", "-")
+    quiet = run("manifests", scenario, plan, "--out", "-", "-q")
+    assert stream.stderr.startswith("warning: 1 model (m0) has a storageUri of s3://: ")
+    assert (quiet.stdout, quiet.stderr) == (stream.stdout, "")
+
+
+def test_addresses_that_all_take_are_not_talked_about(files: Files, run: Run) -> None:
+    scenario, plan = _with_addresses(files, run, "https://a/m.zip", "http://a/m.zip")
+    assert run("manifests", scenario, plan, "--out", "-").stderr == ""
+
+
 def test_manifests_are_a_folder_or_a_stream(files: Files, run: Run, planned: str) -> None:
     out = files.path("deploy")
     names = run("manifests", files.scenario, planned, "--out", out, "-o", "name").stdout.splitlines()
