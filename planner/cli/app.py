@@ -25,6 +25,7 @@ from planner.cli.scenarios import limits, validate
 from planner.errors import EXIT_INPUT, EXIT_NOT_VERIFIED, EXIT_REFUSED, ShardpackError
 
 EXTRAS = {
+    "numba": "planner",
     "numpy": "planner",
     "ortools": "planner",
     "pydantic": "planner",

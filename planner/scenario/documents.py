@@ -26,6 +26,9 @@ _TAG = "tag:yaml.org,2002:"
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_JSON_BEGINNING = re.compile(r'\s*\{\s*["}]')
+
+
 class _DepthError(yaml.YAMLError):
     """Nested deeper than ``_MAX_DEPTH``."""
 
@@ -275,10 +278,37 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     except (_DepthError, RecursionError):
         raise _input_error(file, f"is nested deeper than {_MAX_DEPTH} levels") from None
     except yaml.YAMLError as error:
-        raise _yaml_error(error, text, file) from None
+        raise _json_error(text, file) or _yaml_error(error, text, file) from None
     finally:
         loader.dispose()
     return [document for document in documents if document.data is not None]
+
+
+def _json_error(text: str, file: str) -> InputError | None:
+    """Return what JSON says of a text that is meant as JSON; None if it is not, or has nothing to say.
+
+    A brace alone may begin a YAML mapping in flow style, whose names need no quotes.
+    """
+    if not (file.endswith(".json") or _JSON_BEGINNING.match(text)):
+        return None
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return InputError([json_fault(error, file=file)])
+    except (ValueError, RecursionError):
+        return None
+    return None
+
+
+def json_fault(error: json.JSONDecodeError, *, file: str) -> Fault:
+    """Return what is wrong with a text that is not JSON, with its line and column."""
+    problem = "the file is cut off" if _is_cut_off(error) else f"is not valid JSON: {error.msg}"
+    return Fault(path="", message=f"{problem} (column {error.colno})", file=file, line=error.lineno)
+
+
+def _is_cut_off(error: json.JSONDecodeError) -> bool:
+    text = error.doc.rstrip()
+    return error.pos >= len(text) or (not text.endswith(("}", "]")) and error.msg != "Extra data")
 
 
 def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> InputError:

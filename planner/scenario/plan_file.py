@@ -23,7 +23,7 @@ from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
-from planner.scenario.documents import Document, parse_document, path_text, read_text
+from planner.scenario.documents import Document, json_fault, parse_document, path_text, read_text
 from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.gather import read_head
 from planner.scenario.plan_shape import PlanShape
@@ -267,19 +267,13 @@ def parse_plan_document(text: str, *, file: str) -> Document:
         except RecursionError:
             raise InputError([Fault(path="", message="is nested too deeply", file=file)]) from None
         except json.JSONDecodeError as error:
-            message = "the file is cut off" if _is_cut_off(error) else f"is not valid JSON: {error.msg}"
-            raise InputError([Fault(path="", message=message, file=file, line=error.lineno)]) from None
+            raise InputError([json_fault(error, file=file)]) from None
     return parse_document(text, file=file)
 
 
 def _parse_int(digits: str) -> int | None:
     """Leave numbers beyond all sense, which Python refuses to convert, to the check of the shape."""
     return int(digits) if len(digits) <= 40 else None
-
-
-def _is_cut_off(error: json.JSONDecodeError) -> bool:
-    text = error.doc.rstrip()
-    return error.pos >= len(text) or (not text.endswith("}") and error.msg != "Extra data")
 
 
 def plan_of(document: Document) -> Plan:

@@ -492,6 +492,8 @@ UNREADABLE = {
     "list": ("- a\n", "found a list", 1),
     "several documents": (SOUND + "---\n" + SOUND, "holds 2 documents; one is expected", None),
     "tab": ("spec:\n\tmodels: []\n", "YAML indents with spaces, not tabs", 2),
+    "json without a comma": ('{\n "kind": "Scenario"\n "spec": {}\n}\n', "is not valid JSON: Expecting", 3),
+    "json cut off": ('{"kind": "Scenario",\n "spec": {"models": [', "the file is cut off", 2),
     "unclosed bracket": ("spec: [1, 2\n", "is not valid YAML", 2),
     "nested without end": ("[" * 100_000 + "]" * 100_000, "is nested deeper than 200 levels", None),
     "anchor in itself": ("spec: &a [*a]\n", "an anchor refers to itself", 1),

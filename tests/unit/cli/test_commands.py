@@ -135,10 +135,14 @@ def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_n
     wrote, *warnings = result.stderr.splitlines()
     assert wrote.startswith("wrote")
     assert warnings == [
-        "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of pvc:// or s3://: "
-        + "the agent fetches file://, http://, https:// only, and ends at DownloadFailed",
-        "warning: 2 models (m6, m7) have a storageUri of file:// or pvc://: "
-        + "KServe takes s3://, gs://, https://, http:// only, and refuses the TrainedModel",
+        (
+            "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of pvc:// or s3://:"
+            " the agent fetches file://, http://, https:// only, and ends at DownloadFailed"
+        ),
+        (
+            "warning: 2 models (m6, m7) have a storageUri of file:// or pvc://:"
+            " KServe takes s3://, gs://, https://, http:// only, and refuses the TrainedModel"
+        ),
     ]
 
 

@@ -83,6 +83,42 @@ def test_a_plan_that_is_no_whole_json_is_a_fault_and_no_crash(text: str, message
         parse_plan(text, file="plan.json")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{\n "kind": "Scenario"\n "spec": {}\n}',
+            "s:3: is not valid JSON: Expecting ',' delimiter (column 2)",
+        ),
+        ('{"a": [1, 2}\n', "s:1: is not valid JSON: Expecting ',' delimiter (column 12)"),
+        ('{"a": 1}\n{"b": 2', "s:2: is not valid JSON: Extra data (column 1)"),
+        ('{"a": {\n  "b": [', "s:2: the file is cut off (column 9)"),
+        ("{a: 1, b: [}", "s:1: is not valid YAML"),
+        ("{a: 1, b: 'c", "s:1: is not valid YAML"),
+        ("a: {b: [}", "s:1: is not valid YAML"),
+    ],
+)
+def test_a_document_that_is_broken_is_told_so_in_the_words_of_its_language(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_document(text, file="s")
+    assert str(caught.value).startswith(message)
+
+
+def test_the_name_of_a_file_tells_its_language_too() -> None:
+    for file, language in (("s.json", "JSON"), ("s.yaml", "YAML")):
+        with pytest.raises(InputError, match=f"{file}:2: is not valid {language}"):
+            parse_document("[1,\n 2 3}]", file=file)
+
+
+def test_a_scenario_that_json_refuses_and_yaml_takes_is_read() -> None:
+    assert parse_document("{'a': 1, b: [2,],}", file="s.json").data == {"a": 1, "b": [2]}
+
+
+def test_json_that_holds_a_field_twice_and_more_is_answered_by_the_yaml_reader() -> None:
+    (fault,) = parse_document('{"a": 1,\n "a": 2}', file="s.json").faults
+    assert str(fault) == "s.json:2: a: the field stands twice"
+
+
 def test_a_plan_brings_nothing_to_a_terminal_that_cannot_be_printed() -> None:
     scenario = a_scenario(a_model("a"))
     document = plan_document(a_plan(scenario, on("a")), scenario)
