@@ -56,6 +56,21 @@ def read_plan(path: str) -> Plan:
     return load_plan(Path(path))
 
 
+def read_plan_document(path: str) -> tuple[Plan, Mapping[str, Any]]:
+    """Return the plan of a file and the file's document, whose figures a plan does not keep.
+
+    Raises
+    ------
+    InputError
+        As ``read_plan``.
+    """
+    from planner.scenario.documents import read_text
+    from planner.scenario.plan_file import parse_plan_document, plan_of
+
+    read = parse_plan_document(read_text(Path(path), file=path), file=path)
+    return plan_of(read), read.data
+
+
 def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
     """Return a scenario and a plan that verifies against it: what explanations and manifests start from.
 
@@ -144,6 +159,12 @@ def print_document(value: object, form: str) -> None:
     import yaml
 
     click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def print_names(names: Iterable[str]) -> None:
+    """Print ``kind/name``, one a line and each once, in the order in which they come."""
+    for name in dict.fromkeys(names):
+        click.echo(name)
 
 
 def document(value: Any) -> Any:

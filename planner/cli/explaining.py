@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from planner.cli.documents import check_output, document, print_document, read_verified, write_output
+from planner.cli.documents import (
+    check_output,
+    document,
+    print_document,
+    print_names,
+    read_verified,
+    write_output,
+)
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
 
@@ -17,6 +24,7 @@ Examples:
   shardpack explain plan.json news-1 -f scenario.yaml        # a shard: what is left, what binds
   shardpack explain plan.json news-1/0 -f scenario.yaml      # a device: its memory, line by line
   shardpack explain plan.json model/news -f scenario.yaml    # when a model and a shard share a name
+  shardpack explain plan.json news-1 -f scenario.yaml -o wide   # every resident with all that it needs
 
 Units: GPU memory, host memory and disk in bytes with binary suffixes (1Gi is 2^30 bytes), CPU in cores
 and GPU time in devices (250m is a quarter), prices in USD an hour.
@@ -41,7 +49,10 @@ Examples:
     required=True,
     help='The scenario of the plan (YAML or JSON); "-" is stdin.',
 )
-@output_option("table", "json", "yaml")
+@output_option(
+    wide="every dimension and every alternative, and cuts no list",
+    name="the shards of a plan or model, the models of a shard or device (shard/NAME, model/NAME)",
+)
 @talk_options
 def explain(*, plan_path: str, subject: str | None, scenario_path: str, form: str) -> Outcome:
     """Say why a plan is as it is: what is where and why, why not elsewhere, what binds.
@@ -49,17 +60,28 @@ def explain(*, plan_path: str, subject: str | None, scenario_path: str, form: st
     PLAN is a plan file. Without a subject the whole plan is explained. For a model every other open shard
     and a new shard of every type is tried, and the rules that forbid it are named with their numbers.
     """
+    from planner.report.details import explanation_details
     from planner.report.explain import explain as explanation_of
     from planner.report.explain import find_subject
     from planner.report.prose import explanation_text
+    from planner.report.subjects import explanation_names
 
     scenario, found = read_verified(scenario_path, plan_path)
     kind, name = find_subject(scenario, found, subject)
     explanation = explanation_of(scenario, found, kind=kind, name=name)
-    if form == "table":
-        click.echo(explanation_text(explanation))
-    else:
-        print_document({"kind": kind, **document(explanation)}, form)
+    match form:
+        case "name":
+            print_names(explanation_names(explanation, found))
+        case "json" | "yaml":
+            print_document({"kind": kind, **document(explanation)}, form)
+        case "wide":
+            parts = (
+                explanation_text(explanation, wide=True),
+                explanation_details(scenario, found, explanation),
+            )
+            click.echo("\n\n".join(part for part in parts if part))
+        case _:
+            click.echo(explanation_text(explanation))
     return Outcome.DONE
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
-from planner.cli.documents import read_verified
+from planner.cli.documents import print_document, print_names, read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
 from planner.report.words import plural
@@ -23,7 +23,8 @@ _EPILOG = """\b
 Examples:
   shardpack manifests scenario.yaml plan.json --out deploy/
   shardpack manifests scenario.yaml plan.json --out - | kubectl diff -f -
-  shardpack manifests scenario.yaml plan.json --out deploy/ -o name
+  shardpack manifests scenario.yaml plan.json --out deploy/ -o table    # the objects and their files
+  shardpack manifests scenario.yaml plan.json --out - -o name | xargs kubectl get -n models
 
 The folder then holds exactly the plan's files: what an earlier plan wrote there is removed, and a
 folder that holds anything else is refused. Equal plans give equal bytes.
@@ -36,14 +37,21 @@ folder that holds anything else is refused. Equal plans give equal bytes.
 @click.option(
     "--out", required=True, metavar="DIR", help='The folder to write; "-" prints all objects on stdout.'
 )
-@output_option("yaml", "name")
+@output_option(
+    wide="API version, namespace and size of every object",
+    name="the objects as kubectl names them (configmap/NAME...)",
+    default=None,
+    otherwise="yaml with --out -, otherwise nothing",
+)
 @talk_options
 @click.pass_obj
-def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: str, form: str) -> Outcome:
+def manifests(
+    talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: str, form: str | None
+) -> Outcome:
     """Write a plan as Kubernetes objects: a kustomization with a folder for each shard.
 
     FILE is the scenario, PLAN a plan of it. Each shard becomes an InferenceService, the ConfigMaps that
-    its agent reads and the TrainedModels that live on it. -o name prints the paths of the files.
+    its agent reads and the TrainedModels that live on it. -o table lists the objects and their files.
     """
     from planner.manifests import render_plan, untaken_uris, write_manifests
 
@@ -56,11 +64,7 @@ def manifests(talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: 
             click.echo(f"wrote {len(files):,} files to {out}", err=True)
     for untaken in () if talk.quiet else untaken_uris(found, scenario):
         click.echo(_warning(untaken), err=True)
-    if form == "name":
-        for file in files:
-            click.echo(file.path)
-    elif out == "-":
-        click.echo("".join(_stream(files)), nl=False)
+    _print_objects(files, form or ("yaml" if out == "-" else None))
     return Outcome.DONE
 
 
@@ -83,11 +87,37 @@ def _warning(untaken: Untaken) -> str:
     return f"warning: {plural(count, 'model')} ({names}) {have} a storageUri of {found}: {fate}"
 
 
-def _stream(files: Iterable[ManifestFile]) -> Iterator[str]:
-    """Yield the objects in an order that can be applied.
+def _print_objects(files: Sequence[ManifestFile], form: str | None) -> None:
+    from planner.report.listings import object_name, objects_table
+
+    match form:
+        case None:
+            pass
+        case "yaml":
+            click.echo("".join(file.text for file in _in_order(files)), nl=False)
+        case "json":
+            items = [item for _, item in _objects(files)]
+            print_document({"apiVersion": "v1", "kind": "List", "items": items}, form)
+        case "name":
+            print_names(object_name(item) for _, item in _objects(files))
+        case _:
+            click.echo(objects_table(list(_objects(files)), wide=form == "wide"))
+
+
+def _objects(files: Sequence[ManifestFile]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each object with the path of its file."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for file in _in_order(files):
+        for item in yaml.load_all(file.text, loader):
+            yield file.path, item
+
+
+def _in_order(files: Sequence[ManifestFile]) -> list[ManifestFile]:
+    """Return the files of objects in an order in which these can be applied.
 
     TrainedModels come last: KServe deletes one whose InferenceService does not exist.
     """
-    for file in sorted(files, key=lambda file: file.path.endswith("trainedmodels.yaml")):
-        if not file.path.endswith("kustomization.yaml"):
-            yield file.text
+    objects = [file for file in files if not file.path.endswith("kustomization.yaml")]
+    return sorted(objects, key=lambda file: file.path.endswith("trainedmodels.yaml"))

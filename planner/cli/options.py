@@ -60,16 +60,32 @@ def talk_options(command: Command) -> Command:
     return quiet(debug(command))
 
 
-def output_option(*formats: str) -> Callable[[Command], Command]:
-    """Add ``-o``; the first format is the default."""
+FORMATS = ("table", "wide", "json", "yaml", "name")
+"""What ``-o`` offers, whatever the command."""
+
+
+def output_option(
+    *, wide: str, name: str, default: str | None = "table", otherwise: str = ""
+) -> Callable[[Command], Command]:
+    """Add ``-o``, which offers the same formats everywhere.
+
+    Parameters
+    ----------
+    wide
+        What ``wide`` adds to the table.
+    name
+        What ``name`` prints, one ``kind/name`` a line.
+    default
+        The format without ``-o``; None lets the command decide, as ``otherwise`` says.
+    """
     return click.option(
         "-o",
         "--output",
         "form",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help="Format of the result on stdout.",
+        type=click.Choice(FORMATS),
+        default=default,
+        show_default=otherwise or True,
+        help=f"Format of the result on stdout; wide adds {wide}, name prints {name}, one a line.",
     )
 
 

@@ -17,7 +17,9 @@ from planner.cli.documents import (
     document,
     is_of_another_scenario,
     print_document,
+    print_names,
     read_plan,
+    read_plan_document,
     read_scenario,
     write_output,
 )
@@ -26,7 +28,6 @@ from planner.cli.options import Talk, output_option, scenario_option, split_path
 from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
 from planner.errors import VerificationError
-from planner.report.differences import difference_text
 from planner.report.text import plan_summary, plan_table, refusal_lines
 from planner.report.words import plural, violation_sentence
 
@@ -42,6 +43,7 @@ Examples:
   shardpack plan scenario.yaml --work 1000 --time-limit 60 --out plan.json
   shardpack plan scenario.yaml --from plan.json --out plan.json --detailed-exitcode
   generate-scenario | shardpack plan - -o json
+  shardpack plan scenario.yaml -o name         # the shards, as shard/news-1
 
 Columns: GPU MEMORY is used/capacity of all GPUs of the shard, with what the driver, the server and its
 backends take, headroom off; FULL is the fullest resource (-o wide names it under BINDS); USD/H is the
@@ -54,7 +56,8 @@ input (nothing is written). With --detailed-exitcode: 0 nothing to do, 2 changes
 _VERIFY_EPILOG = """\b
 Examples:
   shardpack verify scenario.yaml plan.json
-  shardpack verify scenario.yaml plan.json -o json
+  shardpack verify scenario.yaml plan.json -o wide      # every rule, and what it was checked on
+  shardpack verify scenario.yaml plan.json -o name      # what breaks a rule, as model/sports-en
 
 Exit codes: 0 the plan is legal and its figures are true, 4 it breaks a rule, 2 bad input.
 """
@@ -62,7 +65,8 @@ Exit codes: 0 the plan is legal and its figures are true, 4 it breaks a rule, 2 
 _DIFF_EPILOG = """\b
 Examples:
   shardpack diff before.json after.json
-  shardpack diff before.json after.json -o json
+  shardpack diff before.json after.json -o wide
+  shardpack diff before.json after.json -o name | grep ^model/
 
 Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 """
@@ -86,7 +90,9 @@ def _check_number(context: click.Context, parameter: click.Parameter, value: flo
 @click.command(epilog=_PLAN_EPILOG, short_help="Find which shards to open and where replicas go.")
 @click.argument("paths", metavar="[FILE]", nargs=-1)
 @scenario_option
-@output_option("table", "wide", "json", "yaml", "name")
+@output_option(
+    wide="what binds, CPU, memory, disk and GPU time of every shard", name="the shards (shard/NAME)"
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
 @click.option(
     "--from",
@@ -190,8 +196,7 @@ def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> No
 def _print_plan(scenario: Scenario, found: Plan, form: str) -> None:
     match form:
         case "name":
-            for shard in found.placement.shards:
-                click.echo(shard.name)
+            print_names(f"shard/{shard.name}" for shard in found.placement.shards)
         case "json":
             from planner.scenario.plan_file import plan_text
 
@@ -228,7 +233,10 @@ def _has_changes(base: Plan | None, found: Plan) -> bool:
 @click.command(epilog=_VERIFY_EPILOG, short_help="Check a plan against its scenario.")
 @click.argument("paths", metavar="[FILE] PLAN", nargs=-1)
 @scenario_option
-@output_option("table", "json", "yaml")
+@output_option(
+    wide="every rule with what it was checked on",
+    name="what breaks a rule (model/NAME, shard/NAME, device/SHARD/0...)",
+)
 @talk_options
 def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcome:
     """Check a plan against its scenario, rule by rule, without the solver's help.
@@ -237,24 +245,37 @@ def verify(*, paths: tuple[str, ...], filename: str | None, form: str) -> Outcom
     the file (cost, gap, what devices use) is reckoned anew.
     """
     from planner.domain.verify import verify as find_violations
-    from planner.scenario.documents import read_text
-    from planner.scenario.plan_file import check_figures, parse_plan_document, plan_of
+    from planner.scenario.plan_file import check_figures
 
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario = read_scenario(scenario_path)
-    read = parse_plan_document(read_text(Path(plan_path), file=plan_path), file=plan_path)
-    found = plan_of(read)
-    broken = (*find_violations(scenario, found), *check_figures(read.data, found, scenario))
-    if any(is_of_another_scenario(item) for item in broken) and form == "table":
+    found, figures = read_plan_document(plan_path)
+    broken = (*find_violations(scenario, found), *check_figures(figures, found, scenario))
+    if any(is_of_another_scenario(item) for item in broken) and form not in ("json", "yaml"):
         raise VerificationError(another_scenario_text(scenario_path, plan_path))
-    if form == "table":
-        _print_verdict(plan_path, broken, scenario)
-    else:
-        print_document({"verified": not broken, "violations": document(broken)}, form)
+    _print_verdict(plan_path, scenario, found, broken=broken, form=form)
     return Outcome.NOT_VERIFIED if broken else Outcome.DONE
 
 
-def _print_verdict(plan_path: str, broken: Sequence[Violation], scenario: Scenario) -> None:
+def _print_verdict(
+    plan_path: str, scenario: Scenario, found: Plan, *, broken: Sequence[Violation], form: str
+) -> None:
+    from planner.report.checks import checks_table, rule_checks
+    from planner.report.subjects import violation_names
+
+    match form:
+        case "name":
+            print_names(violation_names(broken, found))
+        case "json" | "yaml":
+            checks = document(rule_checks(scenario, found, broken))
+            print_document({"verified": not broken, "violations": document(broken), "checks": checks}, form)
+        case _:
+            if form == "wide":
+                click.echo(checks_table(rule_checks(scenario, found, broken)) + "\n")
+            _print_violations(plan_path, scenario, broken)
+
+
+def _print_violations(plan_path: str, scenario: Scenario, broken: Sequence[Violation]) -> None:
     if not broken:
         models, rules = len(scenario.models), len(Rule)
         click.echo(f"{plan_path}: verified against {rules} rules, {plural(models, 'model')}")
@@ -272,7 +293,10 @@ def _print_verdict(plan_path: str, broken: Sequence[Violation], scenario: Scenar
 @click.command(epilog=_DIFF_EPILOG)
 @click.argument("before", metavar="PLAN_A")
 @click.argument("after", metavar="PLAN_B")
-@output_option("table", "json", "yaml", "name")
+@output_option(
+    wide="from and to which devices, and how full the shards get",
+    name="the shards and models that differ (shard/NAME, model/NAME)",
+)
 @talk_options
 def diff(*, before: str, after: str, form: str) -> Outcome:
     """Compare two plans: shards, replicas, refusals and cost.
@@ -280,13 +304,18 @@ def diff(*, before: str, after: str, form: str) -> Outcome:
     PLAN_A is the earlier plan, PLAN_B the later; they may be of different scenarios.
     """
     from planner.domain.difference import diff_plans
+    from planner.report.differences import difference_tables, difference_text
+    from planner.report.subjects import difference_names
 
-    found = diff_plans(read_plan(before), read_plan(after))
-    if form == "name":
-        for name in sorted({shard.name for shard in (*found.opened, *found.closed)}):
-            click.echo(name)
-    elif form == "table":
-        click.echo(difference_text(found))
-    else:
-        print_document(document(found), form)
+    (earlier, old), (later, new) = read_plan_document(before), read_plan_document(after)
+    found = diff_plans(earlier, later)
+    match form:
+        case "name":
+            print_names(difference_names(found))
+        case "table":
+            click.echo(difference_text(found))
+        case "wide":
+            click.echo(difference_tables(found, old, new))
+        case _:
+            print_document(document(found), form)
     return Outcome.DONE if found.is_empty else Outcome.CHANGED

@@ -10,9 +10,13 @@ from planner.sizing.limits import Assumptions, Ceiling, Serving, ServingLimits
 from planner.units import format_bytes
 
 
-def limits_text(limits: ServingLimits) -> str:
-    """Return the limits with the assumptions that they were reckoned with."""
-    parts = [serving_table(limits), *_ceiling_block(limits), *assumption_lines(limits.assumptions)]
+def limits_text(limits: ServingLimits, *, wide: bool = False) -> str:
+    """Return the limits with the assumptions that they were reckoned with; ``wide`` shows every sum."""
+    parts = [
+        serving_table(limits, wide=wide),
+        *_ceiling_block(limits, wide=wide),
+        *assumption_lines(limits.assumptions),
+    ]
     if limits.sharded is None:
         parts.append("The shards' side needs a plan.")
     return "\n".join(parts)
@@ -45,9 +49,52 @@ def _figure(serving: Serving, field: str, unit: str) -> str:
     return format_bytes(value) if unit == "bytes" else amount(value, unit)
 
 
-def serving_table(limits: ServingLimits) -> str:
-    """Return what both ways of serving the scenario's models take."""
-    return table(("", "one model a service", "shards"), serving_rows(limits), right=(1, 2))
+def serving_table(limits: ServingLimits, *, wide: bool = False) -> str:
+    """Return what both ways of serving the scenario's models take; ``wide`` says how that was reckoned."""
+    rows = serving_rows(limits)
+    if not wide:
+        return table(("", "one model a service", "shards"), rows, right=(1, 2))
+    alone = _alone_sums(limits)
+    shards = ["-"] * len(rows) if limits.sharded is None else _shard_sums(limits.sharded)
+    headers = ("", "one model a service", "reckoned as", "shards", "reckoned as")
+    wider = [
+        (what, one, first, other, second)
+        for (what, one, other), first, second in zip(rows, alone, shards, strict=True)
+    ]
+    return table(headers, wider, right=(1, 3))
+
+
+def _alone_sums(limits: ServingLimits) -> list[str]:
+    """Return how each of ``serving_rows`` was reckoned for one model a service."""
+    serving, given = limits.one_per_service, limits.assumptions
+    transformers = f" + {given.models:,} x {plural(given.transformer_replicas, 'transformer')}"
+    return [
+        "all of the scenario",
+        "one a model",
+        plural(given.replicas, "replica") + (transformers if given.transformer_replicas else ""),
+        "whole ones, for each replica that needs any",
+        *_sidecar_sums(serving),
+    ]
+
+
+def _shard_sums(serving: Serving) -> list[str]:
+    """Return how each of ``serving_rows`` was reckoned for shards."""
+    return [
+        "those that the plan places",
+        "one a shard",
+        f"{plural(serving.services, 'shard')}, pods as their types say",
+        "all of the pods",
+        *_sidecar_sums(serving),
+    ]
+
+
+def _sidecar_sums(serving: Serving) -> Iterator[str]:
+    """Yield how sidecars were reckoned: CPU, CPU a model, memory, memory a model."""
+    for total, unit in ((serving.overhead_cpu_milli, "milli"), (serving.overhead_memory_bytes, "bytes")):
+        each, rest = divmod(total, serving.pods) if serving.pods else (0, 0)
+        mean = " on average" if rest else ""
+        yield f"{plural(serving.pods, 'pod')} x {amount(each, unit)}{mean}"
+        yield f"{amount(total, unit)} / {plural(serving.models, 'model')}, rounded up"
 
 
 def ceiling_rows(limits: ServingLimits) -> list[tuple[str, str, str, str]]:
@@ -71,14 +118,33 @@ def _basis(ceiling: Ceiling) -> str:
     return f"{nodes}{ceiling.available:,} pods"
 
 
-def _ceiling_block(limits: ServingLimits) -> Iterator[str]:
+def _ceiling_block(limits: ServingLimits, *, wide: bool) -> Iterator[str]:
     if not limits.ceilings:
         return
     yield ""
     yield "Most models that the cluster has room for:"
     headers = ("  limit", "reckoned with", "one model a service", "shards")
     rows = [(f"  {first}", *rest) for first, *rest in ceiling_rows(limits)]
-    yield table(headers, rows, right=(2, 3))
+    if not wide:
+        yield table(headers, rows, right=(2, 3))
+        return
+    sums = [
+        (_most_models(item, limits.one_per_service), _most_models(item, limits.sharded))
+        for item in limits.ceilings
+    ]
+    wider = [
+        (limit, basis, one, first, other, second)
+        for (limit, basis, one, other), (first, second) in zip(rows, sums, strict=True)
+    ]
+    yield table((*headers[:3], "reckoned as", headers[3], "reckoned as"), wider, right=(2, 4))
+
+
+def _most_models(ceiling: Ceiling, serving: Serving | None) -> str:
+    """Return how the most models under a limit were reckoned."""
+    if serving is None or not serving.pods:
+        return "-"
+    models, pods = plural(serving.models, "model"), plural(serving.pods, "pod")
+    return f"{ceiling.available:,} x {models} / {pods}, rounded down"
 
 
 def assumption_lines(assumptions: Assumptions) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
@@ -26,17 +27,21 @@ _MOST_LISTED = 20
 _MOST_NAMES = 8
 
 
-def explanation_text(explanation: Explanation) -> str:
-    """Return an explanation as text, without a newline at its end."""
+def explanation_text(explanation: Explanation, *, wide: bool = False) -> str:
+    """Return an explanation as text, without a newline at its end.
+
+    ``wide`` cuts no list, and leaves out what ``details`` then lists in full.
+    """
+    most = sys.maxsize if wide else _MOST_LISTED
     match explanation:
         case PlanExplanation():
-            lines = _plan_lines(explanation)
+            lines = _plan_lines(explanation, most=most)
         case ModelExplanation():
             lines = _model_lines(explanation)
         case ShardExplanation():
-            lines = _shard_lines(explanation)
+            lines = _shard_lines(explanation, wide=wide)
         case DeviceExplanation():
-            lines = _device_lines(explanation)
+            lines = _device_lines(explanation, most=most)
         case _:
             assert_never(explanation)
     return "\n".join(lines)
@@ -65,7 +70,7 @@ def _uses_table(uses: Iterable[Use]) -> str:
 # --------------------------------------------------------------------------------------------------- the plan
 
 
-def _plan_lines(plan: PlanExplanation) -> Iterator[str]:
+def _plan_lines(plan: PlanExplanation, *, most: int) -> Iterator[str]:
     cost = usd_text(plan.cost_microusd_per_h)
     yield f"Plan {plan.name}: {plural(plan.shards, 'shard')}, {cost}, {plan.status}."
     yield _bound_line(plan)
@@ -82,10 +87,10 @@ def _plan_lines(plan: PlanExplanation) -> Iterator[str]:
         )
     if plan.refusals:
         yield "Refused:"
-        for sentence in plan.refusals[:_MOST_LISTED]:
+        for sentence in plan.refusals[:most]:
             yield f"  {sentence}"
-        if len(plan.refusals) > _MOST_LISTED:
-            rest = plural(len(plan.refusals) - _MOST_LISTED, "more reason")
+        if len(plan.refusals) > most:
+            rest = plural(len(plan.refusals) - most, "more reason")
             yield f"  and {rest}: name a model to see its own"
     else:
         yield "Nothing is refused."
@@ -193,7 +198,7 @@ def _new_shard_text(alternative: Alternative) -> str:
 # ---------------------------------------------------------------------------------------------------- a shard
 
 
-def _shard_lines(shard: ShardExplanation) -> Iterator[str]:
+def _shard_lines(shard: ShardExplanation, *, wide: bool) -> Iterator[str]:
     node = f" on node {shard.node}" if shard.node else ""
     price = usd_text(shard.price_microusd_per_h)
     yield f"Shard {shard.shard}: {shard.shard_type} ({shard.runtime}){node}, {price}, {_holds(shard)}."
@@ -208,7 +213,7 @@ def _shard_lines(shard: ShardExplanation) -> Iterator[str]:
         yield f"None of the largest models fits; {plural(shard.models_untried, 'smaller model')} not tried."
     else:
         yield "No other model of the scenario fits."
-    if shard.residents:
+    if shard.residents and not wide:
         yield _residents_table(shard)
 
 
@@ -239,13 +244,13 @@ def _residents_table(shard: ShardExplanation) -> str:
 # --------------------------------------------------------------------------------------------------- a device
 
 
-def _device_lines(device: DeviceExplanation) -> Iterator[str]:
+def _device_lines(device: DeviceExplanation, *, most: int) -> Iterator[str]:
     uuid = f", {device.uuid}" if device.uuid else ""
     yield f"Device {device.device}: {device.device_class}{uuid}."
     if not device.is_gpu:
         yield "A CPU: what its models use is counted on the shard (explain the shard)."
         return
-    yield _account_table(device)
+    yield _account_table(device, most=most)
     yield _start_text(device)
     time = f"{amount(device.used_milli, 'milli')} of {amount(device.capacity_milli, 'milli')}"
     yield f"GPU time: {time} (1 is a whole device)."
@@ -253,8 +258,8 @@ def _device_lines(device: DeviceExplanation) -> Iterator[str]:
         yield f"Planning with p50 instead would free {format_bytes(device.saved_at_p50_bytes)} here."
 
 
-def _account_table(device: DeviceExplanation) -> str:
-    shown = device.lines[: _MOST_LISTED + 4]
+def _account_table(device: DeviceExplanation, *, most: int) -> str:
+    shown = device.lines[: most + 4]
     rows = [(f"  {line.what}", format_bytes(line.size_bytes), f"{line.size_bytes:,}") for line in shown]
     rest = device.lines[len(shown) :]
     if rest:

@@ -64,7 +64,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("golden", "arguments"),
     [
+        ("validate-wide", ["validate", "scenario.yaml", "-o", "wide"]),
         ("verify", ["verify", "scenario.yaml", "plan.json"]),
+        ("verify-broken-wide", ["verify", "scenario.yaml", "broken.json", "-o", "wide"]),
+        ("verify-broken-names", ["verify", "scenario.yaml", "broken.json", "-o", "name"]),
         ("verify-broken", ["verify", "scenario.yaml", "broken.json"]),
         ("explain-plan", ["explain", "plan.json", "-f", "scenario.yaml"]),
         ("explain-model", ["explain", "plan.json", "sports", "-f", "scenario.yaml"]),
@@ -72,9 +75,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("explain-shard", ["explain", "plan.json", "news", "-f", "scenario.yaml"]),
         ("explain-cpu-shard", ["explain", "plan.json", "tables", "-f", "scenario.yaml"]),
         ("explain-device", ["explain", "plan.json", "news/0", "-f", "scenario.yaml"]),
+        ("explain-plan-wide", ["explain", "plan.json", "-f", "scenario.yaml", "-o", "wide"]),
+        ("explain-plan-names", ["explain", "plan.json", "-f", "scenario.yaml", "-o", "name"]),
+        ("explain-model-wide", ["explain", "plan.json", "sports", "-f", "scenario.yaml", "-o", "wide"]),
+        ("explain-shard-wide", ["explain", "plan.json", "news-1", "-f", "scenario.yaml", "-o", "wide"]),
+        ("explain-device-wide", ["explain", "plan.json", "news-1/0", "-f", "scenario.yaml", "-o", "wide"]),
         ("limits", ["limits", "scenario.yaml", "plan.json", "--transformers", "2"]),
+        (
+            "limits-wide",
+            ["limits", "scenario.yaml", "plan.json", "--transformers", "2", "-o", "wide"],
+        ),
+        ("limits-names", ["limits", "scenario.yaml", "-o", "name"]),
         ("limits-without-plan", ["limits", "scenario.yaml"]),
         ("diff", ["diff", "plan.json", "moved.json"]),
+        ("diff-wide", ["diff", "plan.json", "broken.json", "-o", "wide"]),
+        ("diff-names", ["diff", "plan.json", "broken.json", "-o", "name"]),
         ("diff-json", ["diff", "plan.json", "moved.json", "-o", "json"]),
     ],
 )

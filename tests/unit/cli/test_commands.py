@@ -21,7 +21,7 @@ def test_a_sound_scenario_is_counted(files: Files, run: Run) -> None:
     assert result.stdout.endswith("sound: 2 models, 3 replicas, 1 shard type\n")
     document = json.loads(run("validate", "-f", files.scenario, "-o", "json").stdout)
     assert (document["name"], document["models"], document["replicas"]) == ("news", 2, 3)
-    assert run("validate", files.scenario, "-o", "name").stdout == "politics\nsports\n"
+    assert run("validate", files.scenario, "-o", "name").stdout == "model/politics\nmodel/sports\n"
 
 
 def test_every_fault_has_its_file_and_line(files: Files, run: Run) -> None:
@@ -163,14 +163,44 @@ def test_addresses_that_all_take_are_not_talked_about(files: Files, run: Run) ->
 
 def test_manifests_are_a_folder_or_a_stream(files: Files, run: Run, planned: str) -> None:
     out = files.path("deploy")
-    names = run("manifests", files.scenario, planned, "--out", out, "-o", "name").stdout.splitlines()
-    written = sorted(path.relative_to(out).as_posix() for path in Path(out).rglob("*") if not path.is_dir())
-    assert names == written
+    assert run("manifests", files.scenario, planned, "--out", out).stdout == ""
+    listed = run("manifests", files.scenario, planned, "--out", out, "-o", "table").stdout.splitlines()
+    written = {path.relative_to(out).as_posix() for path in Path(out).rglob("*") if not path.is_dir()}
+    assert listed[0].split() == ["KIND", "NAME", "FILE"]
+    assert {line.split()[2] for line in listed[1:]} == {
+        path for path in written if not path.endswith("kustomization.yaml")
+    }
     stream = run("manifests", files.scenario, planned, "--out", "-").stdout
     kinds = [item["kind"] for item in yaml.safe_load_all(stream)]
     assert kinds.count("InferenceService") == 2
     assert kinds[-2:] == ["TrainedModel"] * 2
     assert "Kustomization" not in kinds
+
+
+def test_every_format_of_manifests_has_the_same_objects(files: Files, run: Run, planned: str) -> None:
+    printed = {
+        form: run("manifests", files.scenario, planned, "--out", "-", "-o", form).stdout
+        for form in ("yaml", "json", "table", "wide", "name")
+    }
+    objects = list(yaml.safe_load_all(printed["yaml"]))
+    assert json.loads(printed["json"]) == {"apiVersion": "v1", "kind": "List", "items": objects}
+    rows = [[item["kind"], item["metadata"]["name"]] for item in objects]
+    for form in ("table", "wide"):
+        assert [line.split()[:2] for line in printed[form].splitlines()[1:]] == rows
+    names = printed["name"].splitlines()
+    assert "configmap/modelconfig-news-0" in names
+    assert "trainedmodel.serving.kserve.io/sports" in names
+    assert len(names) == len(objects)
+
+
+def test_wide_manifests_have_the_size_that_the_api_server_limits(
+    files: Files, run: Run, planned: str
+) -> None:
+    text = run("manifests", files.scenario, planned, "--out", "-", "-o", "wide").stdout
+    header, first, *_ = text.splitlines()
+    assert header.split() == ["KIND", "NAME", "FILE", "API", "VERSION", "NAMESPACE", "BYTES"]
+    size = len('{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"models"}}')
+    assert first.split() == ["Namespace", "models", "namespace.yaml", "v1", "-", str(size)]
 
 
 def test_a_stream_can_be_applied_in_its_order(files: Files, run: Run) -> None:
@@ -230,10 +260,14 @@ def test_an_inventory_is_a_part_of_a_scenario(run: Run, monkeypatch: pytest.Monk
     (node,) = yaml.safe_load(result.stdout)["spec"]["nodes"]
     assert node["name"] == "box"
     assert [(item["class"], item["uuid"]) for item in node["devices"]] == [("nvidia-t4", "GPU-1")]
-    assert run("inventory", "nvml", "-o", "name").stdout == "GPU-1\n"
+    assert run("inventory", "nvml", "-o", "name").stdout == "device/GPU-1\n"
     table = run("inventory", "nvml", "-o", "table").stdout.splitlines()
     assert table[0].split() == ["DEVICE", "UUID", "CLASS", "TOTAL", "RESERVED", "FOREIGN"]
     assert table[1].split()[:4] == ["0", "GPU-1", "nvidia-t4", "15Gi"]
+    header, row = run("inventory", "nvml", "-o", "wide", "--node-name", "box").stdout.splitlines()
+    assert header.startswith(table[0])
+    assert header.split()[6:] == ["FREE", "PRODUCT", "MIG", "PROFILE", "CUT", "FROM", "NODE", "DRIVER"]
+    assert row.split()[6:] == ["13.6Gi", "Tesla-T4", "-", "-", "box", "570.1"]
 
 
 def test_without_pynvml_the_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_wide_names_what_binds(files: Files, run: Run) -> None:
 
 
 def test_names_are_one_a_line(files: Files, run: Run) -> None:
-    assert run("plan", "-f", files.scenario, "-o", "name").stdout == "news\nnews-1\n"
+    assert run("plan", "-f", files.scenario, "-o", "name").stdout == "shard/news\nshard/news-1\n"
 
 
 def test_json_yaml_and_the_file_are_one_document(files: Files, run: Run) -> None:
@@ -40,7 +40,7 @@ def test_json_yaml_and_the_file_are_one_document(files: Files, run: Run) -> None
 
 def test_a_scenario_may_come_from_stdin(files: Files, run: Run) -> None:
     text = Path(files.scenario).read_text(encoding="utf-8")
-    assert run("plan", "-", "-o", "name", stdin=text).stdout == "news\nnews-1\n"
+    assert run("plan", "-", "-o", "name", stdin=text).stdout == "shard/news\nshard/news-1\n"
 
 
 def test_seed_and_budget_stand_in_the_plan(files: Files, run: Run) -> None:
@@ -111,7 +111,8 @@ def test_a_file_given_twice_is_bad_usage(files: Files, run: Run) -> None:
 def test_a_plan_verifies(files: Files, run: Run, planned: str) -> None:
     assert "verified against" in run("verify", files.scenario, planned).stdout
     document = json.loads(run("verify", files.scenario, planned, "-o", "json").stdout)
-    assert document == {"verified": True, "violations": []}
+    assert (document["verified"], document["violations"]) == (True, [])
+    assert {"rule": "cost", "subjects": 1, "violations": 0} in document["checks"]
 
 
 def test_every_violation_is_listed(files: Files, run: Run, planned: str) -> None:
@@ -129,6 +130,9 @@ def test_every_violation_is_listed(files: Files, run: Run, planned: str) -> None
     found = json.loads(run("verify", files.scenario, planned, "-o", "json").stdout)
     assert found["verified"] is False
     assert "spread" in {item["rule"] for item in found["violations"]}
+    names = run("verify", files.scenario, planned, "-o", "name")
+    assert names.exit_code == 4
+    assert names.stdout == "model/sports\nplan/news\n"
 
 
 @pytest.mark.parametrize(
@@ -152,9 +156,11 @@ def test_a_plan_of_another_scenario_is_refused(files: Files, run: Run, planned: 
     result = run("explain", planned, "-f", files.too_small)
     assert result.exit_code == 4
     assert "is not a plan of" in result.stderr
-    result = run("verify", files.too_small, planned)
-    assert result.exit_code == 4
-    assert "is not a plan of" in result.stderr
+    for form in ("table", "wide", "name"):
+        result = run("verify", files.too_small, planned, "-o", form)
+        assert result.exit_code == 4
+        assert result.stdout == ""
+        assert "is not a plan of" in result.stderr
     rows = json.loads(run("verify", files.too_small, planned, "-o", "json").stdout)["violations"]
     assert "the plan is of another scenario" in {row["detail"] for row in rows}
 
@@ -172,13 +178,15 @@ def test_a_difference_names_what_changed(files: Files, run: Run, planned: str) -
     assert [refusal["model"] for refusal in document["refused"]] == ["huge"]
 
 
-def test_names_of_a_difference_are_its_shards(files: Files, run: Run, planned: str) -> None:
+def test_names_of_a_difference_are_its_shards_and_models(files: Files, run: Run, planned: str) -> None:
     document = json.loads(Path(planned).read_text(encoding="utf-8"))
     document["shards"][1]["name"] = "news-7"
     document["placements"] = [item for item in document["placements"] if item["shard"] == "news"]
     other = Path(files.path("other.json"))
     other.write_text(json.dumps(document), encoding="utf-8")
-    assert run("diff", planned, str(other), "-o", "name").stdout == "news-1\nnews-7\n"
+    assert run("diff", planned, str(other), "-o", "name").stdout == (
+        "shard/news-1\nshard/news-7\nmodel/sports\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""Tables of what is no plan: the devices of a machine and the objects of a folder of manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from planner.report.text import table
+from planner.units import format_bytes
+
+if TYPE_CHECKING:
+    from planner.inventory import Inventory
+
+
+def devices_table(inventory: Inventory, *, wide: bool = False) -> str:
+    """Return a line a GPU or MIG instance.
+
+    ``foreign`` is what is used beside the driver's reservation. ``wide`` adds what is free, product, MIG
+    profile, the GPU that an instance is cut from, node and driver.
+    """
+    classes = {item.name: item for item in inventory.device_classes}
+    rows = []
+    for position, device in enumerate(inventory.node.devices):
+        kind = classes[device.device_class]
+        total = kind.memory_bytes if device.memory_bytes is None else device.memory_bytes
+        reserved = kind.reserved_bytes if device.reserved_bytes is None else device.reserved_bytes
+        sizes = (total, reserved, device.foreign_bytes)
+        row = [str(position), device.uuid or "-", kind.name, *map(format_bytes, sizes)]
+        if wide:
+            row += [format_bytes(total - reserved - device.foreign_bytes), kind.product or "-"]
+            row += [kind.mig_profile or "-", device.parent or "-", inventory.node.name]
+            row.append(inventory.driver_version)
+        rows.append(row)
+    headers = ["device", "uuid", "class", "total", "reserved", "foreign"]
+    headers += ["free", "product", "MIG profile", "cut from", "node", "driver"] if wide else []
+    return table(headers, rows, right=(0, 3, 4, 5, 6))
+
+
+def device_names(inventory: Inventory) -> list[str]:
+    """Return the devices as ``device/<uuid>``; ``device/<node>/<position>`` where NVML says no UUID."""
+    node = inventory.node
+    return [
+        f"device/{device.uuid or f'{node.name}/{position}'}" for position, device in enumerate(node.devices)
+    ]
+
+
+Object = tuple[str, Mapping[str, Any]]
+"""The file that a Kubernetes object is in, and the object."""
+
+
+def objects_table(objects: Sequence[Object], *, wide: bool = False) -> str:
+    """Return a line a Kubernetes object.
+
+    ``wide`` adds API version and namespace, and the bytes of the object as JSON, which the API server limits.
+    """
+    rows = []
+    for path, item in objects:
+        row = [item["kind"], item["metadata"]["name"], path]
+        if wide:
+            size = len(json.dumps(item, separators=(",", ":"), ensure_ascii=False).encode())
+            row += [item["apiVersion"], item["metadata"].get("namespace", "-"), f"{size:,}"]
+        rows.append(row)
+    headers = ["kind", "name", "file"] + (["API version", "namespace", "bytes"] if wide else [])
+    return table(headers, rows, right=(5,))
+
+
+def object_name(item: Mapping[str, Any]) -> str:
+    """Return an object as kubectl names it: ``configmap/x``, ``trainedmodel.serving.kserve.io/m``."""
+    group, slash, _ = item["apiVersion"].partition("/")
+    kind = f"{item['kind'].lower()}.{group}" if slash else item["kind"].lower()
+    return f"{kind}/{item['metadata']['name']}"
