@@ -50,7 +50,7 @@ Examples:
     help='The scenario of the plan (YAML or JSON); "-" is stdin.',
 )
 @output_option(
-    wide="every dimension and every alternative, and cuts no list",
+    wide="every dimension and every alternative, uncut",
     name="the shards of a plan or model, the models of a shard or device (shard/NAME, model/NAME)",
 )
 @talk_options

@@ -85,7 +85,7 @@ def output_option(
         type=click.Choice(FORMATS),
         default=default,
         show_default=otherwise or True,
-        help=f"Format of the result on stdout; wide adds {wide}, name prints {name}, one a line.",
+        help=f"Format of the result on stdout: wide adds {wide}; name prints, one a line, {name}.",
     )
 
 

@@ -91,9 +91,8 @@ def _shard_sums(serving: Serving) -> list[str]:
 def _sidecar_sums(serving: Serving) -> Iterator[str]:
     """Yield how sidecars were reckoned: CPU, CPU a model, memory, memory a model."""
     for total, unit in ((serving.overhead_cpu_milli, "milli"), (serving.overhead_memory_bytes, "bytes")):
-        each, rest = divmod(total, serving.pods) if serving.pods else (0, 0)
-        mean = " on average" if rest else ""
-        yield f"{plural(serving.pods, 'pod')} x {amount(each, unit)}{mean}"
+        each = total // serving.pods if serving.pods else 0
+        yield f"{plural(serving.pods, 'pod')}, {amount(each, unit)} each on average"
         yield f"{amount(total, unit)} / {plural(serving.models, 'model')}, rounded up"
 
 

@@ -69,7 +69,7 @@ def test_every_command_offers_every_format_and_says_what_wide_and_name_are(comma
     text = " ".join(run(*command.split(), "--help").stdout.split())
     assert f"[{'|'.join(FORMATS)}]" in text
     assert "wide adds " in text
-    assert "name prints " in text
+    assert "name prints, one a line, " in text
     assert "[default: " in text
 
 

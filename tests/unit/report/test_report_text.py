@@ -6,9 +6,11 @@ from planner.domain.difference import diff_plans
 from planner.domain.fleet import Cluster
 from planner.domain.plan import Bound, Budget, Refusal
 from planner.domain.rules import Rule
-from planner.report.differences import difference_text
+from planner.report.differences import difference_tables, difference_text
 from planner.report.limits import limits_text
+from planner.report.subjects import limit_names
 from planner.report.text import plan_summary, plan_table, refusal_lines, table
+from planner.scenario.plan_file import plan_document
 from planner.sizing.limits import serving_limits
 from tests.support.builders import CPU, GIB, a_model, a_scenario, a_shard_type, an_option, models
 from tests.support.plans import a_plan, a_shard, on
@@ -90,6 +92,59 @@ def test_a_difference_is_a_line_a_change() -> None:
     assert difference_text(diff_plans(before, before)) == "the plans place and refuse alike"
 
 
+def test_wide_differences_say_devices_options_and_how_full_shards_get() -> None:
+    scenario = a_scenario(
+        a_model("m", an_option(gpu=GIB), an_option(gpu=2 * GIB)),
+        a_model("gone"),
+        types=(a_shard_type(device_count=2),),
+    )
+    refusal = Refusal(model="gone", replicas=1, rule=Rule.MAX_COUNT, subject="t", need=2, have=1)
+    before = a_plan(scenario, on("m", "t", 0), refusals=(refusal,))
+    after = a_plan(scenario, a_shard(), a_shard("t-1", "t"), on("m", "t", 1, option=1), on("gone", "t-1"))
+    documents = plan_document(before, scenario), plan_document(after, scenario)
+    lines = difference_tables(diff_plans(before, after), *documents).splitlines()
+    assert [line.split() for line in lines] == [
+        ["KIND", "NAME", "FROM", "DEVICE", "TO", "DEVICE", "OPTION"],
+        ["+", "shard", "t-1", "-", "-", "t", "gpu-16,", "gpu-16", "-"],
+        ["+", "model", "gone#0", "-", "-", "t-1/0", "gpu-16", "0"],
+        ["~", "model", "m#0", "t/0", "gpu-16", "t/1", "gpu-16", "0", "to", "1"],
+        ["-", "refusal", "gone", "1", "replica", "[max-count]", "-", "-", "-", "-"],
+        [],
+        ["SHARD", "MODELS", "GPU", "MEMORY", "GPU", "TIME", "CPU", "MEMORY", "DISK"],
+        ["t", "1", "1Gi", "to", "2Gi", "0", "0", "0", "0"],
+        [
+            "t-1",
+            *[
+                "-",
+                "to",
+                "1",
+                "-",
+                "to",
+                "1Gi",
+                "-",
+                "to",
+                "0",
+                "-",
+                "to",
+                "0",
+                "-",
+                "to",
+                "0",
+                "-",
+                "to",
+                "0",
+            ],
+        ],
+        [],
+        ["cost", "1", "USD/h", "to", "2", "USD/h", "(+1", "USD/h)"],
+    ]
+    back = difference_tables(diff_plans(after, before), *reversed(documents))
+    assert "+   refusal   gone" in back
+    assert "1 to 0" in back
+    same = diff_plans(before, before)
+    assert difference_tables(same, documents[0], documents[0]) == difference_text(same)
+
+
 def test_limits_are_printed_with_their_assumptions() -> None:
     scenario = a_scenario(
         *models(10, an_option(gpu=GIB), replicas=2),
@@ -108,3 +163,43 @@ def test_limits_that_nobody_set_are_named() -> None:
     text = limits_text(serving_limits(a_scenario(a_model("a"))))
     assert "The pods are not limited" in text
     assert "The addresses are not limited" in text
+
+
+def test_wide_limits_say_how_each_figure_was_reckoned() -> None:
+    half = {"overhead_cpu_milli": 500, "overhead_memory_bytes": GIB}
+    scenario = a_scenario(
+        a_model("a", an_option(gpu=GIB), replicas=2),
+        a_model("b", an_option(CPU)),
+        types=(a_shard_type(**half), a_shard_type("c", device_class=CPU, overhead_cpu_milli=100)),
+        cluster=Cluster(nodes=2, max_pods_per_node=10),
+    )
+    plan = a_plan(
+        scenario,
+        a_shard(),
+        a_shard("t-1", "t"),
+        a_shard("c"),
+        on("a"),
+        on("a", "t-1", replica=1),
+        on("b", "c"),
+    )
+    text = limits_text(serving_limits(scenario, plan, transformer_replicas=1), wide=True)
+    lines = {line.split("   ")[0].strip(): line for line in text.splitlines()}
+    assert "3 replicas + 2 x 1 transformer " in lines["pods = IP addresses"]
+    assert "5 pods, 340m each on average" in lines["sidecar CPU"]  # 3 x 500m + 2 x 100m
+    assert "1.1 / 2 models, rounded up" in lines["sidecar CPU a model"]  # 2 x 500m + 100m on shards
+    assert "20 x 2 models / 5 pods, rounded down" in lines["pods"]
+    assert "20 x 2 models / 3 pods, rounded down" in lines["pods"]
+
+
+def test_wide_limits_without_a_plan_leave_the_shards_open() -> None:
+    scenario = a_scenario(a_model("a"), cluster=Cluster(max_ips=5))
+    text = limits_text(serving_limits(scenario), wide=True)
+    row = next(line for line in text.splitlines() if line.startswith("  IP addresses"))
+    assert row.split()[-2:] == ["-", "-"]
+    assert limits_text(serving_limits(a_scenario()), wide=True)
+
+
+def test_the_tightest_limit_is_named_first() -> None:
+    scenario = a_scenario(a_model("a"), cluster=Cluster(nodes=50, usable_pods_per_node=80, max_ips=10))
+    assert list(limit_names(serving_limits(scenario))) == ["limit/ips", "limit/pods", "limit/pods"]
+    assert list(limit_names(serving_limits(a_scenario(a_model("a"))))) == []
