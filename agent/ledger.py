@@ -131,8 +131,9 @@ class Ledger:
         """Take up new targets and decide anew; what failed is tried again where it is asked for otherwise."""
         before, self.targets = self.targets, targets
         for name, seen in list(self._models.items()):
-            if seen.failure is not None and before.get(name) != targets.get(name):
-                self._put(name, replace(seen, failure=None))
+            asked_anew = before.get(name) != targets.get(name)
+            if asked_anew and (seen.failure is not None or seen.probation is not None):
+                self._put(name, replace(seen, failure=None, probation=None))
         self.decide_all(now_s=now_s)
         for name in {*targets, *self._models, *self._since}:
             self._note(name, wall_s)
@@ -159,8 +160,8 @@ class Ledger:
         for name in {*self._models, *look.rows, *look.folders}:
             before = self.seen(name)
             seen = self._looked(name, look, now_s)
-            if restarted and seen.failure is not None and seen.failure.reason != SERVER_UNREACHABLE:
-                seen = replace(seen, failure=None)
+            if restarted:
+                seen = _on_another_process(seen)
             if seen is before:
                 continue
             self._put(name, seen)
@@ -171,6 +172,19 @@ class Ledger:
         # Older changes can have no look under way that began before them.
         self._changed_at_s = {name: at_s for name, at_s in self._changed_at_s.items() if at_s >= look.began_s}
         return restarted
+
+    def lost(self, look: Look) -> dict[str, IndexRow]:
+        """Return the rows of the models that the server dropped soon after it had answered their load."""
+        rows = {
+            name: look.rows.get(name)
+            for name, seen in self._models.items()
+            if seen.probation is not None and seen.failure is None
+        }
+        return {
+            name: row
+            for name, row in rows.items()
+            if row is not None and row.state == "UNAVAILABLE" and not self._is_newer(name, look)
+        }
 
     def lose_server(self, *, now_s: float) -> None:
         """Note that the server does not answer: what is known of it is from before."""
@@ -236,6 +250,14 @@ class Ledger:
             state = state_of(target, seen, action)
             if known is None or known[0] != state:
                 self._since[name] = (state, wall_s)
+
+
+def _on_another_process(seen: Seen) -> Seen:
+    """Return what is known of a model on a new server process: what the old one refused is forgotten."""
+    unreachable = seen.failure is not None and seen.failure.reason == SERVER_UNREACHABLE
+    if seen.probation is None and (seen.failure is None or unreachable):
+        return seen
+    return replace(seen, failure=seen.failure if unreachable else None, probation=None)
 
 
 def _unloads(seen: Seen) -> bool:

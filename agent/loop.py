@@ -22,7 +22,16 @@ from agent.errors import ServerError
 from agent.ledger import Ledger, Look
 from agent.liveness import Liveness
 from agent.observed import NOTHING, Seen
-from agent.outcomes import SERVER_UNREACHABLE, Failed, Loaded, Outcome, after, carry_out
+from agent.outcomes import (
+    SERVER_UNREACHABLE,
+    Failed,
+    Loaded,
+    Outcome,
+    after,
+    carry_out,
+    failed_tries,
+    not_kept,
+)
 from agent.pins import targets
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
@@ -301,22 +310,26 @@ class Loop:
         now_s = self.clock.monotonic()
         self._unwanted.pop(action.name, None)
         self.count(action, outcome)
-        before = self._ledger.seen(action.name)
-        seen = after(before, outcome, now_s=now_s, wait_s=self._wait_s(before, outcome))
-        self._ledger.finish(action.name, seen, now_s=now_s, wall_s=self.clock.wall())
+        self._conclude(action.name, outcome, now_s=now_s)
         _tell(action, outcome)
-        if seen.failure is not None and isinstance(outcome, Failed):
-            heapq.heappush(self._retries, (seen.failure.retry_at_s, action.name))
-            if outcome.reason == SERVER_UNREACHABLE:
-                self._ledger.lose_server(now_s=now_s)
-                self._look_at_s = now_s
+        if isinstance(outcome, Failed) and outcome.reason == SERVER_UNREACHABLE:
+            self._ledger.lose_server(now_s=now_s)
+            self._look_at_s = now_s
         if self._ledger.unloading:
             self._look_at_s = min(self._look_at_s, now_s + self.settings.settle_s)
+
+    def _conclude(self, name: str, outcome: Outcome, *, now_s: float) -> None:
+        """Note what came of an action, and when to try again if it failed."""
+        before = self._ledger.seen(name)
+        seen = after(before, outcome, now_s=now_s, wait_s=self._wait_s(before, outcome))
+        self._ledger.finish(name, seen, now_s=now_s, wall_s=self.clock.wall())
+        if seen.failure is not None and isinstance(outcome, Failed):
+            heapq.heappush(self._retries, (seen.failure.retry_at_s, name))
 
     def _wait_s(self, before: Seen, outcome: Outcome) -> float:
         if not isinstance(outcome, Failed):
             return 0.0
-        attempts = 1 if before.failure is None else before.failure.attempts + 1
+        attempts = failed_tries(before, outcome.state) + 1
         backoff = self.settings.stumble if outcome.retry == "soon" else self.settings.refusal
         return backoff.wait_s(attempts, self.random)
 
@@ -343,7 +356,11 @@ class Loop:
         if isinstance(found, str):
             self._miss(found, now_s)
             return
+        lost = self._ledger.lost(found)
         restarted = self._ledger.look(found, now_s=now_s, wall_s=wall_s)
+        for name, row in () if restarted else lost.items():
+            self._conclude(name, not_kept(row), now_s=now_s)
+            log.warning("the server did not keep a model", extra={"model": name, "error": row.reason})
         if self._liveness.answer(info, restarted=restarted, wall_s=wall_s):
             log.info("a server process is there", extra={"server": info.kind if info else None})
         self._look_at_s = now_s + (self.settings.settle_s if self._ledger.unloading else self.settings.poll_s)

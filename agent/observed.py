@@ -12,6 +12,10 @@ UNLOAD_GRACE_S = 2.0
 """For so long after an unload was asked, READY in the index means that the index lags behind; later, that the
 unload did not happen. Triton's index turns at once, but an answer may have been under way before."""
 
+PROBATION_S = 60.0
+"""For so long the server has to hold a model before its load counts as a success for good: as long as the
+longest period between two looks."""
+
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 
 
@@ -63,6 +67,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    """A load that the server has answered, and that may still turn out not to last.
+
+    Parameters
+    ----------
+    since_s
+        When it was answered.
+    attempts
+        Failed tries in a row before it.
+    """
+
+    since_s: float
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """Everything that is known of one model.
 
@@ -83,6 +103,8 @@ class Seen:
     unsure
         A load of an earlier run, or one that was not answered, may still be on its way to the server, and the
         index not show it yet. An unload queues behind it, so one is asked before files are touched.
+    probation
+        The last load, as long as it may turn out not to last; None once it has lasted.
     """
 
     row: IndexRow | None = None
@@ -92,6 +114,7 @@ class Seen:
     unload_asked_at_s: float | None = None
     load_seconds: float | None = None
     unsure: bool = False
+    probation: Probation | None = None
 
     @property
     def held(self) -> bool:
@@ -114,9 +137,12 @@ def with_row(seen: Seen, row: IndexRow | None, *, now_s: float) -> Seen:
         row = IndexRow("UNLOADING", row.reason)
     if row is None or row.state != "UNLOADING":
         asked_at_s = None
-    if row == seen.row and asked_at_s == seen.unload_asked_at_s:
+    probation = seen.probation
+    if probation is not None and row is not None and row.state == "READY":
+        probation = probation if now_s - probation.since_s < PROBATION_S else None
+    if (row, asked_at_s, probation) == (seen.row, seen.unload_asked_at_s, seen.probation):
         return seen
-    return replace(seen, row=row, unload_asked_at_s=asked_at_s)
+    return replace(seen, row=row, unload_asked_at_s=asked_at_s, probation=probation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

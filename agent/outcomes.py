@@ -9,11 +9,12 @@ from typing import assert_never
 
 from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
 from agent.errors import PinError, RefusedError, Retry, StorageError, SupersededError, UnreachableError
-from agent.observed import NOTHING, Copy, FailedState, Failure, Seen
+from agent.observed import NOTHING, Copy, FailedState, Failure, Probation, Seen
 from agent.repository import Repository
 from agent.servers.port import IndexRow, ModelServer
 
 SERVER_UNREACHABLE = "ServerUnreachable"
+NOT_KEPT = "NotKept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +188,7 @@ def after(  # noqa: PLR0911 - one a case
         case Downloaded(copy=copy):
             return replace(seen, staged=copy, failure=None)
         case Installed(copy=copy):
-            return replace(seen, installed=copy, staged=None, row=None, failure=None)
+            return replace(seen, installed=copy, staged=None, row=None, failure=None, probation=None)
         case Loaded(copy=copy, seconds=load_seconds):
             return replace(
                 seen,
@@ -196,10 +197,13 @@ def after(  # noqa: PLR0911 - one a case
                 failure=None,
                 load_seconds=load_seconds,
                 unsure=False,
+                probation=Probation(since_s=now_s, attempts=failed_tries(seen, "FailedToLoad")),
             )
         case UnloadAsked():
             unloading = IndexRow("UNLOADING")
-            return replace(seen, row=unloading, unload_asked_at_s=now_s, failure=None, unsure=False)
+            return replace(
+                seen, row=unloading, unload_asked_at_s=now_s, failure=None, unsure=False, probation=None
+            )
         case Removed():
             return NOTHING
         case Discarded():
@@ -211,10 +215,27 @@ def after(  # noqa: PLR0911 - one a case
                 state=outcome.state,
                 reason=outcome.reason,
                 message=outcome.message,
-                attempts=1 if seen.failure is None else seen.failure.attempts + 1,
+                attempts=failed_tries(seen, outcome.state) + 1,
                 retry_at_s=now_s + wait_s,
             )
             unanswered = outcome.state == "FailedToLoad" and outcome.reason == SERVER_UNREACHABLE
-            return replace(seen, failure=failure, unsure=seen.unsure or unanswered)
+            # The tries before the load are in the failure now.
+            probation = None if outcome.state == "FailedToLoad" else seen.probation
+            return replace(seen, failure=failure, unsure=seen.unsure or unanswered, probation=probation)
         case _:
             assert_never(outcome)
+
+
+def failed_tries(seen: Seen, state: FailedState) -> int:
+    """Return how many tries in a row have failed before one that would fail with a state. PURE."""
+    if seen.failure is not None:
+        return seen.failure.attempts
+    if seen.probation is not None and state == "FailedToLoad":
+        return seen.probation.attempts
+    return 0
+
+
+def not_kept(row: IndexRow) -> Failed:
+    """Return what a load has come to that the server answered and did not keep. PURE."""
+    message = row.reason or "the server has dropped the model soon after it said that it was loaded"
+    return Failed(state="FailedToLoad", reason=NOT_KEPT, message=message, retry="late")

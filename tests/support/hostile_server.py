@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Literal
 
-Mood = Literal["well", "status 500", "status 503", "silent", "garbage", "cut off", "forgetful"]
+Mood = Literal["well", "status 500", "status 503", "silent", "garbage", "cut off", "forgetful", "dropping"]
 
 
 @dataclass(slots=True)
@@ -21,15 +21,22 @@ class Hostile:
     Parameters
     ----------
     mood
-        ``forgetful`` says that it has loaded a model and has not; the others are what they say.
+        ``forgetful`` says that it has loaded a model and has not; ``dropping`` has, and drops it at once; the
+        others are what they say.
     holds
         Models that are loaded.
+    dropped
+        Models that were loaded and dropped by the server itself.
     loads
         How often each was loaded.
+    looks
+        How often its index was asked.
     """
 
     mood: Mood = "well"
     holds: set[str] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
+    looks: int = 0
     loads: Counter[str] = field(default_factory=Counter)
     gone: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -37,6 +44,7 @@ class Hostile:
     def restart(self) -> None:
         """Forget everything, as a new process."""
         self.holds = set()
+        self.dropped = set()
 
 
 class _Server(ThreadingHTTPServer):
@@ -54,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         match self.hostile.mood:
-            case "well" | "forgetful":
+            case "well" | "forgetful" | "dropping":
                 self._say(200, self._act())
             case "status 500" | "status 503" as mood:
                 self._say(int(mood.removeprefix("status ")), b'{"error":"not today"}')
@@ -80,15 +88,27 @@ class _Handler(BaseHTTPRequestHandler):
             case ["v2"]:
                 return b'{"name":"hostile","version":"0"}'
             case ["v2", "repository", "index"]:
+                hostile.looks += 1
                 rows = [{"name": name, "version": "1", "state": "READY"} for name in sorted(hostile.holds)]
+                rows += [
+                    {"name": name, "version": "1", "state": "UNAVAILABLE", "reason": "the worker died"}
+                    for name in sorted(hostile.dropped)
+                ]
                 return json.dumps(rows).encode()
-            case [*_, name, "load"]:
-                if hostile.mood == "well":
-                    hostile.holds.add(name)
-                    hostile.loads[name] += 1
+            case [*_, name, "load"] if hostile.mood != "forgetful":
+                hostile.loads[name] += 1
+                self._drop(name) if hostile.mood == "dropping" else self._hold(name)
             case [*_, name, "unload"]:
                 hostile.holds.discard(name)
         return b""
+
+    def _hold(self, name: str) -> None:
+        self.hostile.dropped.discard(name)
+        self.hostile.holds.add(name)
+
+    def _drop(self, name: str) -> None:
+        self.hostile.holds.discard(name)
+        self.hostile.dropped.add(name)
 
     def _say(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -54,6 +54,33 @@ def test_a_server_in_every_mood_holds_in_the_end_what_is_desired(
     assert "Traceback" not in beside.log
 
 
+def test_a_model_that_the_server_drops_after_its_load_waits_as_after_a_refusal(
+    beside: AgentProcess, hostile: Hostile, tmp_path: Path
+) -> None:
+    hostile.mood = "dropping"
+    beside.arguments += ("--retry-base", "3600")
+    beside.start()
+    mount_files(beside.configs, documents(wanted(storage_uri=model_folder(tmp_path / "store" / "m"))))
+    eventually(lambda: beside.states() == {"m": "FailedToLoad"}, "the drop is told")
+    beside.wait_ready()
+    looks = hostile.looks
+    eventually(lambda: hostile.looks >= looks + 5, "the agent looks on")
+    assert hostile.loads["m"] == 1
+    entry = beside.status()["models"]["m"]
+    assert (entry["reason"], entry["message"], entry["attempts"]) == ("NotKept", "the worker died", 1)
+
+
+def test_a_model_that_the_server_drops_is_loaded_again_after_the_wait(
+    beside: AgentProcess, hostile: Hostile, tmp_path: Path
+) -> None:
+    hostile.mood = "dropping"
+    beside.start()
+    mount_files(beside.configs, documents(wanted(storage_uri=model_folder(tmp_path / "store" / "m"))))
+    eventually(lambda: beside.status()["models"].get("m", {}).get("attempts") == 2, "two tries failed")
+    hostile.mood = "well"
+    eventually(lambda: beside.states() == {"m": "Loaded"}, "the third succeeds")
+
+
 def resources(pid: int) -> tuple[int, int]:
     """Return a process's open files and its threads."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir())), len(list(Path(f"/proc/{pid}/task").iterdir()))

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from agent.actions import Download, Install
 from agent.ledger import Ledger, Look, Waiting
-from agent.observed import NOTHING, Failure, Seen
+from agent.observed import NOTHING, Failure, Probation, Seen
 from agent.servers.port import IndexRow
 from tests.support.agent_models import URI, copy, on_gpu, row, target
 
@@ -45,6 +46,51 @@ def test_a_new_server_process_ends_the_wait_after_a_failure() -> None:
     assert waiting(made) == []
     assert made.look(look({}, ("m", "bad")), now_s=12.0, wall_s=12.0)
     assert waiting(made) == ["Load bad", "Load m"]
+
+
+DROPPED = {"m": IndexRow("UNAVAILABLE", "the worker died")}
+
+
+def on_probation(since_s: float = 9.0) -> Ledger:
+    made = ledger(Seen(installed=copy()))
+    made.finish("m", replace(SERVES, probation=Probation(since_s=since_s)), now_s=since_s, wall_s=since_s)
+    return made
+
+
+def test_a_model_that_is_dropped_soon_after_its_load_is_lost() -> None:
+    made = on_probation()
+    assert made.lost(look(READY)) == {}
+    assert made.lost(look({})) == {}
+    assert made.lost(look(DROPPED)) == DROPPED
+
+
+def test_a_look_from_before_the_load_says_nothing_of_it() -> None:
+    assert on_probation(since_s=11.0).lost(look(DROPPED, began_s=10.0)) == {}
+
+
+def test_what_is_not_wanted_any_more_is_not_lost() -> None:
+    made = on_probation()
+    made.aim({}, now_s=10.0, wall_s=10.0)
+    assert made.lost(look(DROPPED)) == {}
+
+
+def test_a_model_that_has_served_for_long_is_loaded_again_at_once() -> None:
+    made = on_probation()
+    made.look(look(READY, began_s=10.0), now_s=68.0, wall_s=68.0)
+    assert made.lost(look(DROPPED, began_s=68.5)) == DROPPED
+    made.look(look(READY, began_s=69.0), now_s=69.0, wall_s=69.0)
+    assert made.lost(look(DROPPED, began_s=70.0)) == {}
+    made.look(look(DROPPED, began_s=70.0), now_s=71.0, wall_s=71.0)
+    assert waiting(made) == ["Load m"]
+
+
+def test_a_new_server_process_or_document_ends_the_probation() -> None:
+    made = on_probation()
+    assert made.look(look({}), now_s=11.0, wall_s=11.0)
+    assert made.seen("m").probation is None
+    made = on_probation()
+    made.aim({"m": target(devices=on_gpu(1))}, now_s=11.0, wall_s=11.0)
+    assert made.seen("m").probation is None
 
 
 def test_another_process_is_seen_though_a_new_model_was_loaded_on_it_already() -> None:

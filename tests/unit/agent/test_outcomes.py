@@ -8,7 +8,7 @@ import pytest
 
 from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
 from agent.errors import RefusedError, UnreachableError
-from agent.observed import NOTHING, Copy, Failure, Seen
+from agent.observed import NOTHING, Copy, Failure, Probation, Seen
 from agent.outcomes import (
     Discarded,
     Downloaded,
@@ -21,6 +21,7 @@ from agent.outcomes import (
     UnloadAsked,
     after,
     carry_out,
+    not_kept,
 )
 from agent.repository import Repository
 from agent.servers.port import IndexRow, ServerInfo
@@ -143,7 +144,48 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
         (
             Seen(installed=copy(), failure=FAILURE),
             Loaded(copy=NEW, seconds=2.0),
-            Seen(installed=NEW, row=row("READY"), load_seconds=2.0),
+            Seen(
+                installed=NEW,
+                row=row("READY"),
+                load_seconds=2.0,
+                probation=Probation(since_s=10.0, attempts=2),
+            ),
+        ),
+        (
+            Seen(installed=copy(), probation=Probation(since_s=1.0, attempts=3)),
+            Loaded(copy=NEW, seconds=2.0),
+            Seen(
+                installed=NEW,
+                row=row("READY"),
+                load_seconds=2.0,
+                probation=Probation(since_s=10.0, attempts=3),
+            ),
+        ),
+        (
+            Seen(row=row("UNAVAILABLE"), probation=Probation(since_s=1.0, attempts=3)),
+            not_kept(IndexRow("UNAVAILABLE", "died")),
+            Seen(
+                row=row("UNAVAILABLE"),
+                failure=Failure(
+                    state="FailedToLoad", reason="NotKept", message="died", attempts=4, retry_at_s=17.0
+                ),
+            ),
+        ),
+        (
+            Seen(row=row("READY"), probation=Probation(since_s=1.0, attempts=3)),
+            Failed(state="DownloadFailed", reason="y", message="why", retry="late"),
+            Seen(
+                row=row("READY"),
+                failure=Failure(
+                    state="DownloadFailed", reason="y", message="why", attempts=1, retry_at_s=17.0
+                ),
+                probation=Probation(since_s=1.0, attempts=3),
+            ),
+        ),
+        (
+            Seen(installed=copy(), row=row("READY"), probation=Probation(since_s=1.0)),
+            UnloadAsked(),
+            Seen(installed=copy(), row=row("UNLOADING"), unload_asked_at_s=10.0),
         ),
         (
             Seen(installed=copy(), row=row("READY")),
