@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 
 import pytest
@@ -14,6 +15,15 @@ from planner.scenario.load import parse_scenario
 
 CATALOGUE = shipped_catalogue()
 FILES = ("gpus", "runtimes", "backends", "shard_types")
+ORIGIN = re.compile(r"https://[\w.-]+\.\w+/\S+|\bnominal\b|\bnot confirmed\b|\bmeasured with\b")
+
+
+def entries_of(name: str) -> list[dict[str, str]]:
+    """The entries of one of the catalogue's files as they are written."""
+    text = (resources.files("planner.scenario") / "catalog" / f"{name}.json").read_text(encoding="utf-8")
+    (items,) = (value for key, value in json.loads(text)["spec"].items() if key != "version")
+    assert isinstance(items, list)
+    return items
 
 
 def shard_types() -> tuple[ShardType, ...]:
@@ -39,6 +49,19 @@ def test_every_entry_has_a_source_and_every_file_a_version(name: str) -> None:
     assert [item["name"] for item in items] == list(dict.fromkeys(item["name"] for item in items))
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_source_has_an_address_or_says_that_it_has_none(name: str) -> None:
+    sources = {item["name"]: item.get("source", "") for item in entries_of(name)}
+    assert [key for key, source in sources.items() if not ORIGIN.search(source)] == []
+    assert [key for key, source in sources.items() if "from memory" in source] == []
+
+
+def test_every_price_names_the_table_and_the_commit_it_was_checked_against() -> None:
+    table = re.compile(r"https://github\.com/\S+ \S+\.csv at commit [0-9a-f]{12}\b")
+    unchecked = [item["name"] for item in entries_of("shard_types") if not table.search(item["source"])]
+    assert unchecked == []
+
+
 def test_the_known_totals_are_those_that_nvml_reports() -> None:
     known = {"nvidia-t4": 15360, "nvidia-l4": 23034, "nvidia-h100-80gb": 81559, "nvidia-h200": 143_771}
     for name, mib in known.items():
@@ -62,7 +85,7 @@ def test_instances_of_a_gpu_have_less_memory_than_the_gpu() -> None:
     }
     for item in CATALOGUE.device_classes.values():
         if item.mig_profile is not None:
-            assert item.memory_bytes < whole[item.product], item.name
+            assert item.memory_bytes < whole[item.product or ""], item.name
 
 
 def test_every_shard_type_can_be_used_as_it_stands() -> None:
