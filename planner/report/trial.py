@@ -14,6 +14,7 @@ from itertools import combinations, islice
 from itertools import count as count_from
 
 from planner.domain.fleet import Node, ShardType
+from planner.domain.memory import device_room
 from planner.domain.model import Model, options_for
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.rules import Rule, Violation
@@ -22,6 +23,8 @@ from planner.domain.verify import verify_placement
 
 _MOST_SEATS = 64
 _MOST_NODES = 50
+_ENDS_WITH_ROOM = frozenset({Rule.NODE_DEVICES, Rule.NODE_CPU, Rule.NODE_MEMORY, Rule.NODE_PODS})
+"""Rules that a shard breaks because others are on its node, and that end with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,20 +118,38 @@ def try_shard_type(setting: Setting, model: str, *, replica: int, shard_type: st
     """Return what stands against a replica alone on a shard of a type that would be opened for it."""
     kind = setting.parts.shard_types[shard_type]
     movers = _movers(setting, model)
+    obstacles = _fewest(_on_new_shards(setting, movers, replica, _new_shards(setting, kind)))
+    if obstacles is None:
+        # What would stand against it even if devices were freed comes first: freeing one would not help.
+        freed = (
+            tuple(item for item in found if item.rule not in _ENDS_WITH_ROOM)
+            for found in _on_new_shards(setting, movers, replica, _shards_on_taken_devices(setting, kind))
+        )
+        obstacles = (*(_fewest(freed) or ()), _no_device(setting, kind))
+    return Trial(
+        target=shard_type, opens=True, extra_microusd_per_h=kind.price_microusd_per_h, obstacles=obstacles
+    )
+
+
+def _on_new_shards(
+    setting: Setting, movers: tuple[Model, ...], replica: int, targets: Iterable[Shard]
+) -> Iterator[tuple[Violation, ...]]:
+    """Yield what stands against the movers alone on each of some shards that would be opened."""
     others = list(_other_replicas(setting, movers, replica))
-    best: tuple[Violation, ...] | None = None
-    for target in _new_shards(setting, kind):
+    for target in targets:
         shards = sorted((*setting.shards.values(), target), key=lambda item: item.name)
         move = _Move(movers=movers, replica=replica, target=target)
-        obstacles = _seat(setting, move, shards=shards, stay=others)
+        yield _seat(setting, move, shards=shards, stay=others)
+
+
+def _fewest(found: Iterable[tuple[Violation, ...]]) -> tuple[Violation, ...] | None:
+    """Return the shortest, the first of several; None if there is none."""
+    best: tuple[Violation, ...] | None = None
+    for obstacles in found:
         best = obstacles if best is None or len(obstacles) < len(best) else best
         if not best:
             break
-    if best is None:
-        best = (_no_device(setting, kind),)
-    return Trial(
-        target=shard_type, opens=True, extra_microusd_per_h=kind.price_microusd_per_h, obstacles=best
-    )
+    return best
 
 
 def _movers(setting: Setting, model: str) -> tuple[Model, ...]:
@@ -146,10 +167,7 @@ def _other_replicas(setting: Setting, movers: Iterable[Model], replica: int) -> 
 
 def _new_shards(setting: Setting, kind: ShardType) -> Iterator[Shard]:
     """Yield the shards of a type that could be opened: one if it is bought, one a node with free devices."""
-    taken = setting.shards
-    name = next(
-        name for k in count_from() if (name := kind.group if k == 0 else f"{kind.group}-{k}") not in taken
-    )
+    name = _free_name(setting, kind)
     if kind.provision == "new":
         yield Shard(name=name, shard_type=kind.name)
         return
@@ -158,7 +176,39 @@ def _new_shards(setting: Setting, kind: ShardType) -> Iterator[Shard]:
     offers = ((node, _free(node, kind, busy[node.name])) for node in setting.scenario.nodes)
     fitting = ((node, free) for node, free in offers if len(free) >= wanted)
     for node, free in islice(fitting, _MOST_NODES):
-        yield Shard(name=name, shard_type=kind.name, node=node.name, node_devices=free[:wanted])
+        yield _shard_on_node(setting, kind, node, free)
+
+
+def _shards_on_taken_devices(setting: Setting, kind: ShardType) -> Iterator[Shard]:
+    """Yield the shards of a type that could be opened if the devices of the nodes were free."""
+    wanted = _wanted_devices(setting, kind)
+    offers = ((node, _free(node, kind, set())) for node in setting.scenario.nodes)
+    for node, devices in islice(((n, found) for n, found in offers if len(found) >= wanted), _MOST_NODES):
+        yield _shard_on_node(setting, kind, node, devices)
+
+
+def _shard_on_node(setting: Setting, kind: ShardType, node: Node, positions: tuple[int, ...]) -> Shard:
+    """Return a shard on those of a node's devices that have most room."""
+
+    def room(position: int) -> int:
+        found = device_room(
+            device_class=setting.parts.device_classes[kind.device_class],
+            shard_type=kind,
+            runtime=setting.parts.runtimes[kind.runtime],
+            policy=setting.scenario.policy,
+            device=node.devices[position],
+        )
+        return found.capacity_bytes - found.fixed_bytes
+
+    roomiest = sorted(positions, key=lambda position: (-room(position), position))
+    chosen = tuple(sorted(roomiest[: _wanted_devices(setting, kind)]))
+    return Shard(name=_free_name(setting, kind), shard_type=kind.name, node=node.name, node_devices=chosen)
+
+
+def _free_name(setting: Setting, kind: ShardType) -> str:
+    """Return the name that the next shard of a type's group would get."""
+    names_of_group = (kind.group if k == 0 else f"{kind.group}-{k}" for k in count_from())
+    return next(name for name in names_of_group if name not in setting.shards)
 
 
 def _wanted_devices(setting: Setting, kind: ShardType) -> int:
@@ -184,13 +234,17 @@ def _free(node: Node, kind: ShardType, busy: set[int]) -> tuple[int, ...]:
 
 def _no_device(setting: Setting, kind: ShardType) -> Violation:
     busy = _busy_devices(setting)
-    most = max((len(_free(node, kind, busy[node.name])) for node in setting.scenario.nodes), default=0)
+    free = [len(_free(node, kind, busy[node.name])) for node in setting.scenario.nodes]
+    there = [len(_free(node, kind, set())) for node in setting.scenario.nodes]
+    wanted, device = _wanted_devices(setting, kind), kind.device_class
+    if max(there, default=0) < wanted:
+        detail = f"no node has {wanted} {device}, taken or free"
+    elif any(free):
+        detail = f"{sum(there) - sum(free):,} of {sum(there):,} {device} are taken, no node has {wanted} free"
+    else:
+        detail = f"every {device} is taken by an open shard, {sum(there):,} in all"
     return Violation(
-        rule=Rule.NODE_DEVICES,
-        subject=kind.name,
-        need=_wanted_devices(setting, kind),
-        have=most,
-        detail=f"no node has enough free {kind.device_class}",
+        rule=Rule.NODE_DEVICES, subject=kind.name, need=wanted, have=max(free, default=0), detail=detail
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from planner.domain.model import Pin
+import pytest
+
+from planner.domain.fleet import Node, NodeDevice, ShardType
+from planner.domain.model import Model, Pin
 from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario
 from planner.report.trial import Trial, make_setting, try_shard, try_shard_type
 from tests.support.builders import (
     CPU,
     GIB,
+    GPU,
     a_model,
     a_node,
     a_scenario,
@@ -142,6 +146,54 @@ def test_a_shard_on_a_node_needs_a_free_device_there() -> None:
     assert (obstacle.rule, obstacle.need, obstacle.have) == (Rule.NODE_DEVICES, 1, 0)
     free = make_setting(scenario, a_placement())
     assert try_shard_type(free, "a", replica=0, shard_type="t").fits
+
+
+def on_nodes(*wanted: Model, kind: ShardType, nodes: tuple[Node, ...], **policy: object) -> Scenario:
+    return a_scenario(*wanted, types=(kind,), nodes=nodes, **policy)  # type: ignore[arg-type]
+
+
+def test_where_every_device_is_taken_what_freeing_one_would_not_help_comes_first() -> None:
+    kind = a_shard_type(provision="existing", max_count=1)
+    scenario = on_nodes(
+        a_model("a"), a_model("huge", an_option(gpu=20 * GIB)), kind=kind, nodes=(a_node(),), max_shards=1
+    )
+    setting = make_setting(scenario, a_placement(a_shard(node="n", node_devices=(0,)), on("a")))
+    found = {item.rule: item for item in try_shard_type(setting, "huge", replica=0, shard_type="t").obstacles}
+    assert set(list(found)[:-1]) == {Rule.DEVICE_MEMORY, Rule.MAX_COUNT, Rule.MAX_SHARDS}
+    assert (found[Rule.DEVICE_MEMORY].need, found[Rule.DEVICE_MEMORY].have) == (20 * GIB, 16 * GIB)
+    assert list(found)[-1] is Rule.NODE_DEVICES
+    assert found[Rule.NODE_DEVICES].detail == "every gpu-16 is taken by an open shard, 1 in all"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "taken", "have", "detail"),
+    [
+        (2, 2, (0,), 1, "1 of 2 gpu-16 are taken, no node has 2 free"),
+        (1, 2, (), 1, "no node has 2 gpu-16, taken or free"),
+        (0, 1, (), 0, "no node has 1 gpu-16, taken or free"),
+    ],
+)
+def test_devices_that_are_taken_and_devices_that_are_not_there_are_told_apart(
+    gpus: int, count: int, taken: tuple[int, ...], have: int, detail: str
+) -> None:
+    kind = a_shard_type("wide", provision="existing", device_count=count)
+    single = a_shard_type("single", provision="existing")
+    scenario = a_scenario(a_model("a"), a_model("b"), types=(kind, single), nodes=(a_node(gpus=gpus),))
+    shards = [a_shard("single", node="n", node_devices=taken), on("a", "single")] if taken else []
+    setting = make_setting(scenario, a_placement(*shards))
+    (obstacle,) = try_shard_type(setting, "b", replica=0, shard_type="wide").obstacles
+    assert (obstacle.rule, obstacle.need, obstacle.have) == (Rule.NODE_DEVICES, count, have)
+    assert obstacle.detail == detail
+
+
+def test_the_roomiest_free_device_of_a_node_is_tried() -> None:
+    small, large = NodeDevice(device_class=GPU, foreign_bytes=8 * GIB), NodeDevice(device_class=GPU)
+    scenario = on_nodes(
+        a_model("a", an_option(gpu=12 * GIB)),
+        kind=a_shard_type(provision="existing"),
+        nodes=(a_node(devices=(small, large)),),
+    )
+    assert try_shard_type(make_setting(scenario, a_placement()), "a", replica=0, shard_type="t").fits
 
 
 def test_the_node_that_suits_best_is_tried() -> None:
