@@ -15,6 +15,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from planner.solve.exact.draft import Draft, Open
+from planner.solve.exact.engine import make_solver
 from planner.solve.exact.rules import add_rules
 from planner.solve.exact.slots import make_slots, opening_of
 from planner.solve.heuristics import placed_by_priority
@@ -94,12 +95,7 @@ class _Stages:
     def __init__(self, draft: Draft, effort: Effort) -> None:
         self.draft, self.problem = draft, draft.problem
         self.left, self.limit_s = effort.deterministic_time, effort.limit_s
-        self.solver = cp_model.CpSolver()
-        # The presolve of ortools 9.15 drops solutions of some of these models: two free shards on nodes lost
-        # to one that costs money, "proved". Without it the answers agree with the hint and with brute force.
-        self.solver.parameters.cp_model_presolve = False
-        self.solver.parameters.num_workers = effort.workers
-        self.solver.parameters.random_seed = effort.seed % 2**31
+        self.solver = make_solver(effort)
         self.best: list[int] = draft.hint
         self.most_placed = True
 

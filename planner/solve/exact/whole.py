@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner.solve.exact.engine import make_solver
 from planner.solve.options import Effort
 from planner.solve.problem import Problem
 from planner.solve.relaxation import SCALE, FluidType, Relaxation
@@ -180,13 +181,7 @@ def _opens_in_order(model: cp_model.CpModel, slots: Sequence[Sequence[_Slot]]) -
 
 
 def _proved(model: cp_model.CpModel, effort: Effort) -> int | None:
-    solver = cp_model.CpSolver()
-    solver.parameters.max_deterministic_time = effort.deterministic_time
-    if effort.limit_s is not None:
-        solver.parameters.max_time_in_seconds = effort.limit_s
-    solver.parameters.cp_model_presolve = False  # it has lost solutions of such models, see ``assign``
-    solver.parameters.num_workers = effort.workers
-    solver.parameters.random_seed = effort.seed % 2**31
+    solver = make_solver(effort)
     status = solver.solve(model)
     known = status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN)
     if not known or not np.isfinite(solver.best_objective_bound):
