@@ -2,7 +2,7 @@
 
 With its presolve ortools 9.15 calls plans optimal where a cheaper one exists, and models infeasible that are
 not, once the coefficients of a sum reach 2^31 (bytes of a GPU do). ``tests/unit/solve/test_engine.py`` has a
-model of 13 variables, shrunk from a scenario with two shards on a node. It is the engine and not the model: in
+model of 13 variables, shrunk from a scenario with two shards on a node. It is the engine, not the model: in
 smaller units of the same numbers presolve is right, and the solution that it loses can be checked by hand. On
 fleets of 80 to 160 replicas presolve made no difference that could be measured.
 """
