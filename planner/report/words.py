@@ -120,6 +120,7 @@ _REFUSED: dict[Rule, str] = {
     Rule.IPS: "the cluster has {have}, and {need} would be needed",
     Rule.MAX_SHARDS: "the plan may open {have}, and {need} would be needed",
     Rule.MAX_COST: "the plan may cost {have}, and {need} would be needed",
+    Rule.ACCOUNTED: "a shard could be opened for it; the {subject} ended the search before it was tried",
 }
 
 
@@ -137,6 +138,8 @@ def refusal_reason(refusal: Refusal) -> str:
     else:
         need, have = _both_amounts(refusal.need or 0, refusal.have or 0, UNITS.get(refusal.rule, ""))
         reason = template.format(subject=refusal.subject, need=need, have=have)
+    if refusal.rule is Rule.ACCOUNTED:
+        return reason
     proof = "no plan could place more" if refusal.proven else "the search found no room"
     return f"{reason}; {proof}"
 

@@ -336,7 +336,7 @@ class _Search:
         )
 
     def _plan(self, packing: Packing, bound: Bound, *, most_placed: bool) -> Plan:
-        refused = refusals(packing)
+        refused = refusals(packing, stopped=self.watch.stopped and not most_placed)
         if most_placed:
             refused = tuple(dataclasses.replace(item, proven=True) for item in refused)
         options, scenario = self.options, self.problem.scenario

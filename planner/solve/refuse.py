@@ -10,6 +10,7 @@ from planner.domain.fleet import ShardType
 from planner.domain.plan import Refusal
 from planner.domain.references import in_group
 from planner.domain.rules import Rule
+from planner.solve.openings import Opening
 from planner.solve.packing import Packing
 from planner.solve.problem import CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS, Problem, selects
 
@@ -33,13 +34,25 @@ class Reason:
     proven: bool = False
 
 
-def refusals(packing: Packing) -> tuple[Refusal, ...]:
-    """Return why every unit that is not placed was refused, one entry a model and reason, sorted."""
+_UNTRIED = Reason(rule=Rule.ACCOUNTED, subject="time limit")
+"""No rule is known to stand against it: a shard could be opened for it, and the search had no time to."""
+
+
+def refusals(packing: Packing, *, stopped: bool = False) -> tuple[Refusal, ...]:
+    """Return why every unit that is not placed was refused, one entry a model and reason, sorted.
+
+    Parameters
+    ----------
+    packing
+        What the search has come to.
+    stopped
+        Whether the clock ended the search: what is not placed may then not have been tried everywhere.
+    """
     problem = packing.problem
     counted: Counter[tuple[int, Reason]] = Counter()
     for unit, row in enumerate(packing.row_of_unit):
         if row is None:
-            reason = unit_reason(packing, unit)
+            reason = unit_reason(packing, unit, stopped=stopped)
             counted.update((model, reason) for model in problem.units[unit].members)
     for model, replicas in problem.impossible:
         counted[model, _fewer_copies(problem, model)] += replicas
@@ -64,10 +77,10 @@ def _fewer_copies(problem: Problem, model: int) -> Reason:
     return Reason(rule=Rule.TOGETHER, subject=key, proven=True)
 
 
-def unit_reason(packing: Packing, unit: int) -> Reason:
+def unit_reason(packing: Packing, unit: int, *, stopped: bool) -> Reason:
     """Return the best reason: what proves it impossible anywhere, else what is in short supply."""
     alone = nearest_miss(packing.problem, unit)
-    return alone if alone is not None else _shortage(packing, unit)
+    return alone if alone is not None else _shortage(packing, unit, stopped=stopped)
 
 
 # ------------------------------------------------------------------------------------- impossible, even alone
@@ -176,25 +189,71 @@ def _way_misses(problem: Problem, model: int, way: tuple[int, int]) -> Iterator[
 # ------------------------------------------------------------------------------------------ no room was found
 
 
-def _shortage(packing: Packing, unit: int) -> Reason:
+def _shortage(packing: Packing, unit: int, *, stopped: bool) -> Reason:
     """Return what keeps the search from opening one more shard for a unit.
 
     Told of the type that most such shards are of, because that is where a reader would look for room.
     """
     problem, openings = packing.problem, packing.openings
+    one, model = problem.units[unit], problem.scenario.models[problem.units[unit].members[0]]
     able = [
         index for index in range(len(problem.scenario.shard_types)) if _miss(problem, unit, index) is None
     ]
     able.sort(key=lambda index: (-openings.counts[index], int(problem.prices[index]), index))
-    if problem.units[unit].pin is not None:
-        return Reason(rule=Rule.PIN, subject=str(problem.units[unit].pin))
+    free = next(_free_openings(packing, unit, able), None)
+    small = _too_small(packing, unit, able)
+    if stopped and free is not None and small is None:
+        return _UNTRIED
+    if one.pin is not None:
+        return Reason(rule=Rule.PIN, subject=str(one.pin))
     limits = [openings.limit(shard_type) or openings.node_limit(shard_type) for shard_type in able]
-    together = problem.scenario.models[problem.units[unit].members[0]].together
-    if together is not None and None in limits:  # a shard could be opened, and each would fit on it alone
-        return Reason(rule=Rule.TOGETHER, subject=together)
+    if (
+        model.together is not None and None in limits
+    ):  # a shard could be opened, and each would fit on it alone
+        return Reason(rule=Rule.TOGETHER, subject=model.together)
+    if small is not None:
+        return small
     for limit in limits:
         if limit is not None:
             return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
-    copies = problem.scenario.models[problem.units[unit].members[0]].replicas
     domains = len(set(packing.domains(unit)))
-    return Reason(rule=Rule.SPREAD, subject=problem.scenario.policy.spread, need=copies, have=domains)
+    return Reason(rule=Rule.SPREAD, subject=problem.scenario.policy.spread, need=model.replicas, have=domains)
+
+
+def _free_openings(packing: Packing, unit: int, types: list[int]) -> Iterator[Opening]:
+    """Yield the shards that could be opened for a unit away from the other replicas of its models."""
+    pin = packing.problem.units[unit].pin
+    if pin is not None and any(packing.names[row] == pin for row in packing.open_rows()):
+        return  # its shard is open already, and there is no other
+    avoid = set(packing.domains(unit))
+    for shard_type in types:
+        yield from packing.openings.candidates(shard_type, avoid)
+
+
+def _too_small(packing: Packing, unit: int, types: list[int]) -> Reason | None:
+    """Return what a unit lacks on every free device, told of the one that lacks least; None if some takes it.
+
+    A type takes what fits on its best device; what is free may have less room, as other processes hold some.
+    """
+    problem, misses = packing.problem, []
+    for opening in _free_openings(packing, unit, types):
+        item = problem.scenario.shard_types[opening.shard_type]
+        have = max(room.capacity_bytes - room.fixed_bytes for room in opening.rooms)
+        need = max(_start_bytes(problem, model, opening.shard_type) for model in problem.units[unit].members)
+        if need <= have:
+            return None
+        misses.append(Reason(rule=Rule.STARTABLE, subject=item.name, need=need, have=have))
+    return min(misses, key=_excess, default=None)
+
+
+def _start_bytes(problem: Problem, model: int, shard_type: int) -> int:
+    """Return the device memory that a model alone needs while it loads, at the least of its options."""
+    kind, base = int(problem.kind[model]), int(problem.device_base[int(problem.backend[model])])
+    needs = [
+        base + int(mode.steady[kind, shard_type] + mode.surplus[kind, shard_type])
+        if mode.on_device[kind, shard_type]
+        else 0
+        for mode in problem.modes
+        if mode.allowed[kind, shard_type]
+    ]
+    return min(needs, default=0)

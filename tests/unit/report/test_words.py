@@ -55,6 +55,11 @@ def test_a_refusal_says_who_why_how_much_and_whether_it_is_proven() -> None:
     assert refusal_reason(a_refusal(proven=False)).endswith("the search found no room")
 
 
+def test_what_the_clock_left_untried_claims_neither_a_proof_nor_a_search() -> None:
+    reason = refusal_reason(a_refusal(Rule.ACCOUNTED, subject="time limit", need=None, have=None))
+    assert reason == "a shard could be opened for it; the time limit ended the search before it was tried"
+
+
 def test_numbers_that_round_alike_are_written_out() -> None:
     reason = refusal_reason(a_refusal(need=16 * GIB + 1, have=16 * GIB))
     assert "needs 17,179,869,185 bytes" in reason

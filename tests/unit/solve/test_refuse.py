@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
-from planner.domain.plan import Refusal
+from planner.domain.fleet import NodeDevice
+from planner.domain.model import Pin
+from planner.domain.plan import Plan, Refusal
 from planner.domain.rules import Rule
+from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
-from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
+from tests.support.builders import GIB, GPU, a_model, a_node, a_scenario, a_shard_type, an_option, models
 
 WHOLE = an_option(gpu=16 * GIB)
 
@@ -74,6 +78,53 @@ def test_a_group_that_fits_only_apart_says_so() -> None:
     pair = models(2, an_option(gpu=9 * GIB), together="ensemble")
     plan = make_plan(a_scenario(*pair))
     assert {(refusal.rule, refusal.subject) for refusal in plan.refusals} == {(Rule.TOGETHER, "ensemble")}
+
+
+def test_a_free_device_with_less_room_than_others_of_its_type_says_so() -> None:
+    roomy, shared = NodeDevice(device_class=GPU), NodeDevice(device_class=GPU, foreign_bytes=12 * GIB)
+    refusal = the_refusal(
+        *models(2, an_option(gpu=10 * GIB)),
+        types=(a_shard_type(provision="existing"),),
+        nodes=(a_node(devices=(roomy, shared)),),
+    )
+    assert told(refusal)[:4] == (Rule.STARTABLE, "t", 10 * GIB, 4 * GIB)
+
+
+def stopped_after(ticks: int, *fleet: Any, **scenario: Any) -> Plan:
+    """Return the plan of a search whose time ends after the clock was read so often."""
+    count = itertools.count()
+    return make_plan(
+        a_scenario(*fleet, **scenario),
+        SolveOptions(time_limit_ms=1_000_000),
+        clock=lambda: 0.0 if next(count) < ticks else 10_000.0,
+    )
+
+
+def test_what_the_clock_left_untried_names_no_rule_that_does_not_bind() -> None:
+    plan = stopped_after(3, *models(4, WHOLE, replicas=2))
+    assert plan.stopped_by_clock
+    assert {told(refusal) for refusal in plan.refusals} == {(Rule.ACCOUNTED, "time limit", None, None, False)}
+
+
+def test_a_type_that_ran_out_is_not_told_while_the_clock_left_another_untried() -> None:
+    types = (a_shard_type("none", price=1, max_count=0), a_shard_type("many", price=2))
+    plan = stopped_after(3, *models(2, WHOLE), types=types)
+    assert {refusal.rule for refusal in plan.refusals} == {Rule.ACCOUNTED}
+
+
+def test_what_is_impossible_or_out_of_supply_is_so_after_the_clock_too() -> None:
+    huge = a_model("huge", an_option(gpu=17 * GIB))
+    none = a_shard_type(max_count=0)
+    plan = stopped_after(3, *models(2, WHOLE), huge, types=(none,))
+    assert {(refusal.rule, refusal.proven) for refusal in plan.refusals} == {
+        (Rule.MAX_COUNT, False),
+        (Rule.DEVICE_MEMORY, True),
+    }
+
+
+def test_a_pinned_model_that_the_clock_left_untried_is_not_said_to_fit_badly() -> None:
+    plan = stopped_after(3, a_model("m", pin=Pin(shard="t")))
+    assert {refusal.rule for refusal in plan.refusals} == {Rule.ACCOUNTED}
 
 
 def test_without_shard_types_everything_is_refused() -> None:
