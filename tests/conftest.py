@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("SHARDPACK_KSERVE_CRDS"),
         help="KServe's custom resource definitions (config/crd/full); default: $SHARDPACK_KSERVE_CRDS",
     )
+    parser.addoption(
+        "--openb",
+        metavar="FOLDER",
+        default=os.environ.get("SHARDPACK_OPENB"),
+        help="the openb traces (node and pod lists) of the online benchmark; default: $SHARDPACK_OPENB",
+    )
     parser.addoption("--update-goldens", action="store_true", help="rewrite the golden files")
 
 
