@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.solve.compiled import compiled
-from tests.bench.openb.trace import WHOLE, Ints, Run
+from tests.bench.openb.trace import WHOLE, Ints, Nodes, Run
 
 Floats = NDArray[np.float64]
 

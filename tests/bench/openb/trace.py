@@ -53,8 +53,8 @@ class Pod(NamedTuple):
 class Nodes(NamedTuple):
     """Nodes in the order in which ties go to the first; all ``(nodes,)`` but ``free``.
 
-    ``cpu_milli`` and ``memory_mib`` are what is left, ``gpus`` and ``model`` stay; ``free`` has the milli-GPUs
-    that are left of each, ``(nodes, 8)``, those that a node does not have with 0.
+    ``cpu_milli`` and ``memory_mib`` are what is left, ``gpus`` and ``model`` stay; ``free`` has what is
+    left of each GPU, ``(nodes, 8)`` in milli, 0 for those that a node does not have.
     """
 
     cpu_milli: Ints
