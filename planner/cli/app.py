@@ -21,6 +21,7 @@ from planner.cli.inventory import inventory
 from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
 from planner.cli.planning import diff, plan, verify
+from planner.cli.relaxing import relax
 from planner.cli.scenarios import limits, validate
 from planner.errors import EXIT_INPUT, EXIT_NOT_VERIFIED, EXIT_REFUSED, ShardpackError
 
@@ -176,6 +177,7 @@ for _command in (
     plan,
     verify,
     explain,
+    relax,
     limits,
     inventory,
     manifests,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.budget import budget_options, solve_options
 from planner.cli.documents import (
     another_scenario_text,
     check_output,
@@ -75,18 +75,6 @@ Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 # ------------------------------------------------------------------------------------------------- plan
 
 
-_LARGEST, _MOST_WORKERS = 2**63 - 1, 4096
-"""What a plan file can hold."""
-_LONGEST_S = 30 * 24 * 3600
-
-
-def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse ``nan``, which no range excludes."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is not a number of seconds.", context, parameter)
-    return value
-
-
 @click.command(epilog=_PLAN_EPILOG, short_help="Find which shards to open and where replicas go.")
 @click.argument("paths", metavar="[FILE]", nargs=-1)
 @scenario_option
@@ -100,27 +88,11 @@ def _check_number(context: click.Context, parameter: click.Parameter, value: flo
     metavar="PLAN",
     help="The plan that is in force: prefer to change little of it, and compare with it.",
 )
-@click.option("--seed", type=click.IntRange(0, _LARGEST), default=0, show_default=True, help="Random seed.")
-@click.option(
-    "--work",
-    type=click.IntRange(1, _LARGEST),
-    help="Budget in units of deterministic work: equal work gives an equal plan on every machine; "
+@budget_options(
+    work="Budget in units of deterministic work: equal work gives an equal plan on every machine; "
     "the default follows the size of the scenario.",
-)
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0, min_open=True, max=_LONGEST_S),
-    callback=_check_number,
-    metavar="SECONDS",
-    help="Safety stop by the clock: the best plan so far is returned. It voids the promise of equal bytes.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, _MOST_WORKERS),
-    default=1,
-    show_default=True,
-    help="Threads of the exact solver; only 1 promises equal bytes.",
+    time_limit="Safety stop by the clock: the best plan so far is returned. It voids the promise of equal "
+    "bytes.",
 )
 @click.option(
     "--detailed-exitcode",
@@ -155,25 +127,16 @@ def plan(  # noqa: PLR0913 - one parameter an option
         check_output(out, inputs=[path])
     scenario = read_scenario(path)
     base = read_plan(base_path) if base_path is not None else None
-    options = _solve_options(seed, work, time_limit_s=time_limit_s, workers=workers)
+    options = solve_options(seed, work, time_limit_s=time_limit_s, workers=workers)
     found = _make_plan(scenario, options, base=base, talk=talk)
     if out is not None:
         _write_plan(out, found, scenario, talk=talk)
     _print_plan(scenario, found, form)
+    if found.refusals and not talk.quiet:
+        click.echo(_relax_hint(path, out), err=True)
     if found.refusals:
         return Outcome.REFUSED
     return Outcome.CHANGED if _has_changes(base, found) else Outcome.DONE
-
-
-def _solve_options(seed: int, work: int | None, *, time_limit_s: float | None, workers: int) -> SolveOptions:
-    from planner.solve.options import SolveOptions
-
-    return SolveOptions(
-        seed=seed,
-        work=work,
-        time_limit_ms=None if time_limit_s is None else max(1, round(1000 * time_limit_s)),
-        workers=workers,
-    )
 
 
 def _make_plan(scenario: Scenario, options: SolveOptions, *, base: Plan | None, talk: Talk) -> Plan:
@@ -183,6 +146,11 @@ def _make_plan(scenario: Scenario, options: SolveOptions, *, base: Plan | None, 
     stream = sys.stderr or io.StringIO()  # None where the shell closed it
     with shown_progress(stream, quiet=talk.quiet) as progress:
         return make_plan(scenario, options, base=base, progress=progress)
+
+
+def _relax_hint(path: str, out: Path | None) -> str:
+    files = " ".join(str(item) for item in (path, out) if item is not None)
+    return f"shardpack relax {files} finds the least change that would place what is refused"
 
 
 def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> None:

@@ -61,3 +61,9 @@ class Files:
 
     def path(self, name: str) -> str:
         return str(self.folder / name)
+
+    def tight(self) -> str:
+        """Return a scenario of which one replica is refused: one shard more would hold it."""
+        path = self.folder / "tight.yaml"
+        path.write_text(SCENARIO.replace("maxCount: 4", "maxCount: 1"), encoding="utf-8")
+        return str(path)

@@ -27,6 +27,7 @@ _LINES = {
     "limits without a plan": "limits SCENARIO",
     "diff": "diff PLAN OTHER",
     "manifests": "manifests SCENARIO PLAN --out -",
+    "relax": "relax TIGHT",
 }
 
 
@@ -59,6 +60,7 @@ def test_the_commands_with_a_result_have_formats() -> None:
         "limits",
         "manifests",
         "plan",
+        "relax",
         "validate",
         "verify",
     ]
@@ -77,7 +79,7 @@ def test_every_command_offers_every_format_and_says_what_wide_and_name_are(comma
 def test_every_format_of_every_command_prints_the_same_result(
     line: str, files: Files, run: Run, planned: str, other: str
 ) -> None:
-    words = {"SCENARIO": files.scenario, "PLAN": planned, "OTHER": other}
+    words = {"SCENARIO": files.scenario, "PLAN": planned, "OTHER": other, "TIGHT": files.tight()}
     arguments = [words.get(word, word) for word in _LINES[line].split()]
     results = {form: run(*arguments, "-o", form) for form in FORMATS}
     assert len({result.exit_code for result in results.values()}) == 1
