@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.domain.fleet import ShardType
+from planner.domain.model import Model
 from planner.domain.plan import Refusal
 from planner.domain.references import in_group
 from planner.domain.rules import Rule
-from planner.solve.openings import Opening
+from planner.solve.misses import Reason, excess, nearest_miss, takes_alone
+from planner.solve.openings import Limit, Opening
 from planner.solve.packing import Packing
-from planner.solve.problem import CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS, Problem, selects
-
-_COLUMN_RULES = {
-    CPU: Rule.CPU,
-    MEMORY: Rule.HOST_MEMORY,
-    DISK: Rule.DISK,
-    MODELS: Rule.MAX_MODELS,
-    CONFIG: Rule.CONFIG_MAP,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """A rule that stands against a model, its subject and its numbers."""
-
-    rule: Rule
-    subject: str
-    need: int | None = None
-    have: int | None = None
-    proven: bool = False
-
+from planner.solve.problem import Problem, Unit
 
 _UNTRIED = Reason(rule=Rule.ACCOUNTED, subject="time limit")
 """No rule is known to stand against it: a shard could be opened for it, and the search had no time to."""
+
+_Types = tuple[int, ...]
 
 
 def refusals(packing: Packing, *, stopped: bool = False) -> tuple[Refusal, ...]:
@@ -50,10 +32,12 @@ def refusals(packing: Packing, *, stopped: bool = False) -> tuple[Refusal, ...]:
     """
     problem = packing.problem
     counted: Counter[tuple[int, Reason]] = Counter()
-    for unit, row in enumerate(packing.row_of_unit):
-        if row is None:
-            reason = unit_reason(packing, unit, stopped=stopped)
-            counted.update((model, reason) for model in problem.units[unit].members)
+    waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
+    shortages = _Shortages(packing, stopped=stopped) if waiting else None
+    for unit in waiting:
+        assert shortages is not None
+        reason = shortages.reason(unit)
+        counted.update((model, reason) for model in problem.units[unit].members)
     for model, replicas in problem.impossible:
         counted[model, _fewer_copies(problem, model)] += replicas
     found = [
@@ -77,173 +61,110 @@ def _fewer_copies(problem: Problem, model: int) -> Reason:
     return Reason(rule=Rule.TOGETHER, subject=key, proven=True)
 
 
-def unit_reason(packing: Packing, unit: int, *, stopped: bool) -> Reason:
-    """Return the best reason: what proves it impossible anywhere, else what is in short supply."""
-    alone = nearest_miss(packing.problem, unit)
-    return alone if alone is not None else _shortage(packing, unit, stopped=stopped)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A unit that was not placed, one of its models, and the types that would take it, as they are told."""
+
+    index: int
+    unit: Unit
+    model: Model
+    able: _Types
 
 
-# ------------------------------------------------------------------------------------- impossible, even alone
+class _Shortages:
+    """Reasons of the units of a packing; what many of them have in common is looked up once."""
 
+    def __init__(self, packing: Packing, *, stopped: bool) -> None:
+        self.packing, self.problem, self.stopped = packing, packing.problem, stopped
+        self._takes = takes_alone(self.problem)
+        counts, types = packing.openings.counts, self.problem.scenario.shard_types
+        # told of the type that most shards are of, because that is where a reader would look for room
+        self._order = sorted(
+            range(len(types)), key=lambda index: (-counts[index], types[index].price_microusd_per_h, index)
+        )
+        self._limits: dict[int, Limit | None] = {}
+        self._free: dict[tuple[_Types, frozenset[int]], tuple[Opening, ...]] = {}
+        self._alone: dict[tuple[tuple[int, ...], str | None], Reason | None] = {}
 
-def nearest_miss(problem: Problem, unit: int) -> Reason | None:
-    """Return the rule that keeps a unit off every shard type even alone; None if some type takes it.
+    def reason(self, index: int) -> Reason:
+        """Return the best reason: what proves it impossible anywhere, else what is in short supply."""
+        unit = self.problem.units[index]
+        able = self._able(unit)
+        if not able:
+            key = unit.members, unit.pin
+            known = self._alone.get(key)
+            if known is None:
+                known = self._alone[key] = nearest_miss(self.problem, index)
+            return known
+        model = self.problem.scenario.models[unit.members[0]]
+        return self._shortage(_Wanted(index=index, unit=unit, model=model, able=able))
 
-    Of all types the one that misses least is told.
-    """
-    misses = [_miss(problem, unit, index) for index in range(len(problem.scenario.shard_types))]
-    if not misses:
-        return Reason(rule=Rule.DEVICE_CLASS, subject="no shard type", proven=True)
-    if any(miss is None for miss in misses):
-        return None
-    ranked = [(_excess(miss), index) for index, miss in enumerate(misses) if miss is not None]
-    return misses[min(ranked)[1]]
+    def _able(self, unit: Unit) -> _Types:
+        """Return the types whose best empty shard would take a unit."""
+        types = self.problem.scenario.shard_types
+        return tuple(
+            index
+            for index in self._order
+            if all(self._takes[model, index] for model in unit.members)
+            and (unit.pin is None or in_group(unit.pin, types[index].group))
+        )
 
+    def _shortage(self, wanted: _Wanted) -> Reason:
+        """Return what keeps the search from opening one more shard for a unit."""
+        free = self._free_openings(wanted)
+        small = self._too_small(wanted, free)
+        if self.stopped and free and small is None:
+            return _UNTRIED
+        if wanted.unit.pin is not None:
+            return Reason(rule=Rule.PIN, subject=wanted.unit.pin)
+        limits = [self._limit(shard_type) for shard_type in wanted.able]
+        if wanted.model.together is not None and None in limits:
+            # a shard could be opened, and each would fit on it alone
+            return Reason(rule=Rule.TOGETHER, subject=wanted.model.together)
+        if small is not None:
+            return small
+        for limit in limits:
+            if limit is not None:
+                return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
+        domains = len(set(self.packing.domains(wanted.index)))
+        spread = self.problem.scenario.policy.spread
+        return Reason(rule=Rule.SPREAD, subject=spread, need=wanted.model.replicas, have=domains)
 
-def _excess(miss: Reason) -> tuple[int, float]:
-    """Return how far off a miss is: numbers before plain prohibitions, the smallest ratio first."""
-    if miss.need is None or miss.have is None:
-        return (1, 0.0)
-    return (0, miss.need / max(miss.have, 1))
+    def _limit(self, shard_type: int) -> Limit | None:
+        if shard_type not in self._limits:
+            openings = self.packing.openings
+            self._limits[shard_type] = openings.limit(shard_type) or openings.node_limit(shard_type)
+        return self._limits[shard_type]
 
+    def _free_openings(self, wanted: _Wanted) -> tuple[Opening, ...]:
+        """Return the shards that could be opened for a unit away from the other replicas of its models."""
+        pin = wanted.unit.pin
+        if pin is not None and any(self.packing.names[row] == pin for row in self.packing.open_rows()):
+            return ()  # its shard is open already, and there is no other
+        avoid: frozenset[int] = frozenset()
+        if self.problem.scenario.policy.spread in ("node", "zone"):  # a new shard is always another shard
+            avoid = frozenset(self.packing.domains(wanted.index))
+        key = (wanted.able, avoid)
+        if key not in self._free:
+            candidates = self.packing.openings.candidates
+            self._free[key] = tuple(found for index in wanted.able for found in candidates(index, avoid))
+        return self._free[key]
 
-def _miss(problem: Problem, unit: int, shard_type: int) -> Reason | None:
-    item = problem.scenario.shard_types[shard_type]
-    one = problem.units[unit]
-    if one.pin is not None and not in_group(one.pin, item.group):
-        return Reason(rule=Rule.PIN, subject=one.pin, proven=True)
-    if item.provision == "existing" and (missing := _no_node(problem, item)) is not None:
-        return missing
-    for model in one.members:
-        found = _model_miss(problem, model, shard_type)
-        if found is not None:
-            return found
-    return None
+    def _too_small(self, wanted: _Wanted, free: tuple[Opening, ...]) -> Reason | None:
+        """Return what a unit lacks on every free device, told of the one that lacks least; None if one does.
 
-
-def _no_node(problem: Problem, item: ShardType) -> Reason | None:
-    """Return why no node could hold a shard of a type even if it were empty; None if one could."""
-    nodes = [node for node in problem.scenario.nodes if selects(item, node)]
-    if not nodes:
-        return Reason(rule=Rule.NODE_SELECTOR, subject=item.name, proven=True)
-    if problem.parts.device_classes[item.device_class].kind == "cpu":
-        return None
-    most = max(sum(device.device_class == item.device_class for device in node.devices) for node in nodes)
-    if most >= item.device_count:
-        return None
-    return Reason(rule=Rule.NODE_DEVICES, subject=item.name, need=item.device_count, have=most, proven=True)
-
-
-def _model_miss(problem: Problem, model: int, shard_type: int) -> Reason | None:
-    kind, ways = int(problem.kind[model]), []
-    for rank, mode in enumerate(problem.modes):
-        if mode.allowed[kind, shard_type]:
-            miss = next(_way_misses(problem, model, (rank, shard_type)), None)
-            if miss is None:
+        A type takes what fits on its best device; what is free may have less room, as other processes hold
+        some.
+        """
+        misses = []
+        for opening in free:
+            item = self.problem.scenario.shard_types[opening.shard_type]
+            have = max(room.capacity_bytes - room.fixed_bytes for room in opening.rooms)
+            need = max(_start_bytes(self.problem, model, opening.shard_type) for model in wanted.unit.members)
+            if need <= have:
                 return None
-            ways.append(miss)
-    return min(ways, key=_excess) if ways else _not_allowed(problem, model, shard_type)
-
-
-def _not_allowed(problem: Problem, model: int, shard_type: int) -> Reason:
-    item = problem.scenario.shard_types[shard_type]
-    served = problem.parts.runtimes[item.runtime].backends
-    if served is not None and problem.scenario.models[model].backend not in served:
-        return Reason(rule=Rule.RUNTIME, subject=item.runtime, proven=True)
-    return Reason(rule=Rule.DEVICE_CLASS, subject=item.device_class, proven=True)
-
-
-def _way_misses(problem: Problem, model: int, way: tuple[int, int]) -> Iterator[Reason]:
-    """Yield what does not fit on an empty shard of a type as its class describes it."""
-    rank, shard_type = way
-    mode, item = problem.modes[rank], problem.scenario.shard_types[shard_type]
-    kind, backend = int(problem.kind[model]), int(problem.backend[model])
-    wanted = problem.scenario.models[model].devices_per_replica
-    checks: list[tuple[Rule, int, int]] = [(Rule.EXCLUSIVE_DEVICES, wanted, item.device_count)]
-    if mode.on_device[kind, shard_type]:
-        steady = int(problem.device_base[backend] + mode.steady[kind, shard_type])
-        memory, milli = int(problem.best_memory[shard_type]), int(problem.device_milli[shard_type])
-        if item.provision == "new":  # told as people read it: with what the device keeps for itself
-            steady += int(problem.device_fixed[shard_type])
-            memory = int(problem.device_memory[shard_type])
-        checks.append((Rule.DEVICE_MEMORY, steady, memory))
-        checks.append((Rule.STARTABLE, steady + int(mode.surplus[kind, shard_type]), memory))
-        checks.append((Rule.DEVICE_TIME, int(mode.milli[kind, shard_type]), milli))
-    host = mode.host[kind, shard_type].copy()
-    host[MEMORY] += problem.host_base[backend]
-    host[CONFIG] = problem.entry_bytes[model]
-    room = problem.host_room[shard_type]
-    checks += [
-        (_COLUMN_RULES.get(column, Rule.EXTRA), int(host[column]), int(room[column]))
-        for column in range(len(problem.columns))
-    ]
-    for position, (rule, need, have) in enumerate(checks):
-        if need > have:
-            extra = position - (len(checks) - len(problem.columns)) - FIXED_COLUMNS
-            subject = (
-                item.name if rule != Rule.EXTRA else f"{item.name}/{problem.columns[FIXED_COLUMNS + extra]}"
-            )
-            yield Reason(rule=rule, subject=subject, need=need, have=have, proven=True)
-
-
-# ------------------------------------------------------------------------------------------ no room was found
-
-
-def _shortage(packing: Packing, unit: int, *, stopped: bool) -> Reason:
-    """Return what keeps the search from opening one more shard for a unit.
-
-    Told of the type that most such shards are of, because that is where a reader would look for room.
-    """
-    problem, openings = packing.problem, packing.openings
-    one, model = problem.units[unit], problem.scenario.models[problem.units[unit].members[0]]
-    able = [
-        index for index in range(len(problem.scenario.shard_types)) if _miss(problem, unit, index) is None
-    ]
-    able.sort(key=lambda index: (-openings.counts[index], int(problem.prices[index]), index))
-    free = next(_free_openings(packing, unit, able), None)
-    small = _too_small(packing, unit, able)
-    if stopped and free is not None and small is None:
-        return _UNTRIED
-    if one.pin is not None:
-        return Reason(rule=Rule.PIN, subject=str(one.pin))
-    limits = [openings.limit(shard_type) or openings.node_limit(shard_type) for shard_type in able]
-    if (
-        model.together is not None and None in limits
-    ):  # a shard could be opened, and each would fit on it alone
-        return Reason(rule=Rule.TOGETHER, subject=model.together)
-    if small is not None:
-        return small
-    for limit in limits:
-        if limit is not None:
-            return Reason(rule=limit.rule, subject=limit.subject, need=limit.need, have=limit.have)
-    domains = len(set(packing.domains(unit)))
-    return Reason(rule=Rule.SPREAD, subject=problem.scenario.policy.spread, need=model.replicas, have=domains)
-
-
-def _free_openings(packing: Packing, unit: int, types: list[int]) -> Iterator[Opening]:
-    """Yield the shards that could be opened for a unit away from the other replicas of its models."""
-    pin = packing.problem.units[unit].pin
-    if pin is not None and any(packing.names[row] == pin for row in packing.open_rows()):
-        return  # its shard is open already, and there is no other
-    avoid = set(packing.domains(unit))
-    for shard_type in types:
-        yield from packing.openings.candidates(shard_type, avoid)
-
-
-def _too_small(packing: Packing, unit: int, types: list[int]) -> Reason | None:
-    """Return what a unit lacks on every free device, told of the one that lacks least; None if some takes it.
-
-    A type takes what fits on its best device; what is free may have less room, as other processes hold some.
-    """
-    problem, misses = packing.problem, []
-    for opening in _free_openings(packing, unit, types):
-        item = problem.scenario.shard_types[opening.shard_type]
-        have = max(room.capacity_bytes - room.fixed_bytes for room in opening.rooms)
-        need = max(_start_bytes(problem, model, opening.shard_type) for model in problem.units[unit].members)
-        if need <= have:
-            return None
-        misses.append(Reason(rule=Rule.STARTABLE, subject=item.name, need=need, have=have))
-    return min(misses, key=_excess, default=None)
+            misses.append(Reason(rule=Rule.STARTABLE, subject=item.name, need=need, have=have))
+        return min(misses, key=excess, default=None)
 
 
 def _start_bytes(problem: Problem, model: int, shard_type: int) -> int:
