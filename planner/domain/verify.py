@@ -52,10 +52,18 @@ class _Open:
 # --------------------------------------------------------------------------------------------- entry points
 
 
-def verify(scenario: Scenario, plan: Plan) -> tuple[Violation, ...]:
-    """Return every rule that a plan breaks; empty means that the plan is legal and its figures are true."""
+def verify(scenario: Scenario, plan: Plan, *, scenario_sha256: str | None = None) -> tuple[Violation, ...]:
+    """Return every rule that a plan breaks; empty means that the plan is legal and its figures are true.
+
+    Parameters
+    ----------
+    scenario, plan
+        What is verified against what.
+    scenario_sha256
+        The scenario's hash, where the caller has just reckoned it: of a large one that takes its time.
+    """
     broken = list(verify_placement(scenario, plan.placement))
-    if plan.scenario_sha256 != sha256_of(scenario):
+    if plan.scenario_sha256 != (scenario_sha256 or sha256_of(scenario)):
         broken.append(
             Violation(rule=Rule.REFERENCE, subject="scenario", detail="the plan is of another scenario")
         )

@@ -24,16 +24,26 @@ class Watch:
         self._until = None if limit_ms is None else self._started + limit_ms / 1000
         self.stopped = False
 
-    def reserve(self, factor: float) -> float | None:
-        """Keep time for what comes after the search: so many times what has passed since the start.
+    def reserve(self, factor: float, *, least_s: float = 0.0) -> float | None:
+        """Keep time for what comes after the search: so many times what has passed since the start, or more.
 
-        Returns how many times as much is then left; None without a limit.
+        Parameters
+        ----------
+        factor
+            Times what has passed, which tells how fast the machine is.
+        least_s
+            Seconds that are kept at least.
+
+        Returns
+        -------
+        float or None
+            How many times as much as has passed is then left; None without a limit.
         """
         if self._until is None:
             return None
         now = self._clock()
         passed = max(now - self._started, 1e-9)
-        self._until -= factor * passed
+        self._until -= max(factor * passed, least_s)
         return (self._until - now) / passed
 
     def is_over(self) -> bool:
