@@ -121,8 +121,10 @@ def read_nvml(
 
     Raises
     ------
+    ModuleNotFoundError
+        No pynvml.
     ShardpackError
-        No pynvml, no driver, a driver that does not run or a GPU that does not answer, in plain words.
+        No driver, a driver that does not run or a GPU that does not answer, in plain words.
     """
     library = nvml or _import_pynvml()
     host = host or read_host()
@@ -152,10 +154,7 @@ def read_nvml(
 
 
 def _import_pynvml() -> Nvml:
-    try:
-        return cast("Nvml", importlib.import_module("pynvml"))
-    except ImportError as error:
-        raise ShardpackError("pynvml is not installed: pip install 'shardpack[nvml]'") from error
+    return cast("Nvml", importlib.import_module("pynvml"))
 
 
 @contextmanager
