@@ -53,7 +53,7 @@ def read_plan(path: str) -> Plan:
     """
     from planner.scenario.plan_file import load_plan
 
-    return load_plan(Path(path))
+    return load_plan(_plan_path(path))
 
 
 def read_plan_document(path: str) -> tuple[Plan, Mapping[str, Any]]:
@@ -67,8 +67,14 @@ def read_plan_document(path: str) -> tuple[Plan, Mapping[str, Any]]:
     from planner.scenario.documents import read_text
     from planner.scenario.plan_file import parse_plan_document, plan_of
 
-    read = parse_plan_document(read_text(Path(path), file=path), file=path)
+    read = parse_plan_document(read_text(_plan_path(path), file=path), file=path)
     return plan_of(read), read.data
+
+
+def _plan_path(path: str) -> Path:
+    if path == STDIN:
+        raise InputError([Fault(path="", message="a plan is read from a file; only a scenario may be '-'")])
+    return Path(path)
 
 
 def read_verified(scenario_path: str, plan_path: str) -> tuple[Scenario, Plan]:
@@ -118,10 +124,12 @@ def check_output(path: Path, *, inputs: Iterable[str]) -> None:
     Raises
     ------
     InputError
-        There is no folder for it, it is a folder, or it is one of the inputs.
+        There is no folder for it, it is a folder or ``-``, or it is one of the inputs.
     """
     message = None
-    if not path.parent.is_dir():
+    if str(path) == STDIN:
+        message = "is not a file; -o json prints the plan on stdout"
+    elif not path.parent.is_dir():
         message = f"cannot be written: there is no folder {str(path.parent)!r}"
     elif path.is_dir():
         message = "cannot be written: is a folder"

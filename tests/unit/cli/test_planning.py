@@ -94,6 +94,17 @@ def test_the_scenario_is_never_overwritten(files: Files, run: Run) -> None:
     assert Path(files.scenario).read_bytes() == before
 
 
+def test_a_plan_goes_to_stdout_with_o_json_only(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files.folder)
+    result = run("plan", files.scenario, "--out", "-")
+    assert result.exit_code == 2
+    assert "-o json prints the plan on stdout" in result.stderr
+    assert result.stdout == ""
+    assert not (files.folder / "-").exists()
+
+
 def test_quiet_says_nothing_on_stderr(files: Files, run: Run) -> None:
     assert run("plan", files.scenario, "--out", files.path("p.json"), "-q").stderr == ""
     assert run("-q", "plan", files.scenario, "--out", files.path("p.json")).stderr == ""
@@ -150,6 +161,18 @@ def test_what_is_no_plan_is_bad_input(change, complaint: str, files: Files, run:
     result = run("verify", files.scenario, planned)
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+def test_a_plan_is_not_read_from_stdin(files: Files, run: Run, planned: str) -> None:
+    for line in (
+        ["verify", files.scenario, "-"],
+        ["diff", planned, "-"],
+        ["explain", "-", "-f", files.scenario],
+        ["plan", files.scenario, "--from", "-"],
+    ):
+        result = run(*line, stdin=Path(planned).read_text(encoding="utf-8"))
+        assert result.exit_code == 2
+        assert result.stderr == "a plan is read from a file; only a scenario may be '-'\n"
 
 
 def test_a_plan_of_another_scenario_is_refused(files: Files, run: Run, planned: str) -> None:
