@@ -79,10 +79,10 @@ def _placed_faults(parts: Names, shards: Mapping[str, Shard], placed: Placed) ->
         yield f"no shard {placed.shard!r} of a known type"
         return
     if not 0 <= placed.replica < model.replicas:
-        yield f"the model has {model.replicas} replicas"
+        yield f"the model has replicas 0 to {model.replicas - 1}"
     if len(placed.devices) != model.devices_per_replica or len(set(placed.devices)) != len(placed.devices):
         yield f"is on devices {list(placed.devices)} instead of {model.devices_per_replica} different ones"
     if any(not 0 <= index < shard_type.device_count for index in placed.devices):
         yield f"names a device that shard {placed.shard!r} does not have"
     if not 0 <= placed.option < len(model.footprints):
-        yield f"the model has {len(model.footprints)} footprint options"
+        yield f"the model has footprint options 0 to {len(model.footprints) - 1}"
