@@ -33,8 +33,8 @@ _QUANTITY = re.compile(
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _LONGEST_TEXT = 60
 """No number that anybody means is longer; arithmetic on millions of digits would overflow ``decimal``."""
-# 2^63 - 1, the largest quantity that Kubernetes keeps exactly; it also keeps sums inside the solver's int64.
-_LARGEST = 2**63 - 1
+# An exbibyte less one: the solver takes 2^60 for "not limited", so that sums of several stay inside its int64.
+_LARGEST = 2**60 - 1
 # Up to here a 64-bit float, which is how readers of JSON take a plan's cost, tells every micro-USD apart.
 _LARGEST_MICROUSD = 2**53
 
@@ -68,7 +68,7 @@ def _exact(text: str | float) -> Decimal:
             known = ", ".join([*_BINARY, *(s for s in _DECIMAL if s)])
             raise ValueError(f"{text!r} has the unknown suffix {suffix!r}; known suffixes: {known}")
     if value > _LARGEST:
-        raise ValueError(f"{text!r} is larger than 2^63 - 1")
+        raise ValueError(f"{text!r} is larger than 2^60 - 1, an exbibyte")
     return value
 
 
@@ -85,7 +85,7 @@ def parse_milli(text: str | float) -> int:
     """Return milli-units (``"250m"`` is 250, ``"4"`` is 4,000), rounded up."""
     value = _exact(text) * 1000
     if value > _LARGEST:
-        raise ValueError(f"{text!r} is larger than 2^63 - 1 milli-units")
+        raise ValueError(f"{text!r} is larger than 2^60 - 1 milli-units")
     return _ceil(value)
 
 

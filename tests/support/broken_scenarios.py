@@ -114,7 +114,7 @@ BROKEN = {
     "quantity beyond int64": (
         changed("gpuMemory: 500Mi}", "gpuMemory: 9Ei} # HERE"),
         "spec.models[0].footprints[0].gpuMemory",
-        "larger than 2^63 - 1",
+        "larger than 2^60 - 1",
     ),
     "p50 above p95": (
         changed("gpuMemory: 500Mi}", "cpu: {p50: 2, p95: 1}} # HERE"),

@@ -12,7 +12,7 @@ from planner import units
         ("1.5Ki", 1536),
         ("500M", 500_000_000),
         ("1e3", 1000),
-        ("2E", 2 * 10**18),
+        ("1E", 10**18),
         ("0.1", 1),
         (".5Ki", 512),
         (7, 7),
@@ -39,9 +39,10 @@ def test_what_is_not_a_quantity_is_refused(text: str | bool) -> None:
         units.parse_bytes(text)
 
 
-def test_more_than_int64_is_refused() -> None:
-    with pytest.raises(ValueError, match="larger"):
-        units.parse_bytes("8Ei")
+def test_more_than_the_solver_counts_is_refused() -> None:
+    assert units.parse_bytes("1023Pi") == 1023 * 2**50
+    with pytest.raises(ValueError, match="larger than 2\\^60 - 1, an exbibyte"):
+        units.parse_bytes("1Ei")
     with pytest.raises(ValueError, match="larger"):
         units.parse_milli("1E")
 
@@ -88,7 +89,7 @@ def test_bytes_for_people(value: int, text: str) -> None:
     assert units.format_bytes(value) == text
 
 
-@given(st.integers(0, 2**63 - 1))
+@given(st.integers(0, 2**60 - 1))
 def test_exact_quantities_are_read_back(value: int) -> None:
     assert units.parse_bytes(units.quantity_bytes(value)) == value
 
