@@ -158,7 +158,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     hidden=True,
     help="KServe's proxy port: there is no proxy.",
 )
-@click.version_option(package_version(), prog_name="shardpack-agent")
+@click.version_option(package_version(), prog_name="shardpack-agent", message="%(prog)s %(version)s")
 def main(**options: Any) -> None:
     """Load and unload models on the server beside it until it holds what the mounted documents ask for."""
     _start_logging(options["log_level"])

@@ -24,13 +24,18 @@ def watch_directory(directory: Path, hint: Callable[[], None]) -> None:
     ).start()
 
 
-def _watch(directory: Path, hint: Callable[[], None], never: threading.Event) -> None:
+def _watch(directory: Path, hint: Callable[[], None], ended: threading.Event) -> None:
     from watchfiles import watch  # a quarter of the start time, not needed to start
 
+    level = logging.INFO
     while True:
         try:
             for _ in watch(directory, watch_filter=None, step=_QUIET_MS, debounce=500, raise_interrupt=False):
+                level = logging.INFO
                 hint()
         except (OSError, RuntimeError) as error:
-            log.info("the documents cannot be watched; they are re-read slowly", extra={"error": str(error)})
-        never.wait(_AGAIN_S)
+            text = "the documents cannot be watched; they are re-read slowly"
+            log.log(level, text, extra={"error": str(error)})
+            level = logging.DEBUG  # said once, not every few seconds
+        if ended.wait(_AGAIN_S):
+            return
