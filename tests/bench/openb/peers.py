@@ -10,12 +10,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.solve.compiled import compiled
-from tests.bench.openb.trace import WHOLE, Ints, Nodes, Run
-
-Floats = NDArray[np.float64]
+from tests.bench.openb.trace import WHOLE, Floats, Ints, Nodes, Run
 
 CPU, MEMORY, GPUS, MILLI, MODELS = range(5)
 """Columns of a kind of pod."""

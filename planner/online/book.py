@@ -1,0 +1,181 @@
+"""A placement as a board that changes: shards become rows, devices cells, replicas residents."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.domain.memory import ShardRoom, node_devices, shard_room
+from planner.domain.model import Model
+from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.scenario import Names, Scenario
+from planner.domain.verify import domain_of
+from planner.online.arrays import (
+    CELL_COLUMNS,
+    DOMAIN,
+    FIRST,
+    LAST,
+    MEMORY_LEFT,
+    MILLI_LEFT,
+    NO_TENANT,
+    PEAK_LEAST,
+    PEAK_SUM,
+    ROW,
+    ROW_COLUMNS,
+    TENANT,
+    TYPE,
+    Board,
+    Ints,
+    Load,
+)
+from planner.online.asks import Asker
+from planner.online.choosing import change
+from planner.solve.problem import AMPLE, CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS
+
+FIXED_NAMES = ("cpu", "memory", "disk", "models", "config")
+"""Names of the host's first columns, in the order of ``solve.problem``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """A replica where it is, with what it takes there."""
+
+    placed: Placed
+    row: int
+    cells: Ints
+    load: Load
+    surplus: int
+
+
+class Book:
+    """Who is where, and the board that follows from it.
+
+    Parameters
+    ----------
+    scenario, parts
+        What is planned; its models have to have all that are placed.
+    placement
+        A legal one.
+    """
+
+    def __init__(self, scenario: Scenario, parts: Names, placement: Placement) -> None:
+        self.scenario, self.parts = scenario, parts
+        self.shards = placement.shards
+        self.row_of = {shard.name: row for row, shard in enumerate(placement.shards)}
+        self.columns = _columns(scenario)
+        self.asker = Asker(scenario, parts, self.columns)
+        self.board = _board(scenario, parts, self)
+        self.loads_at_once = [item.parallel_loads for item in scenario.shard_types]
+        self.residents: dict[str, dict[int, Resident]] = defaultdict(dict)
+        self.surpluses: list[list[int]] = [[] for _ in self.board.cells]
+        self._crowd = [0] * len(placement.shards)
+        for placed in placement.placed:
+            self.add(parts.models[placed.model], placed)
+
+    def add(self, model: Model, placed: Placed) -> Resident:
+        """Book a replica in."""
+        row = self.row_of[placed.shard]
+        here = self.board.rows[row]
+        load, surplus = self.asker.load(model, int(here[TYPE]), placed.option)
+        cells = np.array(placed.devices, dtype=np.int64) + here[FIRST]
+        resident = Resident(placed=placed, row=row, cells=cells, load=load, surplus=surplus)
+        change(self.board, load, row, cells, 1)
+        here[TENANT] = self.asker.tenant(model)
+        self._crowd[row] += 1
+        self._book_peaks(resident, 1)
+        self.residents[placed.model][placed.replica] = resident
+        return resident
+
+    def remove(self, resident: Resident) -> None:
+        """Book a replica out."""
+        placed = resident.placed
+        del self.residents[placed.model][placed.replica]
+        change(self.board, resident.load, resident.row, resident.cells, -1)
+        self._crowd[resident.row] -= 1
+        if self._crowd[resident.row] == 0:
+            self.board.rows[resident.row, TENANT] = NO_TENANT
+        self._book_peaks(resident, -1)
+
+    def _book_peaks(self, resident: Resident, sign: int) -> None:
+        """Keep what loading takes: the largest surpluses of those that use a device."""
+        if not resident.load.on_device:
+            return
+        most = self.loads_at_once[int(self.board.rows[resident.row, TYPE])]
+        for cell in resident.cells:
+            known = self.surpluses[cell]
+            if sign > 0:
+                insort(known, resident.surplus)
+            else:
+                known.remove(resident.surplus)
+            largest = known[-most:]
+            self.board.cells[cell, PEAK_SUM] = min(AMPLE, sum(largest))
+            self.board.cells[cell, PEAK_LEAST] = largest[0] if len(known) >= most else 0
+
+    def placed(self) -> tuple[Placed, ...]:
+        """Return where everything is, sorted."""
+        return tuple(sorted(item.placed for found in self.residents.values() for item in found.values()))
+
+    def placement(self) -> Placement:
+        """Return where everything is; the shards are those of the beginning."""
+        return Placement(shards=self.shards, placed=self.placed())
+
+
+def _columns(scenario: Scenario) -> tuple[str, ...]:
+    """Return the host's resources: the fixed ones, and every one that some shard type has by name."""
+    return (*FIXED_NAMES, *sorted({name for item in scenario.shard_types for name, _ in item.extra}))
+
+
+def _board(scenario: Scenario, parts: Names, book: Book) -> Board:
+    """Return the board of empty shards."""
+    shards, columns = book.shards, book.columns
+    kinds = {item.name: index for index, item in enumerate(scenario.shard_types)}
+    rooms = [_room(scenario, parts, shard) for shard in shards]
+    widths = np.array([len(room.devices) for room in rooms], dtype=np.int64)
+    rows = np.zeros((len(shards), ROW_COLUMNS), dtype=np.int64)
+    rows[:, TYPE] = [kinds[shard.shard_type] for shard in shards]
+    rows[:, TENANT], rows[:, DOMAIN] = NO_TENANT, _domains(scenario, parts, shards)
+    rows[:, LAST] = np.cumsum(widths)
+    rows[:, FIRST] = rows[:, LAST] - widths
+    devices = [device for room in rooms for device in room.devices]
+    cells = np.zeros((len(devices), CELL_COLUMNS), dtype=np.int64)
+    cells[:, ROW] = np.repeat(np.arange(len(shards)), widths)
+    cells[:, MEMORY_LEFT] = [min(item.capacity_bytes - item.fixed_bytes, AMPLE) for item in devices]
+    cells[:, MILLI_LEFT] = [min(item.capacity_milli, AMPLE) for item in devices]
+    backends = len(scenario.backends)
+    return Board(
+        rows=rows,
+        cells=cells,
+        host_left=np.array([_host(room, columns) for room in rooms], dtype=np.int64).reshape(
+            -1, len(columns)
+        ),
+        host_users=np.zeros((len(shards), backends), dtype=np.int64),
+        device_users=np.zeros((len(devices), backends), dtype=np.int64),
+    )
+
+
+def _room(scenario: Scenario, parts: Names, shard: Shard) -> ShardRoom:
+    return shard_room(
+        parts.shard_types[shard.shard_type],
+        parts,
+        policy=scenario.policy,
+        max_config_map_bytes=scenario.cluster.max_config_map_bytes,
+        devices=node_devices(shard, parts.nodes),
+    )
+
+
+def _host(room: ShardRoom, columns: tuple[str, ...]) -> list[int]:
+    host = [room.extra.get(name, 0) for name in columns]
+    host[CPU], host[MEMORY], host[CONFIG] = room.cpu_milli, room.memory_bytes, room.models_json_bytes
+    host[DISK] = AMPLE if room.disk_bytes is None else room.disk_bytes
+    host[MODELS] = AMPLE if room.max_models is None else room.max_models
+    assert len(FIXED_NAMES) == FIXED_COLUMNS
+    return [min(amount, AMPLE) for amount in host]
+
+
+def _domains(scenario: Scenario, parts: Names, shards: tuple[Shard, ...]) -> list[int]:
+    """Return the failure domain of every shard as a number; all of unknown zone share one."""
+    numbers: dict[str | None, int] = {}
+    return [numbers.setdefault(domain_of(shard, scenario, parts), len(numbers)) for shard in shards]

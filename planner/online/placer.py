@@ -1,0 +1,274 @@
+"""``Placer``: a living plan that takes models in and lets them go, one by one, without moving any other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.domain.model import Model
+from planner.domain.placement import Placed, Placement
+from planner.domain.plan import Refusal
+from planner.domain.scenario import Scenario, names
+from planner.online.arrays import ANYWHERE, DOMAIN, FIRST, LAST, TYPE, Where
+from planner.online.asks import Way
+from planner.online.book import Book, Resident
+from planner.online.choosing import choose, measure
+from planner.online.mix import make_scores
+from planner.online.reasons import Obstacle, obstacles, refusal_of
+from planner.solve.problem import make_problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a model.
+
+    Parameters
+    ----------
+    placed
+        Its replicas that got a place, and those of the models that have to be with it.
+    refused
+        Why others got none; one entry a model.
+    obstacles
+        What stands against the first of them, shard by shard; empty if all were placed.
+    """
+
+    placed: tuple[Placed, ...]
+    refused: tuple[Refusal, ...]
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+class Placer:
+    """A plan in the form in which a place for one more model is found in microseconds.
+
+    Every answer is legal by the rules of ``domain.verify``; no shard is opened and nothing moves. What is as
+    good as another place is decided by the order of the shards, so equal calls give equal answers.
+
+    Parameters
+    ----------
+    scenario
+        What is planned. Its models say which others are likely to come.
+    placement
+        A legal placement of it.
+
+    Raises
+    ------
+    KeyError
+        The placement names a shard type or model that the scenario does not have.
+    """
+
+    def __init__(self, scenario: Scenario, placement: Placement) -> None:
+        self._parts = names(scenario)
+        self._models = dict(self._parts.models)
+        self._scenario = scenario
+        self._book = Book(scenario, self._parts, placement)
+        self._scores = make_scores(make_problem(scenario), self._book.board)
+        self._groups: dict[str, set[str]] = {}
+        for model in scenario.models:
+            if model.together is not None:
+                self._groups.setdefault(model.together, set()).add(model.name)
+        measure(self._book.board, self._scores, 0, len(self._book.shards))
+
+    # ------------------------------------------------------------------------------------------ what there is
+
+    @property
+    def scenario(self) -> Scenario:
+        """Return the scenario with the models that have come, and without those that have gone."""
+        models = tuple(sorted(self._models.values(), key=lambda model: model.name))
+        return dataclasses.replace(self._scenario, models=models)
+
+    @property
+    def book(self) -> Book:
+        """Return who is where; it is not to be changed from outside."""
+        return self._book
+
+    def placement(self) -> Placement:
+        """Return where everything is now."""
+        return self._book.placement()
+
+    def missing(self, name: str) -> tuple[int, ...]:
+        """Return the replicas of a model that have no place."""
+        placed = self._book.residents.get(name, {})
+        return tuple(number for number in range(self._models[name].replicas) if number not in placed)
+
+    # ---------------------------------------------------------------------------------------------- changes
+
+    def place(self, model: Model) -> Outcome:
+        """Find places for all replicas of a model that have none.
+
+        A model that the scenario does not have is taken into it. One that has to be together with others is
+        placed with all of them or not at all.
+
+        Parameters
+        ----------
+        model
+            Which. One of the same name is replaced if nothing of it is placed.
+
+        Raises
+        ------
+        ValueError
+            Another model of the name is placed, the scenario does not know its backend, or it is new and
+            those that it has to be together with are placed already.
+        """
+        self._admit(model)
+        members = [model.name]
+        if model.together is not None:
+            members = sorted(self._groups[model.together], key=lambda name: (-self._size(name), name))
+        placed: list[Placed] = []
+        refused: dict[str, int] = {}
+        found: tuple[Obstacle, ...] = ()
+        for replica in sorted({number for name in members for number in self.missing(name)}):
+            places = self._place_together(members, replica)
+            if places is not None:
+                placed += [item.placed for item in places]
+                continue
+            for name in members:
+                if replica in self.missing(name):
+                    refused[name] = refused.get(name, 0) + 1
+            found = found or self.obstacles(model, replica)
+        return Outcome(
+            placed=tuple(placed),
+            refused=tuple(
+                refusal_of(self._models[name], count, found, len(members)) for name, count in refused.items()
+            ),
+            obstacles=found,
+        )
+
+    def remove(self, name: str) -> tuple[Placed, ...]:
+        """Let a model go, out of the plan and the scenario; returns where it was.
+
+        Raises
+        ------
+        KeyError
+            There is no such model.
+        """
+        model = self._models.pop(name)
+        if model.together is not None:
+            self._groups[model.together].discard(name)
+        gone = list(self._book.residents.get(name, {}).values())
+        for resident in gone:
+            self._take_out(resident)
+        self._book.residents.pop(name, None)
+        return tuple(resident.placed for resident in gone)
+
+    def obstacles(self, model: Model, replica: int = 0) -> tuple[Obstacle, ...]:
+        """Return what stands against a replica, rule by rule; empty where it fits."""
+        where = self._where(model, replica)
+        if where is None:
+            return obstacles(self._book, model, self._ways(model), banned=None)
+        return obstacles(self._book, model, self._ways(model), banned=where)
+
+    # ---------------------------------------------------------------------------------------------- inside
+
+    def _admit(self, model: Model) -> None:
+        known = self._models.get(model.name)
+        if known is not None and known != model and self._book.residents.get(model.name):
+            raise ValueError(f"another model {model.name!r} is placed")
+        if not self._book.asker.knows(model):
+            raise ValueError(f"model {model.name!r}: the scenario has no backend {model.backend!r}")
+        others = self._groups.get(model.together or "", set()) - {model.name}
+        if known is None and any(self._book.residents.get(name) for name in others):
+            raise ValueError(
+                f"model {model.name!r}: those that it has to be together with are placed already"
+            )
+        if known is not None and known.together is not None:
+            self._groups[known.together].discard(model.name)
+        self._models[model.name] = model
+        if model.together is not None:
+            self._groups.setdefault(model.together, set()).add(model.name)
+
+    def _ways(self, model: Model) -> list[Way]:
+        return self._book.asker.ways(model)
+
+    def _size(self, name: str) -> int:
+        model = self._models[name]
+        return model.devices_per_replica * max(item.steady_bytes.p95 for item in model.footprints)
+
+    def _where(self, model: Model, replica: int) -> Where | None:
+        """Return where a replica may be as far as pins and its siblings go; None if its shard is not open."""
+        row, device = ANYWHERE, ANYWHERE
+        if model.pin is not None and replica == 0:
+            row = self._book.row_of.get(model.pin.shard, -2)
+            device = ANYWHERE if model.pin.device is None else model.pin.device
+            if row < 0 or device >= self._width(row):
+                return None
+        siblings = self._book.residents.get(model.name, {}).values()
+        domains = [int(self._book.board.rows[item.row, DOMAIN]) for item in siblings]
+        return Where(banned=np.array(domains, dtype=np.int64), row=row, device=device)
+
+    def _width(self, row: int) -> int:
+        here = self._book.board.rows[row]
+        return int(here[LAST] - here[FIRST])
+
+    def _place_together(self, members: list[str], replica: int) -> list[Resident] | None:
+        """Place a replica of each of some models on one shard; None, and no change, if no shard takes all."""
+        models = [self._models[name] for name in members]
+        if any(model.replicas <= replica or replica not in self.missing(model.name) for model in models):
+            return None
+        if len(models) == 1:
+            found = self._place_one(models[0], replica, ANYWHERE)
+            return None if found is None else [found]
+        for row in range(len(self._book.shards)):
+            added: list[Resident] = []
+            for model in models:
+                found = self._place_one(model, replica, row)
+                if found is None:
+                    break
+                added.append(found)
+            if len(added) == len(models):
+                return added
+            for resident in reversed(added):
+                self._take_out(resident)
+        return None
+
+    def _place_one(self, model: Model, replica: int, only: int) -> Resident | None:
+        where = self._where(model, replica)
+        if where is None or (only != ANYWHERE and where.row not in (ANYWHERE, only)):
+            return None
+        if only != ANYWHERE:
+            where = where._replace(row=only)
+        chosen = np.zeros(model.devices_per_replica, dtype=np.int64)
+        board = self._book.board
+        for way in self._ways(model):
+            row = choose(board, self._scores, way.ask, where, chosen)
+            if row >= 0:
+                placed = Placed(
+                    model=model.name,
+                    replica=replica,
+                    shard=self._book.shards[row].name,
+                    devices=tuple(int(cell - board.rows[row, FIRST]) for cell in chosen),
+                    option=way.options[int(board.rows[row, TYPE])],
+                )
+                resident = self._book.add(model, placed)
+                measure(board, self._scores, row, row + 1)
+                return resident
+        return None
+
+    def _take_out(self, resident: Resident) -> None:
+        self._book.remove(resident)
+        measure(self._book.board, self._scores, resident.row, resident.row + 1)
+
+
+def place_all(placer: Placer, models: Iterable[Model]) -> Outcome:
+    """Place models one after the other, the most important and then the largest first."""
+    ordered = sorted(models, key=lambda model: (-model.priority, -_largest(model), model.name))
+    outcomes: list[Outcome] = []
+    told: set[str] = set()
+    for model in ordered:
+        if model.name not in told:
+            outcome = placer.place(model)
+            outcomes.append(outcome)
+            told |= {item.model for item in outcome.refused}
+    return Outcome(
+        placed=tuple(sorted(item for outcome in outcomes for item in outcome.placed)),
+        refused=tuple(
+            sorted((item for outcome in outcomes for item in outcome.refused), key=lambda item: item.model)
+        ),
+        obstacles=next((outcome.obstacles for outcome in outcomes if outcome.obstacles), ()),
+    )
+
+
+def _largest(model: Model) -> int:
+    return model.devices_per_replica * max(option.steady_bytes.p95 for option in model.footprints)

@@ -1,0 +1,112 @@
+"""Whatever comes and goes: what is placed is legal, and what is refused fits nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.domain.canonical import sha256_of
+from planner.domain.model import Model
+from planner.domain.placement import Placed, Placement
+from planner.domain.rules import Rule
+from planner.domain.scenario import Scenario, names
+from planner.domain.verify import verify_placement
+from planner.online.placer import Placer
+from planner.solve.options import SolveOptions
+from planner.solve.portfolio import make_plan
+from tests.support.small_scenarios import scenarios
+
+_BY_COUNTS = {Rule.MIN_COUNT, Rule.MAX_COUNT, Rule.IPS, Rule.MAX_SHARDS, Rule.MAX_COST, Rule.CONFIG_MAP}
+"""Rules on what is open, which placing changes nothing of; entries are counted more strictly than verified."""
+
+
+@st.composite
+def living(draw: st.DrawFn) -> tuple[Scenario, Placement, list[Model]]:
+    """A scenario, a legal placement of it with some models taken out, and those models."""
+    scenario = draw(scenarios())
+    placement = make_plan(scenario, SolveOptions(work=5)).placement
+    gone = {model.name for model in scenario.models if draw(st.booleans())}
+    keys = {model.together for model in scenario.models if model.name in gone and model.together}
+    gone |= {model.name for model in scenario.models if model.together in keys}
+    kept = tuple(item for item in placement.placed if item.model not in gone)
+    waiting = [model for model in scenario.models if model.name in gone]
+    return scenario, dataclasses.replace(placement, placed=kept), draw(st.permutations(waiting))
+
+
+@settings(max_examples=120)
+@given(living())
+def test_what_is_placed_is_legal_and_what_is_refused_fits_nowhere(
+    found: tuple[Scenario, Placement, list[Model]],
+) -> None:
+    scenario, placement, waiting = found
+    placer = Placer(scenario, placement)
+    for model in waiting:
+        outcome = placer.place(model)
+        assert not verify_placement(scenario, placer.placement())
+        assert set(placement.placed) <= set(placer.placement().placed)
+        if model.together is None:
+            refused = sum(item.replicas for item in outcome.refused)
+            assert refused + len(outcome.placed) == model.replicas
+        if outcome.refused and model.together is None:
+            assert not list(_legal_places(scenario, placer.placement(), model, placer.missing(model.name)[0]))
+            assert len(outcome.obstacles) > 0 or not placement.shards
+
+
+@settings(max_examples=60)
+@given(living(), st.data())
+def test_what_goes_leaves_what_was(
+    found: tuple[Scenario, Placement, list[Model]], data: st.DataObject
+) -> None:
+    scenario, placement, waiting = found
+    placer = Placer(scenario, placement)
+    before = _left(placer)
+    for model in waiting:
+        placer.place(model)
+    for name in data.draw(st.permutations([model.name for model in waiting])):
+        placer.remove(name)
+    assert placer.placement() == placement
+    assert _left(placer) == before
+
+
+@settings(max_examples=30)
+@given(living())
+def test_what_comes_unannounced_is_placed_as_if_it_had_been_known(
+    found: tuple[Scenario, Placement, list[Model]],
+) -> None:
+    scenario, placement, waiting = found
+    gone = {model.name for model in waiting}
+    smaller = dataclasses.replace(
+        scenario, models=tuple(model for model in scenario.models if model.name not in gone)
+    )
+    placer = Placer(smaller, placement)
+    alone = [model for model in waiting if model.together is None]
+    for model in alone:
+        placer.place(model)
+    assert not verify_placement(placer.scenario, placer.placement())
+    assert sha256_of(placer.scenario) == sha256_of(
+        dataclasses.replace(smaller, models=tuple(sorted((*smaller.models, *alone), key=lambda m: m.name)))
+    )
+
+
+def _left(placer: Placer) -> list[object]:
+    return [array.tolist() for array in placer.book.board]
+
+
+def _legal_places(scenario: Scenario, placement: Placement, model: Model, replica: int) -> list[Placed]:
+    """Return every place that one more replica could have, found by trying all of them."""
+    types = names(scenario).shard_types
+    found = []
+    for shard in placement.shards:
+        ordinals = range(types[shard.shard_type].device_count)
+        for devices in itertools.combinations(ordinals, model.devices_per_replica):
+            for option in range(len(model.footprints)):
+                placed = Placed(
+                    model=model.name, replica=replica, shard=shard.name, devices=devices, option=option
+                )
+                after = dataclasses.replace(placement, placed=tuple(sorted((*placement.placed, placed))))
+                if not [item for item in verify_placement(scenario, after) if item.rule not in _BY_COUNTS]:
+                    found.append(placed)
+    return found
