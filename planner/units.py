@@ -33,7 +33,7 @@ _QUANTITY = re.compile(
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _LONGEST_TEXT = 60
 """No number that anybody means is longer; arithmetic on millions of digits would overflow ``decimal``."""
-# An exbibyte less one: the solver takes 2^60 for "not limited", so that sums of several stay inside its int64.
+# An exbibyte less one: the solver takes 2^60 for "not limited", so that sums of several stay inside int64.
 _LARGEST = 2**60 - 1
 # Up to here a 64-bit float, which is how readers of JSON take a plan's cost, tells every micro-USD apart.
 _LARGEST_MICROUSD = 2**53

@@ -122,8 +122,8 @@ def relax(
     plan
         A plan of it; without one the scenario is planned first.
     options
-        The budget: ``work`` of each trial (``TRIAL_WORK`` if not told), ``time_limit_ms`` of all together.
-        What was found when the time is up is returned.
+        The budget: ``work`` of each trial (``TRIAL_WORK`` if not told; the first plan gets the default of a
+        plan), ``time_limit_ms`` of all together. What was found when the time is up is returned.
     progress
         Told where each trial stands.
     clock
@@ -132,7 +132,7 @@ def relax(
     told = options or SolveOptions()
     work = TRIAL_WORK if told.work is None else told.work
     budget = SolveOptions(seed=told.seed, work=work, time_limit_ms=told.time_limit_ms, workers=told.workers)
-    return _Search(scenario, Trials(scenario, budget, progress=progress, clock=clock)).run(plan)
+    return _Search(scenario, Trials(scenario, budget, progress=progress, clock=clock)).run(plan, told)
 
 
 class _Search:
@@ -146,11 +146,19 @@ class _Search:
         self.everything: Outcome | None = None
         self.found: dict[tuple[tuple[int, int], ...], Relaxed] = {}
 
-    def run(self, plan: Plan | None) -> Relaxations:
-        """Search, and return what was found when it ended or the time was up."""
+    def run(self, plan: Plan | None, first: SolveOptions) -> Relaxations:
+        """Search, and return what was found when it ended or the time was up.
+
+        Parameters
+        ----------
+        plan
+            The plan in force; None is none.
+        first
+            The budget of the first plan where there is none.
+        """
         complete = True
         try:
-            if self._is_all(self._start(plan)):
+            if self._is_all(self._start(plan, first)):
                 self.everything = self.base
             else:
                 self._search()
@@ -166,14 +174,15 @@ class _Search:
             complete=complete,
         )
 
-    def _start(self, given: Plan | None) -> Outcome:
+    def _start(self, given: Plan | None, first: SolveOptions) -> Outcome:
         """Plan the scenario as it is, from the plan in force, and begin with the better of the two."""
         if given is not None:
             self.base = self.trials.outcome(given, {})
             self.trials.start(given, self.base)
             if self._is_all(self.base):
                 return self.base
-        again = self.trials.plan(self.trials.scenario, base=given)
+        options = first if given is None else None
+        again = self.trials.plan(self.trials.scenario, base=given, options=options)
         outcome = NO_PLAN if again is None else self.trials.outcome(again, {})
         if given is not None and outcome.rank > self.base.rank:
             self._note({}, outcome)  # nothing has to change, only to be planned again

@@ -121,8 +121,26 @@ class Trials:
         plan = self.plan(scenario, told=f"least of {self.levers[position].field}")
         return NO_PLAN if plan is None else self.outcome(plan, steps)
 
-    def plan(self, scenario: Scenario, *, told: str = "as it is", base: Plan | None = None) -> Plan | None:
+    def plan(
+        self,
+        scenario: Scenario,
+        *,
+        told: str = "as it is",
+        base: Plan | None = None,
+        options: SolveOptions | None = None,
+    ) -> Plan | None:
         """Return a plan of a scenario; None if there is none.
+
+        Parameters
+        ----------
+        scenario
+            What is planned.
+        told
+            What progress says of it.
+        base
+            The plan to start from; None is that of all trials.
+        options
+            The budget; None is that of a trial.
 
         Raises
         ------
@@ -133,7 +151,8 @@ class Trials:
             raise TimeIsUpError
         self.count += 1
         left = self._watch.left_s()
-        options = replace(self.options, time_limit_ms=None if left is None else max(1, round(1000 * left)))
+        limit_ms = None if left is None else max(1, round(1000 * left))
+        options = replace(options or self.options, time_limit_ms=limit_ms)
         start = self.base if base is None else base
         try:
             found = make_plan(scenario, options, base=start, progress=self._teller(told), clock=self._clock)
