@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.references import in_group
-from planner.solve.openings import Opening
+from planner.solve.openings import Opening, Openings
 from planner.solve.packing import Packing, Resident
 from planner.solve.problem import Problem
 
@@ -23,7 +23,7 @@ def packing_from(problem: Problem, base: Placement) -> Packing:
     order = sorted(base.shards, key=lambda shard: (-len(on_shard[shard.name]), shard.name))
     rows = {}
     for shard in order:
-        opening = _opening_like(packing, shard)
+        opening = opening_like(packing.openings, shard)
         if opening is not None:
             rows[shard.name] = packing.open(opening, name=shard.name)
     units = _units_of(problem, on_shard)
@@ -35,18 +35,18 @@ def packing_from(problem: Problem, base: Placement) -> Packing:
     return packing
 
 
-def _opening_like(packing: Packing, shard: Shard) -> Opening | None:
+def opening_like(openings: Openings, shard: Shard) -> Opening | None:
     """Return the opening of an earlier shard if its type, node and devices are still there."""
-    scenario = packing.problem.scenario
+    scenario = openings.problem.scenario
     index = next((i for i, item in enumerate(scenario.shard_types) if item.name == shard.shard_type), None)
     if index is None or not in_group(shard.name, scenario.shard_types[index].group):
         return None
-    if packing.openings.limit(index) is not None:
+    if openings.limit(index) is not None:
         return None
     if scenario.shard_types[index].provision == "new":
-        return None if shard.node is not None else next(iter(packing.openings.candidates(index)), None)
+        return None if shard.node is not None else next(iter(openings.candidates(index)), None)
     node = next((i for i, item in enumerate(scenario.nodes) if item.name == shard.node), None)
-    return None if node is None else packing.openings.on_node(index, node, shard.node_devices)
+    return None if node is None else openings.on_node(index, node, shard.node_devices)
 
 
 def _units_of(

@@ -1,0 +1,117 @@
+"""What the rest of the solver calls: a placement in, a placement with few moves out, and a bound on the moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.domain.placement import Placed, Placement
+from planner.solve.problem import Ints, Problem
+from planner.solve.repair.relief import evict_conflicts, go_home, relieve_all, settle
+from planner.solve.repair.room import ROOMY, TIGHT, copy_of, state_of
+from planner.solve.repair.sites import Sites, sites_of
+from planner.solve.repair.tables import KIND, MASK, NOWHERE, RANK, ROW, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """A placement with as few changes as were found to make it legal.
+
+    Parameters
+    ----------
+    placement
+        Shards as before; replicas that found no seat on them are left out.
+    homeless
+        How many those are, of the replicas that the scenario still knows.
+    at_least
+        So many replicas have another seat, or none, in every legal placement.
+    """
+
+    placement: Placement
+    homeless: int
+    at_least: int
+
+
+def repair(problem: Problem, base: Placement) -> Repaired:
+    """Return a placement without overload, in which as little as possible moved; no shard is opened."""
+    sites = sites_of(problem, base)
+    start = state_of(sites)
+    evict_conflicts(sites.demand, start)
+    best, least = _relieved(sites, start, ROOMY)
+    if (best.seats[:, ROW] == NOWHERE).any():
+        other, _ = _relieved(sites, start, TIGHT)
+        best = min(
+            (best, other),
+            key=lambda state: (np.count_nonzero(state.seats[:, ROW] == NOWHERE), _moved(sites, state)),
+        )
+    return Repaired(
+        placement=_placement(sites, best),
+        homeless=int(np.count_nonzero(best.seats[:, ROW] == NOWHERE)),
+        at_least=_at_least(sites, least),
+    )
+
+
+def _relieved(sites: Sites, start: State, style: int) -> tuple[State, Ints]:
+    state, demand = copy_of(start), sites.demand
+    least = relieve_all(demand, state, style)
+    for item in np.flatnonzero(state.seats[:, ROW] == NOWHERE):
+        settle(demand, state, item, style)
+    go_home(demand, state, sites.seats)
+    return state, least
+
+
+def _moved(sites: Sites, state: State) -> int:
+    seats = state.seats[:, [ROW, MASK, RANK]]
+    return int(np.count_nonzero((seats != sites.seats).any(axis=1)))
+
+
+def _placement(sites: Sites, state: State) -> Placement:
+    """Return the placement of the books: what is not an item of theirs is gone."""
+    problem = sites.problem
+    lost = {int(unit) for unit in sites.unit[state.seats[:, ROW] == NOWHERE]}
+    placed = []
+    for item, was in enumerate(sites.placed):
+        if int(sites.unit[item]) in lost:  # a group goes as a whole
+            continue
+        row, mask, rank = (int(value) for value in state.seats[item, [ROW, MASK, RANK]])
+        if (row, mask, rank) == tuple(sites.seats[item]):
+            placed.append(was)
+            continue
+        mode, shard_type = problem.modes[rank], sites.openings[row].shard_type
+        placed.append(
+            Placed(
+                model=was.model,
+                replica=was.replica,
+                shard=sites.shards[row].name,
+                devices=tuple(device for device in range(mask.bit_length()) if mask >> device & 1),
+                option=int(mode.option[int(sites.demand.items[item, KIND]), shard_type]),
+            )
+        )
+    return Placement(shards=sites.base.shards, placed=tuple(sorted(placed)))
+
+
+def _at_least(sites: Sites, least: Ints) -> int:
+    """Return the bound on the moves: what each row asks for, and the shards that cannot stand.
+
+    Of a type of which fewer may stand than did, those are counted that cost least moves to empty.
+    """
+    total = int(least.sum()) + sum(sites.certain)
+    emptied: dict[str, int] = defaultdict(int)
+    for name, items in sites.gone:
+        if name is None:
+            total += items
+        else:
+            emptied[name] += 1
+    for name, count in emptied.items():
+        total += sum(sorted(_moves_to_empty(sites, name, least))[:count])
+    return total
+
+
+def _moves_to_empty(sites: Sites, name: str, least: Ints) -> list[int]:
+    """Return for each shard of a type how many moves more than its own repair it takes to empty it."""
+    found = [items for kind, items in sites.gone if kind == name]
+    rows = [row for row, shard in enumerate(sites.shards) if shard.shard_type == name]
+    seated = np.bincount(sites.seats[:, 0][sites.seats[:, 0] != NOWHERE], minlength=len(sites.shards))
+    return found + [int(seated[row]) - int(least[row]) for row in rows]
