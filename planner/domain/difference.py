@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.domain.placement import Placed, Placement, Shard
@@ -73,6 +74,27 @@ def diff_plans(before: Plan, after: Plan) -> PlanDiff:
         accepted=_only_refused(before, after),
         cost_before_microusd_per_h=before.cost_microusd_per_h,
         cost_after_microusd_per_h=after.cost_microusd_per_h,
+    )
+
+
+def count_moves(before: Placement, after: Placement) -> int:
+    """Return how many replicas both placements hold, but not alike.
+
+    That is on another shard, on another device or under another option. A shard that keeps its name but
+    changes its type, its node or its devices is another one.
+    """
+    same_shards = {shard.name for shard in set(before.shards) & set(after.shards)}
+    was = {(item.model, item.replica): item for item in before.placed}
+    both = ((was[key], item) for item in after.placed if (key := (item.model, item.replica)) in was)
+    return sum(old != new or new.shard not in same_shards for old, new in both)
+
+
+def count_gone(before: Placement, after: Placement, replicas: Mapping[str, int]) -> int:
+    """Return how many replicas only the earlier placement holds, of those that models still have."""
+    now = {(item.model, item.replica) for item in after.placed}
+    return sum(
+        item.replica < replicas.get(item.model, 0) and (item.model, item.replica) not in now
+        for item in before.placed
     )
 
 

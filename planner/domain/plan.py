@@ -58,6 +58,22 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """What a plan moves of the one it was to stay close to (``difference.count_moves``).
+
+    Parameters
+    ----------
+    count
+        Replicas that have another seat than they had.
+    at_least
+        No plan that places as many of the earlier plan's replicas moves fewer; 0 is always true.
+    """
+
+    count: int
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """How much work the solver was allowed.
 
@@ -104,6 +120,8 @@ class Plan:
         What is not placed, sorted by model.
     base_sha256
         Hash of the plan that this one was asked to stay close to; None if there was none.
+    moves
+        What it moves of that plan; None if there was none.
     """
 
     name: str
@@ -119,6 +137,7 @@ class Plan:
     bound: Bound | None
     refusals: tuple[Refusal, ...]
     base_sha256: str | None = None
+    moves: Moves | None = None
 
 
 def gap_ratio(plan: Plan) -> float | None:

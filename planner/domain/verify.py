@@ -405,7 +405,7 @@ def _accounted(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
 
 
 def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
-    """The cost is the sum of the prices, and the bound is not above it."""
+    """The cost is the sum of the prices, and neither bound is above what it bounds."""
     known = {shard_type.name for shard_type in scenario.shard_types}
     if all(shard.shard_type in known for shard in plan.placement.shards):
         cost = cost_microusd_per_h(scenario, plan.placement)
@@ -414,6 +414,8 @@ def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
     bound = plan.bound.microusd_per_h if plan.bound else None
     if bound is not None:
         yield from _over(Rule.BOUND, "plan", bound, plan.cost_microusd_per_h, "bound above cost")
+    if plan.moves is not None:
+        yield from _over(Rule.BOUND, "moves", plan.moves.at_least, plan.moves.count, "bound above moves")
     yield from _unproven(plan)
     if plan.status == "optimal" and (bound is None or bound < plan.cost_microusd_per_h):
         yield Violation(

@@ -107,7 +107,10 @@ def _host(use: ResourceUse | None) -> str:
 
 
 def plan_summary(scenario: Scenario, plan: Plan) -> str:
-    """Return what a plan costs, its bound and gap, what is placed and how it was searched, in four lines."""
+    """Return what a plan costs, its bound and gap, what is placed and how it was searched, in four lines.
+
+    A fifth says what it moves of the plan that it was to stay close to.
+    """
     is_gpu = {item.name: item.kind == "gpu" for item in scenario.device_classes}
     gpus = {item.name: item.device_count * is_gpu[item.device_class] for item in scenario.shard_types}
     shards = plan.placement.shards
@@ -126,9 +129,17 @@ def plan_summary(scenario: Scenario, plan: Plan) -> str:
             f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'GPU')}",
             f"bound    {bound}",
             f"placed   {len(plan.placement.placed):,} of {plural(wanted, 'replica')}{missing}",
+            *moves_lines(plan),
             f"search   {plan.status}, {budget_text(plan)}",
         )
     )
+
+
+def moves_lines(plan: Plan) -> list[str]:
+    """Return a line with what a plan moves and has to move; none without an earlier plan."""
+    if plan.moves is None:
+        return []
+    return [f"moves    {plan.moves.count:,}, at least {plan.moves.at_least:,}"]
 
 
 def budget_text(plan: Plan) -> str:

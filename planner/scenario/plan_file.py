@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from planner.domain.memory import Need, ShardRoom, models_json_entry_bytes, need, node_devices, shard_room
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard, parents
-from planner.domain.plan import Bound, Budget, Plan, Refusal, gap_ratio
+from planner.domain.plan import Bound, Budget, Moves, Plan, Refusal, gap_ratio
 from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
@@ -75,6 +75,7 @@ def plan_document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
         },
         "bound": _bound(plan.bound),
         "gapRatio": None if ratio is None else round(ratio, 6),
+        "moves": _moves(plan.moves),
         "limits": _limits(plan, scenario, parts, shards),
         "shards": shards,
         "placements": [_placement(placed) for placed in sorted(plan.placement.placed)],
@@ -103,6 +104,10 @@ def _bound(bound: Bound | None) -> dict[str, Any] | None:
     if bound is None:
         return None
     return {"usdPerHour": bound.microusd_per_h / MICROUSD, "method": bound.method}
+
+
+def _moves(moves: Moves | None) -> dict[str, Any] | None:
+    return None if moves is None else {"count": moves.count, "atLeast": moves.at_least}
 
 
 def _placement(placed: Placed) -> dict[str, Any]:
@@ -336,6 +341,7 @@ def _plan(shape: PlanShape) -> Plan:
             )
         ),
         base_sha256=metadata.base_sha256,
+        moves=None if shape.moves is None else Moves(count=shape.moves.count, at_least=shape.moves.at_least),
     )
 
 

@@ -103,6 +103,15 @@ class BoundShape(Shape):
     """How it was found."""
 
 
+class MovesShape(Shape):
+    """What the plan moves of the one that it was to stay close to."""
+
+    count: Whole
+    """Replicas on another shard or device than they were, or under another option."""
+    at_least: Whole
+    """No plan that places as many of them moves fewer."""
+
+
 class PlanDeviceShape(Shape):
     """A device of a shard and what the plan puts on it."""
 
@@ -231,6 +240,8 @@ class PlanShape(Shape):
     """No plan that places as much costs less; null is no bound."""
     gap_ratio: Annotated[float, Field(le=1, allow_inf_nan=False)] | None
     """(cost - bound) / cost, to six digits."""
+    moves: MovesShape | None = None
+    """What it moves of an earlier plan; null if there was none."""
     limits: PlanLimitsShape
     """How near it is to the limits."""
     shards: list[PlanShardShape]

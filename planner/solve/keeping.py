@@ -97,11 +97,15 @@ def release_names(packing: Packing) -> None:
     packing.names = [name if name in pinned else None for name in packing.names]
 
 
-def moves_between(base: Placement, after: Placement) -> int:
-    """Return how many replicas of the earlier placement are elsewhere, or gone, afterwards."""
-    now = {(item.model, item.replica): item for item in after.placed}
-    models = {item.model for item in after.placed}
-    return sum(now.get((item.model, item.replica)) != item for item in base.placed if item.model in models)
+def has_lost(packing: Packing, base: Placement) -> bool:
+    """Return whether something of an earlier placement that the scenario still knows is not in a packing."""
+    known = {(item.model, item.replica) for item in base.placed}
+    problem = packing.problem
+    return any(
+        row is None
+        and any((problem.scenario.models[model].name, one.replica) in known for model in one.members)
+        for one, row in zip(problem.units, packing.row_of_unit, strict=True)
+    )
 
 
 def take_names(packing: Packing, base: Placement) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from planner import __version__
 from planner.domain.canonical import sha256_of
+from planner.domain.difference import count_gone, count_moves
 from planner.domain.placement import Placement
-from planner.domain.plan import Bound, Budget, Plan, Status
+from planner.domain.plan import Bound, Budget, Moves, Plan, Status
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
@@ -24,7 +25,7 @@ from planner.solve.filling import BALANCED, Style
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
-from planner.solve.keeping import close_empty, moves_between, packing_from, release_names, take_names
+from planner.solve.keeping import close_empty, has_lost, packing_from, release_names, take_names
 from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions, default_work
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
@@ -142,6 +143,7 @@ class _Search:
         self.options, self.base, self.progress = options, base, progress
         self.watch = Watch(clock, options.time_limit_ms)
         self.bound: Bound | None = None
+        self.at_least = 0  # moves of the base that cannot be avoided
         self._bounds: dict[tuple[int, ...], Bound] = {}
         self._tell("read", None)
         self.problem = make_problem(scenario)
@@ -155,7 +157,7 @@ class _Search:
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)
-        if not candidates or not self._is_perfect(candidates[0]):
+        if not candidates or not self._is_settled(candidates[0]):
             fresh = self._fresh()
             self._improve(fresh, self.work)
             candidates.append(fresh)
@@ -210,7 +212,18 @@ class _Search:
         """Return whether all is placed at the bound, with no replica moved that was placed before."""
         if _unplaced(packing) or packing.cost > self._known_bound(packing).microusd_per_h:
             return False
-        return self.base is None or moves_between(self.base.placement, placement_of(packing)) == 0
+        return self.base is None or count_moves(self.base.placement, placement_of(packing)) <= self.at_least
+
+    def _is_settled(self, packing: Packing) -> bool:
+        """Return whether no other plan need be looked for: it is perfect, or moves least where that matters.
+
+        A plan made anew moves nearly everything, so it is not tried where moves come before cost.
+        """
+        order = self.problem.scenario.policy.objective
+        if self.base is None or "moves" not in order or order.index("cost") < order.index("moves"):
+            return self._is_perfect(packing)
+        moves = count_moves(self.base.placement, placement_of(packing))
+        return not _unplaced(packing) and moves <= self.at_least
 
     def _known_bound(self, packing: Packing) -> Bound:
         placed = placed_by_priority(packing)
@@ -224,7 +237,7 @@ class _Search:
         """Return what keeps an earlier plan: all of it that still holds, and what may move for less cost."""
         kept = self._kept(base)
         self._improve(kept, self.work // 4)
-        if self._is_perfect(kept):
+        if self._is_settled(kept):
             return [kept]
         loose = self._kept(base)
         release_names(loose)
@@ -259,6 +272,12 @@ class _Search:
     def _kept(self, base: Placement) -> Packing:
         """Return what still holds of the earlier plan, with what is new in it."""
         packing = packing_from(self.problem, base)
+        if has_lost(packing, base):
+            from planner.solve.repair.plans import repair  # machine code takes long to make the first time
+
+            repaired = repair(self.problem, base)
+            self.at_least = repaired.at_least
+            packing = packing_from(self.problem, repaired.placement)
         open_required(packing)
         waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
         extend(packing, waiting, self.advice, style=Style(), rng=self.rng, watch=self.watch)
@@ -320,7 +339,7 @@ class _Search:
         moves = 0
         if self.base is not None:
             take_names(packing, self.base.placement)
-            moves = moves_between(self.base.placement, placement_of(packing))
+            moves = count_moves(self.base.placement, placement_of(packing))
         placed = tuple(-count for count in placed_by_priority(packing))
         parts = {"placed": placed, "cost": packing.cost, "moves": moves, "balance": 0}
         return tuple(parts[name] for name in self.problem.scenario.policy.objective)
@@ -342,6 +361,7 @@ class _Search:
         if most_placed:
             refused = tuple(dataclasses.replace(item, proven=True) for item in refused)
         options, scenario = self.options, self.problem.scenario
+        placement = placement_of(packing)
         return Plan(
             name=scenario.name,
             namespace=scenario.namespace,
@@ -351,12 +371,21 @@ class _Search:
             stopped_by_clock=self.watch.stopped,
             versions=_versions(),
             status=_status(packing, bound, proven=all(item.proven for item in refused)),
-            placement=placement_of(packing),
+            placement=placement,
             cost_microusd_per_h=packing.cost,
             bound=bound,
             refusals=refused,
             base_sha256=None if self.base is None else sha256_of(self.base),
+            moves=self._moves(placement),
         )
+
+    def _moves(self, placement: Placement) -> Moves | None:
+        """Return what a placement moves of the base; what it refuses of it is taken off the bound."""
+        if self.base is None:
+            return None
+        base, models = self.base.placement, self.problem.scenario.models
+        gone = count_gone(base, placement, {model.name: model.replicas for model in models})
+        return Moves(count=count_moves(base, placement), at_least=max(0, self.at_least - gone))
 
 
 def _placed_and_cost(packing: Packing) -> tuple[tuple[int, ...], int]:

@@ -1,8 +1,9 @@
 """Fleets whose loads have drifted since they were placed: about a fifth of the shards are over their room.
 
 Some 27 models stand on each of equal shards that were filled to 88 % in the mean of each of four resources
-(device memory, device time, CPU, host memory). Then every load drifted by a lognormal factor, and one model in
-twenty surged by half to twice in one of the resources; totals are as before. No shard may be added.
+(device memory, device time, CPU, host memory). Then every load drifted by a lognormal factor, and one model
+in twenty surged to up to thrice of itself in one of the resources; totals are as before. No shard is to be
+added.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from planner.solve.repair.tables import (
     TYPE,
     USERS,
     Demand,
+    Number,
     State,
 )
 
@@ -57,10 +58,11 @@ def residents_of(s: State, row: int) -> Ints:
 
 
 @compiled
-def freed_shares(d: Demand, s: State, row: int, items: Ints, skipped: int) -> Ints:
+def freed_shares(d: Demand, s: State, row: int, items: Ints, skipped: Number) -> Ints:
     """Return ``(items, broken resources)``: which share of each excess the leaving of an item frees, at most.
 
-    The column ``skipped`` is left out: ``CONFIG``, of which the solver counts more than the rules do, or NOWHERE.
+    The column ``skipped`` is left out: ``CONFIG``, of which the solver counts more than the rules do, or
+    NOWHERE for none.
     """
     columns, cells = s.host_left.shape[1], d.rows[row + 1, FIRST_CELL] - d.rows[row, FIRST_CELL]
     shares = np.zeros((len(items), columns + 2 * cells), dtype=np.int64)
@@ -123,7 +125,7 @@ def _milli_amounts(d: Demand, s: State, cell: int, items: Ints) -> Ints:
 
 @compiled
 def _as_shares(freed: Ints, excess: int, shares: Ints) -> int:
-    """Write amounts as shares of an excess, rounded up; an excess beyond all of them asks for all. Returns 1."""
+    """Write amounts as shares of an excess, rounded up; returns 1. One beyond all of them asks for all."""
     wanted = min(excess, freed.sum())
     shift = 0
     while wanted >> shift > _SAFE:
@@ -140,7 +142,7 @@ def _as_shares(freed: Ints, excess: int, shares: Ints) -> int:
 
 
 @compiled
-def least_leavers(shares: Ints, nodes: int) -> int:
+def least_leavers(shares: Ints, nodes: Number) -> int:
     """Return a number of items below which none cover every excess; exact where ``nodes`` suffice."""
     if shares.shape[1] == 0:
         return 0
@@ -170,7 +172,7 @@ def heaviest_first(shares: Ints) -> Ints:
 
 
 @compiled
-def _count_for(values: Ints, need: int) -> int:
+def _count_for(values: Ints, need: Number) -> int:
     """Return how many of the largest values reach a sum."""
     ordered, total = np.sort(values), np.int64(0)
     for count in range(len(ordered)):
@@ -210,8 +212,8 @@ def relaxed_count(shares: Ints) -> int:
 
 
 @compiled
-def covers_of(
-    shares: Ints, sizes: Ints, order: Ints, count: int, covers: Ints, nodes: int
+def covers_of(  # noqa: PLR0913, PLR0917 - a knapsack, what is written, and a limit
+    shares: Ints, sizes: Ints, order: Ints, count: int, covers: Ints, nodes: Number
 ) -> tuple[int, int]:
     """Find the covers of exactly ``count`` items with the least total size.
 
@@ -269,7 +271,7 @@ def covers_of(
 
 @compiled
 def _reaches(missing: Ints, largest: Ints, left: int) -> bool:
-    for dim in range(len(missing)):
+    for dim in range(len(missing)):  # noqa: SIM110 - a generator cannot be compiled
         if missing[dim] > left * largest[dim]:
             return False
     return True
@@ -289,7 +291,7 @@ def _insert(covers: Ints, totals: Ints, path: Ints, order: Ints, total: int) -> 
 
 @compiled
 def greedy_cover(shares: Ints) -> Ints:
-    """Return a cover found by taking what frees most of what is still missing, then leaving out what may stay."""
+    """Return a cover: what frees most of what is missing, again and again, less what may stay after all."""
     n, dims = shares.shape
     missing = np.full(dims, COVER, dtype=np.int64)
     chosen = np.zeros(n, dtype=np.bool_)

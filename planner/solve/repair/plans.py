@@ -1,4 +1,4 @@
-"""What the rest of the solver calls: a placement in, a placement with few moves out, and a bound on the moves."""
+"""What the rest of the solver calls: a placement in, one with few moves out, and a bound on the moves."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _relieved(sites: Sites, start: State, style: int) -> tuple[State, Ints]:
     state, demand = copy_of(start), sites.demand
     least = relieve_all(demand, state, style)
     for item in np.flatnonzero(state.seats[:, ROW] == NOWHERE):
-        settle(demand, state, item, style)
+        settle(demand, state, int(item), style)
     go_home(demand, state, sites.seats)
     return state, least
 

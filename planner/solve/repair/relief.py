@@ -45,6 +45,7 @@ from planner.solve.repair.tables import (
     TENANT,
     TYPE,
     Demand,
+    Number,
     State,
 )
 
@@ -136,7 +137,7 @@ def _suffices(d: Demand, s: State, row: int, chosen: Ints) -> bool:
 
 @compiled
 def _sure_cover(d: Demand, s: State, row: int, items: Ints, shares: Ints) -> Ints:
-    """Return items whose leaving repairs a row for certain: a greedy cover, more of the heaviest if need be."""
+    """Return items whose leaving repairs a row for certain: a greedy cover, and the heaviest if need be."""
     leaves = np.zeros(len(items), dtype=np.bool_)
     leaves[greedy_cover(shares)] = True
     for at in heaviest_first(shares):
@@ -147,7 +148,7 @@ def _sure_cover(d: Demand, s: State, row: int, items: Ints, shares: Ints) -> Int
 
 
 @compiled
-def _leave(d: Demand, s: State, row: int, chosen: Ints, style: int, tries: int) -> bool:
+def _leave(d: Demand, s: State, row: int, chosen: Ints, style: int, tries: int) -> bool:  # noqa: PLR0913, PLR0917 - the books, what, where and how
     """Move items off a row if that repairs it and all find seats; else nothing is changed."""
     for item in chosen:
         if not d.items[item, MOVABLE]:
@@ -221,7 +222,7 @@ def settle(d: Demand, s: State, item: int, style: int) -> bool:
 
 
 @compiled
-def _make_room(d: Demand, s: State, item: int, log: Ints, style: int, tries: int) -> int:
+def _make_room(d: Demand, s: State, item: int, log: Ints, style: int, tries: Number) -> int:  # noqa: PLR0913, PLR0917 - the books, what, where and how
     """Seat an item where few and small residents move on to other rows.
 
     Notes in ``log`` where those were, and returns how many they are; NOWHERE if no way was found among the
@@ -267,8 +268,8 @@ def _squeeze_in(d: Demand, s: State, item: int, row: int) -> bool:
 
 
 @compiled
-def _cheapest_exit(d: Demand, s: State, item: int, row: int, most: int) -> tuple[int, Ints, int]:
-    """Return the smallest covers of a row that leave one item there: how many leave, which, the least size."""
+def _cheapest_exit(d: Demand, s: State, item: int, row: int, most: Number) -> tuple[int, Ints, int]:
+    """Return the smallest covers of a row without one item: how many leave, which, the least size."""
     items = residents_of(s, row)
     shares, sizes = freed_shares(d, s, row, items, np.int64(NOWHERE)), sizes_of(d, s, row, items)
     covers = np.empty((most, _CROWDED_OUT), dtype=np.int64)
@@ -283,7 +284,7 @@ def _cheapest_exit(d: Demand, s: State, item: int, row: int, most: int) -> tuple
 
 
 @compiled
-def _clear(d: Demand, s: State, item: int, row: int, log: Ints, style: int) -> int:
+def _clear(d: Demand, s: State, item: int, row: int, log: Ints, style: int) -> int:  # noqa: PLR0913, PLR0917 - the books, what, where and how
     """Move residents of a row that an item was squeezed into elsewhere; returns how many, or NOWHERE."""
     count, leaving, _ = _cheapest_exit(d, s, item, row, np.int64(_EXITS))
     for first in range(0, len(leaving), max(1, count)):

@@ -43,6 +43,7 @@ from planner.solve.repair.tables import (
     TYPE,
     USERS,
     Demand,
+    Number,
     State,
 )
 
@@ -84,7 +85,7 @@ def seat_all(d: Demand, s: State, seats: Ints) -> None:
 
 
 @compiled
-def put(d: Demand, s: State, item: int, row: int, mask: int, rank: int) -> None:
+def put(d: Demand, s: State, item: int, row: int, mask: int, rank: Number) -> None:  # noqa: PLR0913, PLR0917 - the books, what, where and how
     """Give an item without a seat one, whether it fits or not."""
     s.seats[item, ROW], s.seats[item, MASK], s.seats[item, RANK] = row, mask, rank
     head = s.rows[row, FIRST]
@@ -112,7 +113,7 @@ def take(d: Demand, s: State, item: int) -> None:
 
 
 @compiled
-def _book(d: Demand, s: State, item: int, sign: int) -> None:
+def _book(d: Demand, s: State, item: int, sign: Number) -> None:
     row, rank, kind, backend = (
         s.seats[item, ROW],
         s.seats[item, RANK],
@@ -139,7 +140,7 @@ def _book(d: Demand, s: State, item: int, sign: int) -> None:
 
 
 @compiled
-def _book_device(d: Demand, s: State, item: int, cell: int, sign: int) -> None:
+def _book_device(d: Demand, s: State, item: int, cell: int, sign: Number) -> None:
     rank, kind, backend = s.seats[item, RANK], d.items[item, KIND], d.items[item, BACKEND]
     of_type = d.rows[d.row_of[cell], TYPE]
     s.cells[cell, USERS] += sign
@@ -268,13 +269,14 @@ def fullness(d: Demand, s: State, item: int, cell: int, rank: int) -> float:
 
 
 @compiled
-def best_seat(d: Demand, s: State, item: int, avoid: int, style: int) -> tuple[int, int]:
+def best_seat(d: Demand, s: State, item: int, avoid: Number, style: int) -> tuple[Number, Number]:
     """Return the cell and rank where an item fits, outside the row to avoid; NOWHERE if nowhere.
 
-    ``TIGHT`` takes the one that would be fullest, ``ROOMY`` the one that would be emptiest; lower ranks first.
+    ``TIGHT`` takes the one that would be fullest, ``ROOMY`` the emptiest; lower ranks first.
     """
     for rank in range(len(d.need)):
-        best, chosen = np.inf, np.int64(NOWHERE)
+        best = np.inf
+        chosen: Number = np.int64(NOWHERE)
         for row in range(len(s.rows)):
             if row == avoid or not joins(d, s, item, row, rank):
                 continue
@@ -291,7 +293,7 @@ def best_seat(d: Demand, s: State, item: int, avoid: int, style: int) -> tuple[i
 
 
 @compiled
-def seat(d: Demand, s: State, item: int, cell: int, rank: int) -> None:
+def seat(d: Demand, s: State, item: int, cell: Number, rank: Number) -> None:
     """Put an item on one device."""
     row = d.row_of[cell]
     put(d, s, item, row, np.int64(1) << (cell - d.rows[row, FIRST_CELL]), rank)

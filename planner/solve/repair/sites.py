@@ -1,7 +1,7 @@
 """A scenario and a placement as flat arrays, whether the placement is legal or not.
 
-An *item* is one resident of the placement that the scenario still knows. Items whose seat cannot be theirs any
-more, whatever else leaves, are *unsettled*: they start without a seat and count for the bound.
+An *item* is one resident of the placement that the scenario still knows. Items whose seat cannot be theirs
+any more, whatever else leaves, are *unsettled*: they start without a seat and count for the bound.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sites:
     unsettled
         Items whose seat cannot be theirs any more, in order.
     certain
-        Of each of them, whether no legal plan leaves it where it was; otherwise only the solver's rules say so.
+        Of each of them, whether no legal plan leaves it there; otherwise only the solver's rules say so.
     seats
         ``(row, mask, rank)`` of each item; NOWHERE for those that are unsettled.
     gone
@@ -111,7 +111,8 @@ def _standing(
     load = defaultdict[str, int](int)
     for placed in base.placed:
         load[placed.shard] += 1
-    standing, gone = [], []
+    standing: list[tuple[Shard, Opening]] = []
+    gone: list[tuple[str, str | None]] = []
     for shard in sorted(base.shards, key=lambda item: (-load[item.name], item.name)):
         opening = opening_like(openings, shard)
         if opening is not None:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from planner.solve.problem import Ints
+
+Number = int | np.integer
+"""What compiled functions take for a whole number."""
 
 NOWHERE = -1
 """The row of an item without a seat; the end of a list; no column."""
@@ -26,8 +31,8 @@ ROW, MASK, RANK, NEXT, PREVIOUS = range(5)
 FIRST, COUNT, ALIVE = range(3)
 """Columns of ``State.rows``: the first resident, how many there are, whether the shard is open."""
 MEMORY_LEFT, MILLI_LEFT, PEAK_SUM, PEAK_LEAST, USERS, CROWD, EXCLUSIVE = range(7)
-"""Columns of ``State.cells``. Steady states and bases are taken off ``MEMORY_LEFT``, starts are not; ``USERS``
-use the device, the ``CROWD`` is pinned to it."""
+"""Columns of ``State.cells``. Steady states and bases are taken off ``MEMORY_LEFT``, starts are not;
+``USERS`` use the device, the ``CROWD`` is pinned to it."""
 
 
 class Demand(NamedTuple):

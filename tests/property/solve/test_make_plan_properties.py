@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.domain.canonical import canonical_json
+from planner.domain.difference import count_moves
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
-from planner.solve.keeping import moves_between
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
@@ -77,7 +77,7 @@ def test_a_plan_close_to_an_earlier_one_is_legal_and_keeps_it_where_moves_come_f
     fresh = make_plan(smaller, QUICK)
     assert len(plan.placement.placed) >= len(fresh.placement.placed) or plan.refusals
     if scenario.policy.objective[1] == "moves" and not plan.refusals and not base.refusals:
-        assert moves_between(base.placement, plan.placement) <= moves_between(base.placement, fresh.placement)
+        assert count_moves(base.placement, plan.placement) <= count_moves(base.placement, fresh.placement)
 
 
 @settings(_SLOW, max_examples=25)

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from planner.domain.difference import count_moves
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
-from planner.solve.keeping import moves_between
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
@@ -40,7 +40,7 @@ def test_a_shard_that_became_empty_is_closed_and_the_others_keep_their_names() -
     rest = [model for model in models(4, EIGHT) if model.name not in gone]
     plan = plan_of(a_scenario(*rest), base)
     assert [shard.name for shard in plan.placement.shards] == ["t-1"]
-    assert moves_between(base.placement, plan.placement) == 0
+    assert count_moves(base.placement, plan.placement) == 0
 
 
 def scattered(objective: tuple[str, ...]) -> tuple[Scenario, Plan]:
@@ -57,14 +57,14 @@ def test_a_cheaper_fresh_plan_wins_where_cost_comes_first() -> None:
     scenario, base = scattered(COST_FIRST)
     plan = plan_of(scenario, base)
     assert len(plan.placement.shards) == 1
-    assert moves_between(base.placement, plan.placement) == 1
+    assert count_moves(base.placement, plan.placement) == 1
 
 
 def test_the_kept_plan_wins_where_moves_come_first() -> None:
     scenario, base = scattered(MOVES_FIRST)
     plan = plan_of(scenario, base)
     assert len(plan.placement.shards) == 2
-    assert moves_between(base.placement, plan.placement) == 0
+    assert count_moves(base.placement, plan.placement) == 0
 
 
 def test_an_overfull_shard_is_repaired_with_one_move() -> None:
@@ -72,7 +72,7 @@ def test_an_overfull_shard_is_repaired_with_one_move() -> None:
     grown = (a_model("m-000", an_option(gpu=9 * GIB)), a_model("m-001", EIGHT))
     plan = plan_of(a_scenario(*grown, objective=MOVES_FIRST), base)
     assert not plan.refusals
-    assert moves_between(base.placement, plan.placement) == 1
+    assert count_moves(base.placement, plan.placement) == 1
 
 
 def test_nodes_and_devices_are_kept_and_a_node_that_is_gone_is_left() -> None:
@@ -92,7 +92,7 @@ def test_models_are_added_until_a_new_shard_opens_and_no_resident_moves(count: i
     base = plan_of(a_scenario(*models(3, three), objective=MOVES_FIRST))
     added = models(count - 3, three, prefix="a")
     plan = plan_of(a_scenario(*models(3, three), *added, objective=MOVES_FIRST), base)
-    assert moves_between(base.placement, plan.placement) == 0
+    assert count_moves(base.placement, plan.placement) == 0
     assert where(plan).items() >= where(base).items()
     assert len(plan.placement.shards) == (1 if count <= 5 else 2)
     assert not plan.refusals
@@ -111,4 +111,4 @@ def test_residents_move_to_a_cheaper_shard_only_where_cost_comes_first(
     assert [shard.shard_type for shard in base.placement.shards] == ["small"]
     plan = plan_of(a_scenario(*models(4, EIGHT), types=offered, objective=objective), base)
     assert [shard.shard_type for shard in plan.placement.shards] == types
-    assert moves_between(base.placement, plan.placement) == moves
+    assert count_moves(base.placement, plan.placement) == moves

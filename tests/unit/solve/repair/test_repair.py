@@ -1,0 +1,119 @@
+"""Repairing a placement that is in force: who moves, who stays, and how few it has to be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from planner.domain.difference import count_moves
+from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.plan import Moves, Plan
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify
+from planner.solve.options import SolveOptions
+from planner.solve.portfolio import make_plan
+from planner.solve.problem import make_problem
+from planner.solve.repair.plans import repair
+from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option
+from tests.support.overloaded import drifted
+
+MOVES_FIRST = ("placed", "moves", "cost")
+
+
+def gib(name: str, size: int, **more: object) -> object:
+    return a_model(name, an_option(gpu=size * GIB), **more)
+
+
+def placement(**shards: str) -> Placement:
+    """Shards of type ``t`` with the models of one letter each that are on them."""
+    return Placement(
+        shards=tuple(Shard(name=name.replace("_", "-"), shard_type="t") for name in sorted(shards)),
+        placed=tuple(
+            sorted(
+                Placed(model=model, replica=0, shard=name.replace("_", "-"), devices=(0,))
+                for name, models in shards.items()
+                for model in models
+            )
+        ),
+    )
+
+
+def repaired(scenario: Scenario, base: Placement) -> tuple[int, int, int]:
+    """Moves, the bound on them, and how many found no seat."""
+    found = repair(make_problem(scenario), base)
+    return count_moves(base, found.placement), found.at_least, found.homeless
+
+
+def test_one_large_resident_leaves_rather_than_two_small_ones() -> None:
+    scenario = a_scenario(gib("a", 8), gib("b", 6), gib("c", 6), gib("d", 4))
+    assert repaired(scenario, placement(t="abc", t_1="d")) == (1, 1, 0)
+
+
+def test_what_is_legal_stays() -> None:
+    scenario = a_scenario(gib("a", 8), gib("b", 8), gib("c", 16))
+    assert repaired(scenario, placement(t="ab", t_1="c")) == (0, 0, 0)
+
+
+def test_a_resident_makes_room_for_one_that_fits_nowhere_else() -> None:
+    scenario = a_scenario(
+        *(gib(name, size) for name, size in zip("abcdef", (10, 10, 5, 4, 13, 12), strict=True)),
+        types=(a_shard_type("t", max_count=4),),
+    )
+    moves, least, homeless = repaired(scenario, placement(t="ab", t_1="cd", t_2="e", t_3="f"))
+    assert (moves, least, homeless) == (2, 1, 0)  # d goes to f's shard, then a or b to c's
+
+
+def test_what_finds_no_room_is_left_to_a_new_shard_and_counted() -> None:
+    base = placement(t="ab", t_1="c")
+    scenario = a_scenario(gib("a", 12), gib("b", 12), gib("c", 12), objective=MOVES_FIRST)
+    assert repaired(scenario, base) == (0, 1, 1)
+    plan = make_plan(scenario, SolveOptions(work=5), base=a_plan(scenario, base))
+    assert len(plan.placement.shards) == 3
+    assert plan.moves == Moves(count=1, at_least=1)
+
+
+def test_a_shard_that_cannot_stand_moves_all_of_its_residents_and_the_smallest_is_given_up() -> None:
+    types = (a_shard_type("t", max_count=1),)
+    scenario = a_scenario(gib("a", 2), gib("b", 2), gib("c", 2), types=types)
+    assert repaired(scenario, placement(t="ab", t_1="c")) == (1, 1, 0)
+    scenario = a_scenario(gib("a", 2), gib("b", 2), types=(a_shard_type("other", group="t"),))
+    assert repaired(scenario, placement(t="a", t_1="b")) == (0, 2, 2)
+
+
+def test_a_pinned_model_stays_and_the_other_leaves() -> None:
+    scenario = a_scenario(gib("a", 10, pin="t"), gib("b", 11), gib("c", 2))
+    found = repair(make_problem(scenario), placement(t="ab", t_1="c"))
+    assert {item.model: item.shard for item in found.placement.placed} == {"a": "t", "b": "t-1", "c": "t-1"}
+
+
+def test_another_device_of_the_same_shard_is_a_move_too() -> None:
+    scenario = a_scenario(gib("a", 10), gib("b", 10), types=(a_shard_type("t", device_count=2),))
+    assert repaired(scenario, placement(t="ab")) == (1, 1, 0)
+
+
+def test_replicas_that_share_a_domain_now_part() -> None:
+    types = (a_shard_type("t", provision="existing"),)
+    nodes = (a_node("n-0", gpus=2), a_node("n-1", gpus=1))
+    scenario = a_scenario(gib("a", 4, replicas=2), types=types, nodes=nodes, spread="node")
+    shards = (("t", "n-0", 0), ("t-1", "n-0", 1), ("t-2", "n-1", 0))
+    base = Placement(
+        shards=tuple(Shard(name=n, shard_type="t", node=at, node_devices=(d,)) for n, at, d in shards),
+        placed=tuple(Placed(model="a", replica=r, shard=shards[r][0], devices=(0,)) for r in range(2)),
+    )
+    found = repair(make_problem(scenario), base)
+    assert sorted(item.shard for item in found.placement.placed) == ["t", "t-2"]
+
+
+def a_plan(scenario: Scenario, base: Placement) -> Plan:
+    """A plan that says only where everything is."""
+    return dataclasses.replace(make_plan(scenario, SolveOptions(work=1)), placement=base)
+
+
+def test_drifted_loads_are_repaired_without_a_new_shard_near_the_bound() -> None:
+    scenario, base = drifted(600, 22, seed=101)
+    plan = make_plan(scenario, SolveOptions(work=5), base=a_plan(scenario, base))
+    assert verify(scenario, plan) == ()
+    assert plan.moves is not None
+    assert not plan.refusals
+    assert 0 < plan.moves.at_least <= plan.moves.count <= plan.moves.at_least + 3
+    again = make_plan(scenario, SolveOptions(work=5), base=a_plan(scenario, base))
+    assert again.placement == plan.placement
