@@ -20,6 +20,7 @@ from planner.cli.explaining import explain, report
 from planner.cli.inventory import inventory
 from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
+from planner.cli.placing import place
 from planner.cli.planning import diff, plan, verify
 from planner.cli.relaxing import relax
 from planner.cli.scenarios import limits, validate
@@ -175,6 +176,7 @@ def cli(context: click.Context) -> None:
 for _command in (
     validate,
     plan,
+    place,
     verify,
     explain,
     relax,

@@ -21,6 +21,7 @@ from planner.online.arrays import (
     STEADY,
     SURPLUS,
     Ask,
+    Ints,
     Load,
 )
 from planner.solve.problem import AMPLE, CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS
@@ -137,7 +138,7 @@ class Asker:
         )
         return Way(ask=ask, options=tuple(options))
 
-    def _host(self, model: Model, wants: Need) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _host(self, model: Model, wants: Need) -> Ints:
         host = np.zeros(self._columns, dtype=np.int64)
         host[CPU], host[MEMORY] = _most(wants.cpu_milli), _most(wants.memory_bytes)
         host[DISK], host[MODELS] = _most(wants.disk_bytes), 1

@@ -15,7 +15,9 @@ from planner.domain.scenario import Names, Scenario
 from planner.domain.verify import domain_of
 from planner.online.arrays import (
     CELL_COLUMNS,
+    CROWD,
     DOMAIN,
+    EXCLUSIVE,
     FIRST,
     LAST,
     MEMORY_LEFT,
@@ -32,7 +34,6 @@ from planner.online.arrays import (
     Load,
 )
 from planner.online.asks import Asker
-from planner.online.choosing import change
 from planner.solve.problem import AMPLE, CONFIG, CPU, DISK, FIXED_COLUMNS, MEMORY, MODELS
 
 FIXED_NAMES = ("cpu", "memory", "disk", "models", "config")
@@ -121,6 +122,26 @@ class Book:
     def placement(self) -> Placement:
         """Return where everything is; the shards are those of the beginning."""
         return Placement(shards=self.shards, placed=self.placed())
+
+
+def change(board: Board, load: Load, row: int, cells: Ints, sign: int) -> None:
+    """Book a replica in (``sign`` 1) or out (-1) of a shard; what loading takes is booked by the caller."""
+    edge, backend = int(sign > 0), load.backend
+    board.host_left[row] -= sign * load.host
+    board.host_users[row, backend] += sign
+    if board.host_users[row, backend] == edge:
+        board.host_left[row, MEMORY] -= sign * load.host_base
+    for cell in cells:
+        here = board.cells[cell]
+        here[CROWD] += sign
+        if load.whole:
+            here[EXCLUSIVE] = edge
+        if load.on_device:
+            here[MEMORY_LEFT] -= sign * load.steady
+            here[MILLI_LEFT] -= sign * load.milli
+            board.device_users[cell, backend] += sign
+            if board.device_users[cell, backend] == edge:
+                here[MEMORY_LEFT] -= sign * load.device_base
 
 
 def _columns(scenario: Scenario) -> tuple[str, ...]:

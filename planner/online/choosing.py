@@ -49,7 +49,6 @@ from planner.online.arrays import (
     Board,
     Floats,
     Ints,
-    Load,
     Scores,
     Where,
 )
@@ -57,8 +56,8 @@ from planner.solve.compiled import compiled
 from planner.solve.problem import MEMORY
 
 GRAIN = 0.01
-"""Scores are cut down to multiples of this, in devices; of equal ones the first wins, so that one shard fills
-before the next is begun. FGD's whole scores of 0 to 100 do the same for it."""
+"""Scores are cut down to multiples of this, in devices; of equal ones the shard with the least free room
+wins, so that one fills before the next is begun. FGD's whole scores of 0 to 100 do that for it."""
 
 _MOST = 1e6
 """More than ever fit on a device."""
@@ -263,31 +262,6 @@ def measure(board: Board, scores: Scores, first: int, last: int) -> None:
         scores.values[row] = _value(typical, kind, sums[row], beside, scores.host_slack)
 
 
-# ------------------------------------------------------------------------------------------------- changes
-
-
-@compiled
-def change(board: Board, load: Load, row: int, picks: Ints, sign: int) -> None:
-    """Book a replica in (``sign`` 1) or out (-1) of a shard; what loading takes is booked by the caller."""
-    left, users, edge = board.host_left[row], board.host_users[row], 1 if sign > 0 else 0
-    left -= sign * load.host
-    users[load.backend] += sign
-    if users[load.backend] == edge:
-        left[MEMORY] -= sign * load.host_base
-    for cell in picks:
-        here = board.cells[cell]
-        here[CROWD] += sign
-        if load.whole:
-            here[EXCLUSIVE] = edge
-        if not load.on_device:
-            continue
-        here[MEMORY_LEFT] -= sign * load.steady
-        here[MILLI_LEFT] -= sign * load.milli
-        board.device_users[cell, load.backend] += sign
-        if board.device_users[cell, load.backend] == edge:
-            here[MEMORY_LEFT] -= sign * load.device_base
-
-
 # ------------------------------------------------------------------------------------------------- choices
 
 
@@ -347,7 +321,7 @@ def choose(board: Board, scores: Scores, ask: Ask, where: Where, chosen: Ints) -
                 for index in range(len(sums)):
                     sums[index] += counts[index] - known[cell, index]
             score = math.floor((_value(typical, kind, sums, beside, slack) - values[row]) / GRAIN)
-            if score > best:
+            if score > best or (score == best and values[row] < values[best_row]):
                 best, best_row = score, row
                 for seat in range(seats):
                     chosen[seat] = picks[option + seat]

@@ -31,12 +31,14 @@ class Outcome:
         Its replicas that got a place, and those of the models that have to be with it.
     refused
         Why others got none; one entry a model.
-    obstacles
-        What stands against the first of them, shard by shard; empty if all were placed.
+    obstructed, obstacles
+        The first model that was refused, and what stands against it, rule by rule; None and empty if all were
+        placed.
     """
 
     placed: tuple[Placed, ...]
     refused: tuple[Refusal, ...]
+    obstructed: str | None = None
     obstacles: tuple[Obstacle, ...] = ()
 
 
@@ -133,6 +135,7 @@ class Placer:
             refused=tuple(
                 refusal_of(self._models[name], count, found, len(members)) for name, count in refused.items()
             ),
+            obstructed=model.name if refused else None,
             obstacles=found,
         )
 
@@ -170,9 +173,7 @@ class Placer:
             raise ValueError(f"model {model.name!r}: the scenario has no backend {model.backend!r}")
         others = self._groups.get(model.together or "", set()) - {model.name}
         if known is None and any(self._book.residents.get(name) for name in others):
-            raise ValueError(
-                f"model {model.name!r}: those that it has to be together with are placed already"
-            )
+            raise ValueError(f"model {model.name!r}: its group {model.together!r} is placed already")
         if known is not None and known.together is not None:
             self._groups[known.together].discard(model.name)
         self._models[model.name] = model
@@ -261,12 +262,14 @@ def place_all(placer: Placer, models: Iterable[Model]) -> Outcome:
             outcome = placer.place(model)
             outcomes.append(outcome)
             told |= {item.model for item in outcome.refused}
+    first = next((outcome for outcome in outcomes if outcome.refused), None)
     return Outcome(
         placed=tuple(sorted(item for outcome in outcomes for item in outcome.placed)),
         refused=tuple(
             sorted((item for outcome in outcomes for item in outcome.refused), key=lambda item: item.model)
         ),
-        obstacles=next((outcome.obstacles for outcome in outcomes if outcome.obstacles), ()),
+        obstructed=first.obstructed if first else None,
+        obstacles=first.obstacles if first else (),
     )
 
 

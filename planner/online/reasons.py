@@ -105,7 +105,12 @@ def obstacles(book: Book, model: Model, ways: list[Way], *, banned: Where | None
         Obstacle(rule=rule, shards=len(misses), nearest=min(misses, key=lambda miss: miss.ratio))
         for rule, misses in found.items()
     ]
-    return tuple(sorted(listed, key=lambda item: (item.nearest.ratio, -item.shards, item.rule)))
+    return tuple(sorted(listed, key=_nearest_first))
+
+
+def _nearest_first(obstacle: Obstacle) -> tuple[bool, float, int, str]:
+    """Return what obstacles are ordered by: that replicas keep apart is seldom what is in short supply."""
+    return (obstacle.rule is Rule.SPREAD, obstacle.nearest.ratio, -obstacle.shards, obstacle.rule.value)
 
 
 def refusal_of(model: Model, replicas: int, found: tuple[Obstacle, ...], members: int) -> Refusal:

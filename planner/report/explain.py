@@ -12,6 +12,7 @@ from planner.domain.plan import Plan
 from planner.domain.rules import UNITS, Rule, Violation
 from planner.domain.scenario import Scenario
 from planner.errors import Fault, InputError
+from planner.online.room import free_room
 from planner.report.explanation import (
     Alternative,
     DeviceExplanation,
@@ -124,6 +125,7 @@ def explain_plan(scenario: Scenario, plan: Plan) -> PlanExplanation:
         binding_shards=tuple(sorted(binding.items(), key=lambda item: (-item[1], item[0]))),
         refusals=tuple(group.sentence() for group in refusal_groups(plan.refusals)),
         saved_at_p50_bytes=sum(saved_at_p50_bytes(device) for device in devices),
+        room=free_room(scenario, plan.placement),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.domain.rules import Rule
+from planner.online.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,7 @@ class PlanExplanation:
     """What a plan costs, how good that is, what binds and what is missing.
 
     ``binding_shards`` counts the shards by the resource that is fullest there; ``refusals`` are in words,
-    one for each reason.
+    one for each reason; ``room`` is what still fits into the open shards.
     """
 
     name: str
@@ -184,6 +185,7 @@ class PlanExplanation:
     binding_shards: tuple[tuple[Rule, int], ...]
     refusals: tuple[str, ...]
     saved_at_p50_bytes: int
+    room: Room
 
 
 Explanation = PlanExplanation | ModelExplanation | ShardExplanation | DeviceExplanation

@@ -19,6 +19,7 @@ from planner.report.explanation import (
     ShardExplanation,
     Use,
 )
+from planner.report.rooms import room_lines
 from planner.report.text import table
 from planner.report.words import RULE_NAMES, amount, percent, plural, usd_text
 from planner.units import format_bytes
@@ -85,6 +86,7 @@ def _plan_lines(plan: PlanExplanation, *, most: int) -> Iterator[str]:
             f"Planning with p50 instead would need {format_bytes(plan.saved_at_p50_bytes)} less GPU memory "
             "for the models that are placed."
         )
+    yield from room_lines(plan.room)
     if plan.refusals:
         yield "Refused:"
         for sentence in plan.refusals[:most]:

@@ -20,7 +20,7 @@ from planner.solve.portfolio import make_plan
 from tests.support.small_scenarios import scenarios
 
 _BY_COUNTS = {Rule.MIN_COUNT, Rule.MAX_COUNT, Rule.IPS, Rule.MAX_SHARDS, Rule.MAX_COST, Rule.CONFIG_MAP}
-"""Rules on what is open, which placing changes nothing of; entries are counted more strictly than verified."""
+"""Rules on what is open, which placing does not change; entries are counted more strictly than verified."""
 
 
 @st.composite
