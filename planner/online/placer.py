@@ -158,10 +158,7 @@ class Placer:
 
     def obstacles(self, model: Model, replica: int = 0) -> tuple[Obstacle, ...]:
         """Return what stands against a replica, rule by rule; empty where it fits."""
-        where = self._where(model, replica)
-        if where is None:
-            return obstacles(self._book, model, self._ways(model), banned=None)
-        return obstacles(self._book, model, self._ways(model), banned=where)
+        return obstacles(self._book, model, self._ways(model), self._where(model, replica))
 
     # ---------------------------------------------------------------------------------------------- inside
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from planner.domain.model import Model
 from planner.domain.plan import Refusal
@@ -23,11 +26,14 @@ from planner.online.arrays import (
     ON_DEVICE,
     PEAK_LEAST,
     PEAK_SUM,
+    ROW,
     STEADY,
     SURPLUS,
     TENANT,
     TYPE,
     Ask,
+    Floats,
+    Ints,
     Where,
 )
 from planner.online.asks import Way
@@ -79,33 +85,126 @@ class Obstacle:
     nearest: Miss
 
 
-def obstacles(book: Book, model: Model, ways: list[Way], *, banned: Where | None) -> tuple[Obstacle, ...]:
+def obstacles(book: Book, model: Model, ways: list[Way], where: Where | None) -> tuple[Obstacle, ...]:
     """Return what stands against one more replica of a model, the rule that is nearest to giving way first.
 
     Parameters
     ----------
-    banned
+    where
         Where it may be; None if it is pinned to what is not there.
+
+    Returns
+    -------
+    Empty if it fits somewhere.
     """
-    if banned is None:
+    if where is None:
         assert model.pin is not None
         miss = Miss(rule=Rule.PIN, subject=model.pin.shard)
         return (Obstacle(rule=Rule.PIN, shards=len(book.shards), nearest=miss),)
-    found: dict[Rule, list[Miss]] = {}
-    for row in range(len(book.shards)):
-        if banned.row not in (ANYWHERE, row):
-            continue
-        misses = [_row_miss(book, model, way.ask, row, banned) for way in ways]
-        told = [miss for miss in misses if miss is not None]
-        if len(told) < len(misses):
+    found = _misses(book, model, ways, where)
+    counted: Counter[Rule] = Counter()
+    nearest: dict[Rule, Miss] = {}
+    for shards, miss in found:
+        if miss is None:
             return ()
-        miss = min(told, key=lambda item: item.ratio) if told else _not_allowed(book, model, row)
-        found.setdefault(miss.rule, []).append(miss)
-    listed = [
-        Obstacle(rule=rule, shards=len(misses), nearest=min(misses, key=lambda miss: miss.ratio))
-        for rule, misses in found.items()
-    ]
+        counted[miss.rule] += shards
+        nearest[miss.rule] = min(nearest.get(miss.rule, miss), miss, key=lambda item: item.ratio)
+    listed = [Obstacle(rule=rule, shards=counted[rule], nearest=near) for rule, near in nearest.items()]
     return tuple(sorted(listed, key=_nearest_first))
+
+
+def _misses(book: Book, model: Model, ways: list[Way], where: Where) -> list[tuple[int, Miss | None]]:
+    """Return groups of shards that a rule keeps a model off: how many, and the nearest miss of each.
+
+    None instead of a miss is a shard that takes it.
+    """
+    if where.row != ANYWHERE:
+        told = [_row_miss(book, model, way.ask, where.row, where) for way in ways]
+        return [(1, _least(told) if told else _not_allowed(book, model, where.row))]
+    rows = np.arange(len(book.shards))
+    if not book.shards:
+        return []
+    if not ways:
+        kinds, firsts, counts = np.unique(book.board.rows[:, TYPE], return_index=True, return_counts=True)
+        return [
+            (int(count), _not_allowed(book, model, int(first)))
+            for _, first, count in zip(kinds, firsts, counts, strict=True)
+        ]
+    judged = [_judge(book, way.ask, where) for way in ways]
+    ratios = np.array([ratio for _, ratio in judged]).reshape(len(ways), -1)
+    best = ratios.argmin(axis=0)
+    codes, ratio = np.array([code for code, _ in judged])[best, rows], ratios[best, rows]
+    codes = codes * len(book.scenario.shard_types) + np.where(
+        codes == _NOT_ALLOWED, book.board.rows[:, TYPE], 0
+    )
+    found: list[tuple[int, Miss | None]] = []
+    for code in np.unique(codes):
+        same = np.flatnonzero(codes == code)
+        row = int(same[ratio[same].argmin()])
+        found.append((len(same), _row_miss(book, model, ways[int(best[row])].ask, row, where)))
+    return found
+
+
+def _least(told: list[Miss | None]) -> Miss | None:
+    missing = [miss for miss in told if miss is not None]
+    return min(missing, key=lambda miss: miss.ratio) if len(missing) == len(told) else None
+
+
+_FITS, _NOT_ALLOWED, _TENANTS, _SPREAD, _WHOLES, _MEMORY, _STARTABLE, _TIME, _COLUMN = range(9)
+"""What stands against a model on a shard; from ``_COLUMN`` on one for every column of the host."""
+
+
+def _judge(book: Book, ask: Ask, where: Where) -> tuple[Ints, Floats]:
+    """Return for every shard what stands against a model first, as a number, and how far off it is."""
+    board, kinds = book.board, book.board.rows[:, TYPE]
+    codes, ratios = _judge_devices(book, ask)
+    left = board.host_left
+    for column in reversed(range(left.shape[1])):
+        need = ask.host[kinds, column]
+        if column == MEMORY:
+            need = need + ask.host_base * (board.host_users[:, ask.backend] == 0)
+        short = need > left[:, column]
+        codes[short] = _COLUMN + column
+        ratios[short] = need[short] / np.maximum(left[short, column], 1)
+    tenants = board.rows[:, TENANT]
+    for code, stands in (
+        (_SPREAD, np.isin(board.rows[:, DOMAIN], where.banned)),
+        (_TENANTS, (tenants != NO_TENANT) & (tenants != ask.tenant)),
+        (_NOT_ALLOWED, ask.types[kinds, ALLOWED] == 0),
+    ):
+        codes[stands], ratios[stands] = code, np.inf
+    return codes, ratios
+
+
+def _judge_devices(book: Book, ask: Ask) -> tuple[Ints, Floats]:
+    """Return for every shard what its devices lack; a fit is no distance at all."""
+    board, firsts = book.board, book.board.rows[:, FIRST]
+    cells = board.cells
+    wants = ask.types[board.rows[cells[:, ROW], TYPE]]
+    steady = wants[:, STEADY] + ask.device_base * (board.device_users[:, ask.backend] == 0)
+    peak = steady + np.maximum(wants[:, SURPLUS] - cells[:, PEAK_LEAST], 0)
+    codes = np.full(len(cells), _FITS)
+    ratios = np.zeros(len(cells))
+    for code, need, have in (
+        (_TIME, wants[:, MILLI], cells[:, MILLI_LEFT]),
+        (_STARTABLE, peak, cells[:, MEMORY_LEFT] - cells[:, PEAK_SUM]),
+        (_MEMORY, steady, cells[:, MEMORY_LEFT]),
+    ):
+        short = (need > have) & (wants[:, ON_DEVICE] != 0)
+        codes[short] = code
+        ratios[short] = need[short] / np.maximum(have[short], 1)
+    free = (cells[:, EXCLUSIVE] == 0) & ((cells[:, CROWD] == 0) | (ask.seats == 1))
+    fits = np.add.reduceat(free & (codes == _FITS), firsts, dtype=np.int64) >= ask.seats
+    few = np.add.reduceat(free, firsts, dtype=np.int64) < ask.seats
+    missing = np.where(free & (codes != _FITS), ratios, np.inf)
+    least = np.minimum.reduceat(missing, firsts)
+    order = np.lexsort((missing, cells[:, ROW]))
+    nearest = codes[order[firsts]]
+    lacking = ask.seats / np.maximum(np.add.reduceat(free, firsts, dtype=np.int64), 1)
+    return (
+        np.where(few, _WHOLES, np.where(fits, _FITS, nearest)),
+        np.where(few, lacking, np.where(fits, 0.0, least)),
+    )
 
 
 def _nearest_first(obstacle: Obstacle) -> tuple[bool, float, int, str]:
@@ -195,7 +294,7 @@ def _device_miss(book: Book, ask: Ask, row: int, where: Where) -> Miss | None:
 
 def _cell_miss(book: Book, ask: Ask, cell: int, name: str) -> Miss | None:
     board = book.board
-    here, wants = board.cells[cell], ask.types[int(board.rows[board.cells[cell, 0], TYPE])]
+    here, wants = board.cells[cell], ask.types[int(board.rows[board.cells[cell, ROW], TYPE])]
     base = 0 if board.device_users[cell, ask.backend] else ask.device_base
     steady, left = int(wants[STEADY]) + base, int(here[MEMORY_LEFT])
     peak = max(0, int(wants[SURPLUS]) - int(here[PEAK_LEAST]))
