@@ -22,8 +22,13 @@ from planner.solve.relax.trials import NO_PLAN, Outcome, Rank, TimeIsUpError, Tr
 from planner.solve.watch import Clock
 from planner.units import MICROUSD
 
-TRIAL_WORK = 20
-"""Work of a trial that is not told: a dozen to a hundred trials are made."""
+TRIAL_WORKS = ((5_000, 20), (None, 4))
+"""(replicas up to, work): what a trial spends that is not told; a dozen to a hundred trials are made."""
+
+
+def trial_work(replicas: int) -> int:
+    """Return the work of a trial of a scenario with so many replicas, when nothing is said."""
+    return next(work for most, work in TRIAL_WORKS if most is None or replicas <= most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,7 @@ def relax(
     plan
         A plan of it; without one the scenario is planned first.
     options
-        The budget: ``work`` of each trial (``TRIAL_WORK`` if not told; the first plan gets the default of a
+        The budget: ``work`` of each trial (``trial_work`` if not told; the first plan gets the default of a
         plan), ``time_limit_ms`` of all together. What was found when the time is up is returned.
     progress
         Told where each trial stands.
@@ -130,7 +135,7 @@ def relax(
         For the time limit.
     """
     told = options or SolveOptions()
-    work = TRIAL_WORK if told.work is None else told.work
+    work = told.work or trial_work(sum(model.replicas for model in scenario.models))
     budget = SolveOptions(seed=told.seed, work=work, time_limit_ms=told.time_limit_ms, workers=told.workers)
     return _Search(scenario, Trials(scenario, budget, progress=progress, clock=clock)).run(plan, told)
 
