@@ -32,6 +32,11 @@ A typical model is counted as if all that came were like it; in truth those that
 with others that need little. Tuned on the openb traces with seeds 100 to 103, where 1.3 to 1.75 are within
 0.2 points of each other and 1 loses 0.3."""
 
+SIZE_POWER: Final = 0.8
+"""The power of what a typical model uses that its fit is worth: large ones count a little less than they use.
+
+Tuned as ``HOST_SLACK``: 0.7 to 1 are within 0.15 points, 0.5 and 1.5 lose more, 0 loses a point."""
+
 TINY: Final = 1e-9
 """Stands for "needs nothing" where something is divided by it."""
 
@@ -110,13 +115,13 @@ def _seats_and_backends(problem: Problem) -> tuple[Ints, Ints]:
 
 
 def _uses(problem: Problem, kind: int, seats: int) -> Floats:
-    """Return what a replica of a kind uses of a device of each type, times what such a device costs."""
+    """Return what a fit of a kind is worth on each type: what it uses of a device, and what that costs."""
     mode = problem.modes[0]
     memory = mode.steady[kind] / np.maximum(problem.device_memory - problem.device_fixed, 1)
     share = np.maximum(memory, mode.milli[kind] / np.maximum(problem.device_milli, 1))
     beside = (mode.host[kind] / np.maximum(problem.host_room, 1)).max(axis=1, initial=0.0)
     uses = np.where(problem.is_gpu, share * mode.on_device[kind], beside) * seats
-    return np.asarray(uses * mode.allowed[kind] * _prices(problem), dtype=np.float64)
+    return np.asarray(uses**SIZE_POWER * mode.allowed[kind] * _prices(problem), dtype=np.float64)
 
 
 def _prices(problem: Problem) -> Floats:

@@ -99,8 +99,8 @@ def obstacles(book: Book, model: Model, ways: list[Way], where: Where | None) ->
     """
     if where is None:
         assert model.pin is not None
-        miss = Miss(rule=Rule.PIN, subject=model.pin.shard)
-        return (Obstacle(rule=Rule.PIN, shards=len(book.shards), nearest=miss),)
+        pinned = Miss(rule=Rule.PIN, subject=model.pin.shard)
+        return (Obstacle(rule=Rule.PIN, shards=len(book.shards), nearest=pinned),)
     found = _misses(book, model, ways, where)
     counted: Counter[Rule] = Counter()
     nearest: dict[Rule, Miss] = {}

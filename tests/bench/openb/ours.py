@@ -39,7 +39,7 @@ from planner.online.arrays import (
 from planner.online.arrays import MILLI as ASK_MILLI
 from planner.online.book import change
 from planner.online.choosing import choose, measure
-from planner.online.mix import HOST_SLACK, TINY
+from planner.online.mix import HOST_SLACK, SIZE_POWER, TINY
 from planner.solve.problem import AMPLE, CPU, MEMORY
 from tests.bench.openb.peers import CPU as POD_CPU
 from tests.bench.openb.peers import GPUS, MILLI, MODELS
@@ -138,7 +138,7 @@ def _scores(run: Run, board: Board, types: int) -> Scores:
     pods, shares = run.typical[asked], run.weights[asked]
     typical = np.zeros((types, BY_HOST + _COLUMNS, len(pods)))
     allowed = (pods[:, MODELS] >> np.arange(types)[:, None]) & 1
-    typical[:, WORTH] = allowed * shares * pods[:, GPUS] * pods[:, MILLI] / WHOLE
+    typical[:, WORTH] = allowed * shares * (pods[:, GPUS] * pods[:, MILLI] / WHOLE) ** SIZE_POWER
     typical[:, BY_STEADY], typical[:, BY_MILLI] = 1 / TINY, 1 / pods[:, MILLI]
     typical[:, BY_SEATS], typical[:, ALONE] = 1 / pods[:, GPUS], pods[:, GPUS] > 1
     typical[:, BY_HOST + CPU] = 1 / np.maximum(pods[:, POD_CPU], TINY)
