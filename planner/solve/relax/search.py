@@ -221,9 +221,10 @@ class _Search:
         if self._reach(needed):
             self._least(needed, self.goal)
             return
-        self._least(self._irreducible(positions), self.goal)
+        enough = self._irreducible(positions)
+        self._least(enough, self.goal)
         for pair in itertools.combinations(positions, 2):
-            if set(needed) <= set(pair) and self._reach(pair):
+            if set(needed) <= set(pair) and set(enough) & set(pair) and self._reach(pair):
                 self._least(pair, self.goal)
 
     def _irreducible(self, positions: Sequence[int]) -> list[int]:
