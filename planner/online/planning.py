@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from planner import __version__
 from planner.domain.canonical import sha256_of
+from planner.domain.difference import count_moves
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement
-from planner.domain.plan import Budget, Plan, Refusal
+from planner.domain.plan import Budget, Moves, Plan, Refusal
 from planner.domain.scenario import Scenario
 from planner.domain.verify import cost_microusd_per_h, verify, verify_placement
 from planner.errors import VerificationError
@@ -125,4 +126,5 @@ def _plan(scenario: Scenario, base: Plan, placement: Placement, refused: Iterabl
         bound=None,
         refusals=tuple(sorted(refused, key=lambda item: (item.model, item.rule.value, item.subject))),
         base_sha256=sha256_of(base),
+        moves=Moves(count=count_moves(base.placement, placement), at_least=0),
     )
