@@ -59,6 +59,7 @@ def test_the_commands_with_a_result_have_formats() -> None:
         "inventory nvml",
         "limits",
         "manifests",
+        "place",
         "plan",
         "relax",
         "validate",
