@@ -79,6 +79,10 @@ each in a budget of one unit: 11 parts of at most three quarters of a second wit
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
 
+CONFIGURATION_METHOD = "configuration-lp"
+PATTERNED_DIVISOR = 10
+"""Column generation leaves little to find: so much less work is spent after it."""
+
 FINISHING_RATIO, FINISHING_S_A_UNIT = 1.2, 40e-6
 """Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
 scenario, measured 0.8 to 1.1 on 20,000 models, or seconds for each unit where reading takes none, as many
@@ -145,6 +149,7 @@ class _Search:
         self.bound: Bound | None = None
         self.at_least = 0  # moves of the base that cannot be avoided
         self._bounds: dict[tuple[int, ...], Bound] = {}
+        self._configuration = 0
         self._tell("read", None)
         self.problem = make_problem(scenario)
         finishing_s = FINISHING_S_A_UNIT * len(self.problem.units)
@@ -158,7 +163,7 @@ class _Search:
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)
         if not candidates or not self._is_settled(candidates[0]):
-            fresh = self._fresh()
+            fresh = self._patterned(self._fresh())
             self._improve(fresh, self.work)
             candidates.append(fresh)
         known = min(candidates, key=_placed_and_cost)
@@ -228,7 +233,10 @@ class _Search:
     def _known_bound(self, packing: Packing) -> Bound:
         placed = placed_by_priority(packing)
         if placed not in self._bounds:
-            self._bounds[placed] = bound_for(self.problem, self.advice, placed)
+            bound = bound_for(self.problem, self.advice, placed)
+            if not _unplaced(packing) and bound.microusd_per_h < self._configuration:
+                bound = Bound(microusd_per_h=self._configuration, method=CONFIGURATION_METHOD)
+            self._bounds[placed] = bound
         return self._bounds[placed]
 
     # ------------------------------------------------------------------------------------------ candidates
@@ -253,6 +261,21 @@ class _Search:
             if self._may_go_on():
                 best = self._better(best, self._construct(style, by_priority=False))
         return best
+
+    def _patterned(self, packing: Packing) -> Packing:
+        """Return what column generation makes of a packing, and keep its bound; less work is left then."""
+        if self.watch.is_over() or self._is_perfect(packing):
+            return packing
+        from planner.solve.patterns.search import search  # ortools takes seconds to import
+
+        self._tell("patterns", packing)
+        found = search(packing, seed=self.options.seed, watch=self.watch)
+        if found is None:
+            return packing
+        self.work //= PATTERNED_DIVISOR
+        self._configuration = found.bound_microusd_per_h
+        self._bounds.clear()
+        return found.packing or packing
 
     def _construct(self, style: Style, *, by_priority: bool) -> Packing:
         packing = construct(

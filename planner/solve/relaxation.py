@@ -101,7 +101,7 @@ def _fluid_type(problem: Problem, index: int) -> FluidType:
     return FluidType(
         price=item.price_microusd_per_h,
         least=item.min_count,
-        most=_most(problem, item),
+        most=most_shards(problem, item),
         allowed=allowed,
         demand=shares,
         overheads=tuple(_overheads(problem, index, device, capacity)) if allowed.any() else (),
@@ -121,7 +121,8 @@ def _device_capacity(problem: Problem, index: int) -> Ints:
     )
 
 
-def _most(problem: Problem, item: ShardType) -> int | None:
+def most_shards(problem: Problem, item: ShardType) -> int | None:
+    """Return how many shards of a type any plan opens at most; None is unlimited."""
     limits = [item.max_count] if item.max_count is not None else []
     policy, cluster = problem.scenario.policy, problem.scenario.cluster
     if item.provision == "existing":

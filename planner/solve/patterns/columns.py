@@ -1,0 +1,185 @@
+"""Column generation: the master program and the pricing that feeds it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.solve.bounds import round_up
+from planner.solve.exact.master import Master, Shares
+from planner.solve.packing import Floats
+from planner.solve.patterns.bound import SCALE, configuration_bound
+from planner.solve.patterns.knapsack import make_knapsack, shares_of
+from planner.solve.patterns.pricing import Knapsack, search_each
+from planner.solve.patterns.sites import Classes
+from planner.solve.problem import Ints
+
+Pattern = tuple[tuple[int, int], ...]
+"""Classes and how many units of each, sorted."""
+
+TOLERANCE = 32
+"""A column has to be worth so much more than its price, of ``SCALE``: twice the rounding of 16 units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A pattern on a shard type."""
+
+    shard_type: int
+    pattern: Pattern
+
+
+@dataclass(slots=True, kw_only=True)
+class Pricing:
+    """How pricing searches.
+
+    Parameters
+    ----------
+    each
+        Work to find the best pattern with a given class.
+    round
+        Work to find patterns of a type in one round.
+    proof
+        Work to find a bound of all patterns of a type.
+    smoothing
+        Weight of the last round's prices: duals that jump less make better columns (Neame 1999).
+    """
+
+    each: int = 5_000
+    round: int = 20_000_000
+    proof: int = 100_000_000
+    smoothing: float = 0.4
+
+
+class Columns:
+    """Known columns, the demand that is left and the best bound of all of it."""
+
+    def __init__(self, classes: Classes, pricing: Pricing) -> None:
+        self.classes, self.pricing = classes, pricing
+        self.unit = max(classes.prices)
+        self.floors = [price / self.unit for price in classes.prices]
+        self.step = math.gcd(*classes.prices) / self.unit
+        self.demand = classes.demand
+        self.least, self.most = list(classes.least), list(classes.most)
+        self.master = Master(self.floors, self.demand, self.least, self.most)
+        self.known: list[Column] = []
+        self.bound = 0
+        self.work = 0
+        self._seen: set[Column] = set()
+        self._shares = [shares_of(site) for site in classes.sites]
+        self._center: Floats | None = None
+
+    # ------------------------------------------------------------------------------------------- columns
+
+    def add(self, column: Column) -> bool:
+        """Add a column; returns whether it is new."""
+        if column in self._seen:
+            return False
+        self._seen.add(column)
+        self.known.append(column)
+        self.master.add(column.shard_type, column.pattern)
+        return True
+
+    def fix(self, column: Column) -> None:
+        """Take a pattern as decided: what it covers is no longer asked for."""
+        for of_class, count in column.pattern:
+            self.demand[of_class] = max(0, self.demand[of_class] - count)
+        self.least[column.shard_type] = max(0, self.least[column.shard_type] - 1)
+        most = self.most[column.shard_type]
+        if most is not None:
+            self.most[column.shard_type] = most - 1
+
+    def promising(self, shares: Shares, dearer: float) -> Columns:
+        """Return the columns of less reduced cost, in shards of the dearest type, with all of the demand."""
+        other = Columns(self.classes, self.pricing)
+        for column in self.known:
+            worth = sum(float(shares.worth[c]) * count for c, count in column.pattern)
+            if self.floors[column.shard_type] + shares.rent[column.shard_type] - worth < dearer:
+                other.add(column)
+        return other
+
+    def solve(self) -> Shares | None:
+        """Solve the master for what is asked now."""
+        self.master.demand(self.demand, self.least, self.most)
+        return self.master.solve()
+
+    def is_tight(self, shares: Shares) -> bool:
+        """Return whether the bound is what a solution of the master costs, rounded up."""
+        return self.bound >= round_up(math.floor(shares.cost * self.unit - 1e-3), self.classes.prices)
+
+    # ------------------------------------------------------------------------------------------- pricing
+
+    def extend(self, shares: Shares) -> int:
+        """Add columns that improve a solution of the master, found quickly; returns how many."""
+        if self._center is None:
+            self._center = shares.worth
+        smoothed = self.pricing.smoothing * self._center + (1 - self.pricing.smoothing) * shares.worth
+        self._center = smoothed
+        found = self._price(smoothed, shares)
+        return found or self._price(shares.worth, shares)
+
+    def _price(self, worth: Floats, shares: Shares) -> int:
+        values, real = as_integers(worth), as_integers(shares.worth)
+        effort, added = self.pricing, 0
+        for index in range(len(self.classes.sites)):
+            floor = self._floor(index, shares)
+            known, knapsack = self._knapsack(index, values)
+            _, sizes, patterns, _, work = search_each(
+                knapsack, 0, max(0, floor // 2), effort.each, effort.round
+            )
+            self.work += work
+            added += self._add_best(index, _named(known, sizes, patterns), real, floor + TOLERANCE)
+        return added
+
+    def prove(self, shares: Shares) -> int:
+        """Search all patterns: add what improves and raise the bound; returns how many were added.
+
+        The bound is one of the whole demand, so it is raised only while nothing is fixed.
+        """
+        values, added, most_worth = as_integers(shares.worth), 0, []
+        for index in range(len(self.classes.sites)):
+            floor = max(0, self._floor(index, shares))
+            known, knapsack = self._knapsack(index, values)
+            limit = self.pricing.proof
+            _, sizes, patterns, worth, work = search_each(knapsack, 1, floor, limit, limit)
+            self.work += work
+            most_worth.append(worth)
+            added += self._add_best(index, _named(known, sizes, patterns), values, floor + TOLERANCE)
+        if np.array_equal(self.demand, self.classes.demand):
+            self.bound = max(self.bound, configuration_bound(self.classes, values, most_worth))
+        return added
+
+    def _floor(self, index: int, shares: Shares) -> int:
+        return int((self.floors[index] + shares.rent[index]) * SCALE)
+
+    def _knapsack(self, index: int, values: Ints) -> tuple[Ints, Knapsack]:
+        return make_knapsack(self.classes.sites[index], values, self._shares[index], self.demand)
+
+    def _add_best(self, index: int, patterns: list[Ints], values: Ints, floor: int) -> int:
+        """Add the patterns that are worth more than a floor, the best first; returns how many."""
+        worth = [int(values[pattern].sum()) for pattern in patterns]
+        added = 0
+        for number in np.argsort([-value for value in worth], kind="stable"):
+            if worth[number] <= floor:
+                break
+            added += self.add(Column(shard_type=index, pattern=pattern_of(patterns[number])))
+        return added
+
+
+def pattern_of(classes: Iterable[int]) -> Pattern:
+    """Return a pattern of classes, one entry a unit."""
+    return tuple(sorted(Counter(int(item) for item in classes).items()))
+
+
+def _named(known: Ints, sizes: Ints, patterns: Ints) -> list[Ints]:
+    """Return the classes of the patterns that were found."""
+    return [known[patterns[place, :size]] for place, size in enumerate(sizes) if size]
+
+
+def as_integers(worth: Floats) -> Ints:
+    """Return dual prices in ``SCALE``, rounded down."""
+    return np.asarray(np.floor(np.nan_to_num(worth).clip(0, 4) * SCALE), dtype=np.int64)

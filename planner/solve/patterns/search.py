@@ -1,0 +1,211 @@
+"""From a known packing to a cheaper one out of patterns, and to the configuration bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.solve.heuristics import insert_all, open_required, price_shares
+from planner.solve.packing import Packing
+from planner.solve.patterns.columns import Column, Columns, Pricing, pattern_of
+from planner.solve.patterns.dive import Dive, dive
+from planner.solve.patterns.knapsack import make_knapsack, shares_of
+from planner.solve.patterns.pricing import fill
+from planner.solve.patterns.sites import Classes, make_classes
+from planner.solve.problem import Ints, Problem
+from planner.solve.watch import Watch
+
+METHOD = "configuration-lp"
+
+MOST_CLASSES = 1_000
+"""Classes up to which the program is solved; beyond, a round takes seconds."""
+
+FILLS, FILL_WORK = 6, 20_000
+"""Ways to fill shards one by one for the first columns, and the work for one shard."""
+
+ROUNDS = 30
+"""Rounds of pricing before the first dive."""
+
+FEW_RATIO = 0.01
+"""A round that finds fewer columns than this part of the classes is followed by a search for all."""
+
+DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4, 0.3)))
+"""Dives one after the other; the first is the most promising one."""
+
+NEAR = 0.15
+"""Columns that a dive starts with: of a reduced cost of less, in shards of the dearest type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What column generation found.
+
+    Parameters
+    ----------
+    packing
+        Cheaper than the one that was known; None if nothing is.
+    bound_microusd_per_h
+        No plan that places every unit costs less.
+    """
+
+    packing: Packing | None
+    bound_microusd_per_h: int
+
+
+def search(packing: Packing, *, seed: int, watch: Watch) -> Found | None:
+    """Return a cheaper packing than a complete one, and a bound; None if that is too large a question.
+
+    Parameters
+    ----------
+    packing
+        What is known; it is not changed. What it does not place rules patterns out.
+    seed
+        Of every random choice.
+    watch
+        When to stop.
+    """
+    problem = packing.problem
+    if None in packing.row_of_unit or not packing.row_of_unit or not any(problem.prices):
+        return None
+    classes = make_classes(problem)
+    if len(classes.units) > MOST_CLASSES or not all(
+        any(s.most[c] for s in classes.sites) for c in _all(classes)
+    ):
+        return None
+    return _Search(packing, classes, np.random.default_rng(seed), watch).run()
+
+
+def _all(classes: Classes) -> range:
+    return range(len(classes.units))
+
+
+class _Search:
+    """The columns, the best packing so far and the bound."""
+
+    def __init__(self, packing: Packing, classes: Classes, rng: np.random.Generator, watch: Watch) -> None:
+        self.problem, self.classes, self.rng, self.watch = packing.problem, classes, rng, watch
+        self.known, self.best = packing.cost, packing
+        self.columns = Columns(classes, Pricing())
+
+    def run(self) -> Found:
+        for column in self._columns_of(self.best):
+            self.columns.add(column)
+        for plan in self._fills():
+            self._take(plan)
+        self._generate()
+        self._dive()
+        return Found(
+            packing=self.best if self.best.cost < self.known else None,
+            bound_microusd_per_h=self.columns.bound,
+        )
+
+    def _is_over(self) -> bool:
+        return self.best.cost <= self.columns.bound or self.watch.is_over()
+
+    # ----------------------------------------------------------------------------------- first columns
+
+    def _columns_of(self, packing: Packing) -> Iterator[Column]:
+        class_of = {unit: index for index, units in enumerate(self.classes.units) for unit in units}
+        for row in packing.open_rows():
+            inside = [class_of[unit] for unit in packing.units_in(row)]
+            if inside:
+                yield Column(shard_type=int(packing.type_of[row]), pattern=pattern_of(inside))
+
+    def _fills(self) -> Iterator[list[Column]]:
+        """Yield what fills shards of one type after the other, and add its patterns."""
+        for index, site in enumerate(self.classes.sites):
+            shares = shares_of(site)
+            for number in range(FILLS):
+                dims = shares.shape[1]
+                weights = np.ones(dims) if number == 0 else self.rng.dirichlet(np.full(dims, 3.0)) * dims
+                values = np.maximum(1, (shares @ weights).astype(np.int64))
+                plan = list(self._fill(index, values, shares))
+                for column in plan:
+                    self.columns.add(column)
+                if all(site.most > 0):
+                    yield plan
+
+    def _fill(self, index: int, values: Ints, shares: Ints) -> Iterator[Column]:
+        known, knapsack = make_knapsack(self.classes.sites[index], values, shares, self.classes.demand)
+        order = np.argsort(-knapsack.value, kind="stable")
+        sizes, patterns = fill(knapsack, order, self.classes.demand[known], FILL_WORK)
+        for size, pattern in zip(sizes, patterns, strict=True):
+            yield Column(shard_type=index, pattern=pattern_of(known[pattern[:size]]))
+
+    # -------------------------------------------------------------------------------------- generation
+
+    def _generate(self) -> None:
+        """Solve the configuration program as far as the rounds go; raises the bound."""
+        few = max(2, int(len(self.classes.units) * FEW_RATIO))
+        for number in range(ROUNDS):
+            shares = self.columns.solve()
+            if shares is None or self._is_over():
+                return
+            added = self.columns.extend(shares)
+            if added < few or number == ROUNDS - 1:
+                added += self.columns.prove(shares)
+            if not added or self.columns.is_tight(shares):
+                return
+
+    def _dive(self) -> None:
+        shares = self.columns.solve()
+        for style in DIVES:
+            if shares is None or self._is_over():
+                return
+            near = self.columns.promising(shares, NEAR)
+            plan = dive(near, style, self.rng, self.best.cost / self.columns.unit)
+            for column in near.known:
+                self.columns.add(column)
+            if plan is not None:
+                self._take(plan)
+
+    # ------------------------------------------------------------------------------------- realisation
+
+    def _take(self, plan: Sequence[Column]) -> None:
+        """Keep a plan of patterns if all of it can be placed for less."""
+        price = sum(self.classes.prices[column.shard_type] for column in plan)
+        if price >= self.best.cost:
+            return
+        found = realise(self.problem, self.classes, plan, watch=self.watch)
+        if None not in found.row_of_unit and found.cost < self.best.cost:
+            self.best = found
+
+
+def realise(problem: Problem, classes: Classes, plan: Sequence[Column], *, watch: Watch) -> Packing:
+    """Return patterns as a packing; units that find no room in their pattern's shard go elsewhere."""
+    packing = Packing(problem)
+    open_required(packing)
+    idle = [
+        [row for row in packing.open_rows() if packing.type_of[row] == t] for t in range(len(classes.sites))
+    ]
+    waiting = [list(units) for units in classes.units]
+    for column in plan:
+        opening = next(iter(packing.openings.candidates(column.shard_type)), None)
+        if idle[column.shard_type]:
+            row = idle[column.shard_type].pop()
+        elif opening is not None:
+            row = packing.open(opening)
+        else:
+            continue
+        for of_class, count in column.pattern:
+            _place(packing, row, waiting[of_class], count)
+        if not packing.residents[row] and opening is not None:
+            packing.close(row)
+    rest = [unit for units in waiting for unit in units]
+    if rest:
+        insert_all(packing, rest, price_shares(problem), watch)
+    return packing
+
+
+def _place(packing: Packing, row: int, waiting: list[int], count: int) -> None:
+    """Place up to so many units of a class in a row; one of a model that is there already is passed by."""
+    placed: list[int] = []
+    for unit in waiting:
+        if len(placed) == count:
+            break
+        if packing.place_whole(unit, row):
+            placed.append(unit)
+    for unit in placed:
+        waiting.remove(unit)
