@@ -80,6 +80,9 @@ PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
 
 CONFIGURATION_METHOD = "configuration-lp"
+PATTERN_WORK = 7.0
+"""What column generation may spend with the work of nothing said, in roughly the seconds of an idle core."""
+
 PATTERNED_DIVISOR = 10
 """Column generation leaves little to find: so much less work is spent after it."""
 
@@ -269,7 +272,8 @@ class _Search:
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
         self._tell("patterns", packing)
-        found = search(packing, seed=self.options.seed, watch=self.watch)
+        work = PATTERN_WORK * min(1.0, self.budget / default_work(len(self.problem.units)))
+        found = search(packing, work=work, seed=self.options.seed, watch=self.watch)
         if found is None:
             return packing
         self.work //= PATTERNED_DIVISOR

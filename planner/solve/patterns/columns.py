@@ -33,7 +33,22 @@ class Column:
     pattern: Pattern
 
 
-@dataclass(slots=True, kw_only=True)
+LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 7e-8, 1e-8, 4e-3
+"""What the engine's work, that of pricing and a round as such count for: measured seconds of an idle core."""
+
+
+class Purse:
+    """Deterministic work that may be spent, in what are roughly seconds."""
+
+    def __init__(self, amount: float) -> None:
+        self.left = amount
+
+    def spend(self, *, engine: int = 0, search: int = 0) -> None:
+        """Count the work of a round, or of a part of it."""
+        self.left -= LP_UNIT * engine + SEARCH_UNIT * search + ROUND_UNIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
     """How pricing searches.
 
@@ -49,17 +64,17 @@ class Pricing:
         Weight of the last round's prices: duals that jump less make better columns (Neame 1999).
     """
 
-    each: int = 5_000
+    each: int = 3_000
     round: int = 20_000_000
-    proof: int = 100_000_000
+    proof: int = 60_000_000
     smoothing: float = 0.4
 
 
 class Columns:
     """Known columns, the demand that is left and the best bound of all of it."""
 
-    def __init__(self, classes: Classes, pricing: Pricing) -> None:
-        self.classes, self.pricing = classes, pricing
+    def __init__(self, classes: Classes, pricing: Pricing, purse: Purse) -> None:
+        self.classes, self.pricing, self.purse = classes, pricing, purse
         self.unit = max(classes.prices)
         self.floors = [price / self.unit for price in classes.prices]
         self.step = math.gcd(*classes.prices) / self.unit
@@ -68,7 +83,7 @@ class Columns:
         self.master = Master(self.floors, self.demand, self.least, self.most)
         self.known: list[Column] = []
         self.bound = 0
-        self.work = 0
+        self.truncated = False
         self._seen: set[Column] = set()
         self._shares = [shares_of(site) for site in classes.sites]
         self._center: Floats | None = None
@@ -95,7 +110,7 @@ class Columns:
 
     def promising(self, shares: Shares, dearer: float) -> Columns:
         """Return the columns of less reduced cost, in shards of the dearest type, with all of the demand."""
-        other = Columns(self.classes, self.pricing)
+        other = Columns(self.classes, self.pricing, self.purse)
         for column in self.known:
             worth = sum(float(shares.worth[c]) * count for c, count in column.pattern)
             if self.floors[column.shard_type] + shares.rent[column.shard_type] - worth < dearer:
@@ -105,11 +120,14 @@ class Columns:
     def solve(self) -> Shares | None:
         """Solve the master for what is asked now."""
         self.master.demand(self.demand, self.least, self.most)
-        return self.master.solve()
+        before = self.master.work
+        shares = self.master.solve()
+        self.purse.spend(engine=self.master.work - before)
+        return shares
 
     def is_tight(self, shares: Shares) -> bool:
         """Return whether the bound is what a solution of the master costs, rounded up."""
-        return self.bound >= round_up(math.floor(shares.cost * self.unit - 1e-3), self.classes.prices)
+        return self.bound >= round_up(math.ceil(shares.cost * self.unit * (1 - 1e-7)), self.classes.prices)
 
     # ------------------------------------------------------------------------------------------- pricing
 
@@ -131,12 +149,14 @@ class Columns:
             _, sizes, patterns, _, work = search_each(
                 knapsack, 0, max(0, floor // 2), effort.each, effort.round
             )
-            self.work += work
+            self.purse.spend(search=work)
             added += self._add_best(index, _named(known, sizes, patterns), real, floor + TOLERANCE)
         return added
 
     def prove(self, shares: Shares) -> int:
         """Search all patterns: add what improves and raise the bound; returns how many were added.
+
+        ``truncated`` says whether that was ever too much work; then the bound is weaker.
 
         The bound is one of the whole demand, so it is raised only while nothing is fixed.
         """
@@ -146,7 +166,8 @@ class Columns:
             known, knapsack = self._knapsack(index, values)
             limit = self.pricing.proof
             _, sizes, patterns, worth, work = search_each(knapsack, 1, floor, limit, limit)
-            self.work += work
+            self.purse.spend(search=work)
+            self.truncated |= work >= limit
             most_worth.append(worth)
             added += self._add_best(index, _named(known, sizes, patterns), values, floor + TOLERANCE)
         if np.array_equal(self.demand, self.classes.demand):

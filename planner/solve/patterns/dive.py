@@ -16,6 +16,10 @@ WHOLE = 1 - 1e-6
 """A share from which a pattern counts as chosen by the program itself."""
 
 
+OVERDRAFT = 3.0
+"""How much more than there is a dive that has begun may spend."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dive:
     """How a dive goes.
@@ -53,6 +57,8 @@ def dive(columns: Columns, style: Dive, rng: np.random.Generator, most: float) -
     chosen: list[Column] = []
     cost = 0.0
     while columns.demand.any():
+        if columns.purse.left < -OVERDRAFT:
+            return None
         shares = _priced(columns, style, most - cost)
         if shares is None or cost + shares.cost > most - columns.step + 1e-6:
             return None

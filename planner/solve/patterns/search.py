@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.solve.heuristics import insert_all, open_required, price_shares
 from planner.solve.packing import Packing
-from planner.solve.patterns.columns import Column, Columns, Pricing, pattern_of
+from planner.solve.patterns.columns import Column, Columns, Pricing, Purse, pattern_of
 from planner.solve.patterns.dive import Dive, dive
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
 from planner.solve.patterns.pricing import fill
@@ -25,13 +25,14 @@ MOST_CLASSES = 1_000
 FILLS, FILL_WORK = 6, 20_000
 """Ways to fill shards one by one for the first columns, and the work for one shard."""
 
-ROUNDS = 30
-"""Rounds of pricing before the first dive."""
+FEW_RATIO, TRUNCATED_RATIO = 0.1, 0.01
+"""A round that finds fewer columns than this part of the classes is followed by a search of all patterns; the
+second where such a search was too much work before."""
 
-FEW_RATIO = 0.01
-"""A round that finds fewer columns than this part of the classes is followed by a search for all."""
+ROOT_RATIO = 0.5
+"""Part of the work that is spent before the first dive."""
 
-DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4, 0.3)))
+DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4)))
 """Dives one after the other; the first is the most promising one."""
 
 NEAR = 0.15
@@ -54,13 +55,15 @@ class Found:
     bound_microusd_per_h: int
 
 
-def search(packing: Packing, *, seed: int, watch: Watch) -> Found | None:
+def search(packing: Packing, *, work: float, seed: int, watch: Watch) -> Found | None:
     """Return a cheaper packing than a complete one, and a bound; None if that is too large a question.
 
     Parameters
     ----------
     packing
         What is known; it is not changed. What it does not place rules patterns out.
+    work
+        What may be spent, in roughly the seconds of an idle core; deterministic.
     seed
         Of every random choice.
     watch
@@ -74,7 +77,7 @@ def search(packing: Packing, *, seed: int, watch: Watch) -> Found | None:
         any(s.most[c] for s in classes.sites) for c in _all(classes)
     ):
         return None
-    return _Search(packing, classes, np.random.default_rng(seed), watch).run()
+    return _Search(packing, classes, np.random.default_rng(seed), watch, Purse(work)).run()
 
 
 def _all(classes: Classes) -> range:
@@ -84,17 +87,20 @@ def _all(classes: Classes) -> range:
 class _Search:
     """The columns, the best packing so far and the bound."""
 
-    def __init__(self, packing: Packing, classes: Classes, rng: np.random.Generator, watch: Watch) -> None:
+    def __init__(
+        self, packing: Packing, classes: Classes, rng: np.random.Generator, watch: Watch, purse: Purse
+    ) -> None:
         self.problem, self.classes, self.rng, self.watch = packing.problem, classes, rng, watch
         self.known, self.best = packing.cost, packing
-        self.columns = Columns(classes, Pricing())
+        self.purse = purse
+        self.columns = Columns(classes, Pricing(), purse)
 
     def run(self) -> Found:
         for column in self._columns_of(self.best):
             self.columns.add(column)
         for plan in self._fills():
             self._take(plan)
-        self._generate()
+        self._generate(self.purse.left * (1 - ROOT_RATIO))
         self._dive()
         return Found(
             packing=self.best if self.best.cost < self.known else None,
@@ -136,23 +142,26 @@ class _Search:
 
     # -------------------------------------------------------------------------------------- generation
 
-    def _generate(self) -> None:
-        """Solve the configuration program as far as the rounds go; raises the bound."""
-        few = max(2, int(len(self.classes.units) * FEW_RATIO))
-        for number in range(ROUNDS):
+    def _generate(self, keep: float) -> None:
+        """Solve the configuration program until only so much work is left; raises the bound."""
+        while not self._is_over():
             shares = self.columns.solve()
-            if shares is None or self._is_over():
+            if shares is None:
                 return
+            ratio = TRUNCATED_RATIO if self.columns.truncated else FEW_RATIO
+            few = max(2, int(len(self.classes.units) * ratio))
+            last = self.purse.left < keep
             added = self.columns.extend(shares)
-            if added < few or number == ROUNDS - 1:
+            if last or added < few:
                 added += self.columns.prove(shares)
-            if not added or self.columns.is_tight(shares):
+            if last or not added or self.columns.is_tight(shares):
                 return
 
     def _dive(self) -> None:
-        shares = self.columns.solve()
+        """Dive while that may find something; what a dive finds may raise the bound as well."""
         for style in DIVES:
-            if shares is None or self._is_over():
+            shares = self.columns.solve()
+            if shares is None or self._is_over() or self.purse.left < 0:
                 return
             near = self.columns.promising(shares, NEAR)
             plan = dive(near, style, self.rng, self.best.cost / self.columns.unit)
@@ -160,6 +169,8 @@ class _Search:
                 self.columns.add(column)
             if plan is not None:
                 self._take(plan)
+            if not self.columns.is_tight(shares):
+                self._generate(self.purse.left * ROOT_RATIO)
 
     # ------------------------------------------------------------------------------------- realisation
 
