@@ -28,6 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("SHARDPACK_OPENB"),
         help="the openb traces (node and pod lists) of the online benchmark; default: $SHARDPACK_OPENB",
     )
+    parser.addoption(
+        "--vbp",
+        metavar="FOLDER",
+        default=os.environ.get("SHARDPACK_VBP"),
+        help="the vector bin packing instances (*.tar.gz) and their tables (*.csv); default: $SHARDPACK_VBP",
+    )
+    parser.addoption(
+        "--vbp-all",
+        action="store_true",
+        help="solve every vector bin packing instance instead of the 96 of the regression",
+    )
     parser.addoption("--update-goldens", action="store_true", help="rewrite the golden files")
 
 

@@ -84,7 +84,7 @@ PATTERN_WORK = 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core."""
 
 PATTERNED_DIVISOR = 10
-"""Column generation leaves little to find: so much less work is spent after it."""
+"""Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
 
 FINISHING_RATIO, FINISHING_S_A_UNIT = 1.2, 40e-6
 """Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
@@ -266,7 +266,7 @@ class _Search:
         return best
 
     def _patterned(self, packing: Packing) -> Packing:
-        """Return what column generation makes of a packing, and keep its bound; less work is left then."""
+        """Return what column generation makes of a packing, and keep its bound."""
         if self.watch.is_over() or self._is_perfect(packing):
             return packing
         from planner.solve.patterns.search import search  # ortools takes seconds to import
@@ -276,7 +276,11 @@ class _Search:
         found = search(packing, work=work, seed=self.options.seed, watch=self.watch)
         if found is None:
             return packing
-        self.work //= PATTERNED_DIVISOR
+        if (
+            found.packing is not None
+            or found.bound_microusd_per_h > self._known_bound(packing).microusd_per_h
+        ):
+            self.work //= PATTERNED_DIVISOR
         self._configuration = found.bound_microusd_per_h
         self._bounds.clear()
         return found.packing or packing

@@ -37,6 +37,10 @@ LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 7e-8, 1e-8, 4e-3
 """What the engine's work, that of pricing and a round as such count for: measured seconds of an idle core."""
 
 
+LEAST_WORK = 100_000
+"""Work of a search that is made although nothing is left for it."""
+
+
 class Purse:
     """Deterministic work that may be spent, in what are roughly seconds."""
 
@@ -57,9 +61,9 @@ class Pricing:
     each
         Work to find the best pattern with a given class.
     round
-        Work to find patterns of a type in one round.
+        Work to find patterns in one round, of all types.
     proof
-        Work to find a bound of all patterns of a type.
+        Work to find a bound of all patterns, of all types.
     smoothing
         Weight of the last round's prices: duals that jump less make better columns (Neame 1999).
     """
@@ -142,12 +146,12 @@ class Columns:
 
     def _price(self, worth: Floats, shares: Shares) -> int:
         values, real = as_integers(worth), as_integers(shares.worth)
-        effort, added = self.pricing, 0
+        each, added = self.pricing.each, 0
         for index in range(len(self.classes.sites)):
             floor = self._floor(index, shares)
             known, knapsack = self._knapsack(index, values)
             _, sizes, patterns, _, work = search_each(
-                knapsack, 0, max(0, floor // 2), effort.each, effort.round
+                knapsack, 0, max(0, floor // 2), each, self._limit(self.pricing.round)
             )
             self.purse.spend(search=work)
             added += self._add_best(index, _named(known, sizes, patterns), real, floor + TOLERANCE)
@@ -164,7 +168,7 @@ class Columns:
         for index in range(len(self.classes.sites)):
             floor = max(0, self._floor(index, shares))
             known, knapsack = self._knapsack(index, values)
-            limit = self.pricing.proof
+            limit = self._limit(self.pricing.proof)
             _, sizes, patterns, worth, work = search_each(knapsack, 1, floor, limit, limit)
             self.purse.spend(search=work)
             self.truncated |= work >= limit
@@ -173,6 +177,11 @@ class Columns:
         if np.array_equal(self.demand, self.classes.demand):
             self.bound = max(self.bound, configuration_bound(self.classes, values, most_worth))
         return added
+
+    def _limit(self, most: int) -> int:
+        """Return the work for one type: a fair part of what is allowed, or of half of what is left."""
+        left = max(int(self.purse.left / SEARCH_UNIT / 2), LEAST_WORK)
+        return min(most, left) // len(self.classes.sites)
 
     def _floor(self, index: int, shares: Shares) -> int:
         return int((self.floors[index] + shares.rent[index]) * SCALE)

@@ -22,6 +22,10 @@ DEEPEST = 64
 """Units that a pattern holds at most here; a longer one ends, and its bound says so."""
 
 
+PUSH_WORK = 8
+"""Work that trying one more unit counts for; asking whether a place fits counts for one."""
+
+
 class Knapsack(NamedTuple):
     """A site with what its classes are worth, places in the order of search.
 
@@ -204,8 +208,7 @@ def search(
     Returns
     -------
     value, bound, size, work
-        Of the best pattern, or ``floor`` and size 0; what none exceeds; how many times it was asked whether a
-        place fits.
+        Of the best pattern, or ``floor`` and size 0; what none exceeds; and what was spent.
     """
     best, size, work, bound = floor, 0, 0, floor
     for d in range(len(knapsack.room)):
@@ -237,6 +240,7 @@ def search(
             frames.taken[frames.chosen[depth]] -= 1
             continue
         frames.place[depth] = k + 1
+        work += PUSH_WORK
         if not _push(knapsack, frames, depth, j):
             continue
         work += frames.many[depth] - k
