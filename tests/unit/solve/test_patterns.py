@@ -1,0 +1,137 @@
+"""Column generation on instances whose answers can be read off."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+
+from planner.domain.scenario import Scenario
+from planner.solve.heuristics import insert_all, largest_first, price_shares
+from planner.solve.packing import Packing
+from planner.solve.patterns.bound import SCALE, configuration_bound
+from planner.solve.patterns.knapsack import make_knapsack, shares_of
+from planner.solve.patterns.pricing import search_each
+from planner.solve.patterns.search import Found, search
+from planner.solve.patterns.sites import Classes, make_classes
+from planner.solve.portfolio import make_plan
+from planner.solve.problem import make_problem
+from planner.solve.watch import Watch
+from tests.support.builders import CPU, GIB, a_model, a_scenario, a_shard_type, an_option
+from tests.support.sites import a_site
+
+FOOLS_BEST_FIT = (5, 4, 4, 3, 2, 2)
+"""Best fit decreasing makes 5 4, 4 3 2 and 2 of bins of 10; 5 3 2 and 4 4 2 are two."""
+
+
+def bins(*sizes: int, room: int = 10, copies: int = 1) -> Scenario:
+    models = (a_model(f"m-{i}", an_option(cpu=size), replicas=copies) for i, size in enumerate(sizes))
+    bin_type = a_shard_type("bin", price=7, device_class=CPU, cpu_milli=room)
+    return a_scenario(*models, types=(bin_type,))
+
+
+def best_fit(scenario: Scenario) -> Packing:
+    problem = make_problem(scenario)
+    packing, shares = Packing(problem), price_shares(problem)
+    insert_all(packing, largest_first(shares), shares)
+    return packing
+
+
+def found_in(packing: Packing, *, seed: int = 0, work: float = 1.0) -> Found:
+    found = search(packing, work=work, seed=seed, watch=Watch(time.monotonic))
+    assert found is not None
+    return found
+
+
+def test_two_bins_where_best_fit_needs_three() -> None:
+    known = best_fit(bins(*FOOLS_BEST_FIT))
+    found = found_in(known)
+    assert known.cost == 21
+    assert found.packing is not None
+    assert found.packing.cost == found.bound_microusd_per_h == 14
+
+
+def test_a_plan_says_which_bound_it_has() -> None:
+    plan = make_plan(bins(6, 6, 6, 6, 6))  # three tenths of each bin stay free: the fluid bound is lower
+    assert plan.cost_microusd_per_h == 35
+    assert plan.bound is not None
+    assert plan.bound.microusd_per_h == 35
+    assert plan.status == "optimal"
+
+
+def test_the_bound_counts_what_conflicts() -> None:
+    assert found_in(best_fit(bins(6, 6, 6, 6, 6))).bound_microusd_per_h == 35
+
+
+def test_replicas_are_apart_in_the_bound_as_well() -> None:
+    known = best_fit(bins(1, copies=4))
+    assert known.cost == found_in(known).bound_microusd_per_h == 28
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    rng = np.random.default_rng(5)
+    scenario = bins(*(int(size) for size in rng.integers(20, 70, 40)), room=100)
+    one, other = (found_in(best_fit(scenario), seed=3) for _ in range(2))
+    assert one.bound_microusd_per_h == other.bound_microusd_per_h
+    assert _content(one) == _content(other)
+
+
+def _content(found: Found) -> object:
+    return None if found.packing is None else found.packing.row_of_unit
+
+
+def test_what_is_not_placed_rules_patterns_out() -> None:
+    scenario = dataclasses.replace(bins(6, 6), policy=dataclasses.replace(bins().policy, max_shards=1))
+    assert search(best_fit(scenario), work=1.0, seed=0, watch=Watch(time.monotonic)) is None
+
+
+def test_a_backends_base_is_paid_once() -> None:
+    site = a_site(
+        (10,),
+        (3,),
+        (3,),
+        (3,),
+        backends=np.array([1, 1, 2], dtype=np.int64),
+        base=np.array([[3], [4]], dtype=np.int64),
+    )
+    values = np.array([5, 5, 9], dtype=np.int64)
+    _, knapsack = make_knapsack(site, values, shares_of(site), site.most)
+    worth, *_ = search_each(knapsack, 1, 0, 1000, 1000)
+    assert max(worth) == 10  # 3 + 3 + 3 of the first backend; with the second 3 + 3 + 3 + 4 is too much
+
+
+def test_room_for_loading_is_kept_for_the_largest_surplus() -> None:
+    site = a_site((10,), (4,), (4,), (2,), surplus=np.array([2, 2, 5], dtype=np.int64), loads=1)
+    values = np.array([5, 5, 6], dtype=np.int64)
+    _, knapsack = make_knapsack(site, values, shares_of(site), site.most)
+    worth, *_ = search_each(knapsack, 1, 0, 1000, 1000)
+    assert max(worth) == 10  # 4 + 4 + 2; with the third 4 + 2 + 5 is too much
+
+
+def a_single_class(*, price: int, units: int, least: int = 0, most: int | None = None) -> Classes:
+    return Classes(
+        units=(tuple(range(units)),),
+        sites=(a_site((10,), (4,), most=2),),
+        prices=(price,),
+        least=(least,),
+        most=(most,),
+    )
+
+
+def test_values_above_the_price_shrink_where_shards_are_unlimited() -> None:
+    values = np.array([SCALE], dtype=np.int64)  # a pattern of two is worth two shards
+    assert configuration_bound(a_single_class(price=3, units=8), values, [2 * SCALE]) == 12
+
+
+def test_shards_that_are_required_are_paid_whatever_they_hold() -> None:
+    values = np.array([SCALE // 2], dtype=np.int64)
+    assert configuration_bound(a_single_class(price=3, units=2, least=5), values, [SCALE]) == 3
+    assert configuration_bound(a_single_class(price=3, units=2, least=5), values // 2, [SCALE // 2]) == 9
+
+
+def test_models_that_are_alike_are_one_class() -> None:
+    models = [a_model(f"m-{index}", an_option(gpu=GIB * (1 + index % 2))) for index in range(6)]
+    classes = make_classes(make_problem(a_scenario(*models)))
+    assert classes.demand.tolist() == [3, 3]
+    assert classes.sites[0].most.tolist() == [3, 3]
