@@ -65,7 +65,7 @@ class Pricing:
     proof
         Work to find a bound of all patterns, of all types.
     smoothing
-        Weight of the last round's prices: duals that jump less make better columns (Neame 1999).
+        Weight of the last round's prices: duals that jump less make better columns (Wentges 1997).
     """
 
     each: int = 3_000
