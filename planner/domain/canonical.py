@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import Any
@@ -15,12 +16,47 @@ _Writer = Callable[[Any], str]
 
 def canonical_json(value: Any) -> str:
     """Return the canonical JSON of a frozen dataclass: sorted keys, no spaces, defaults included."""
-    return _WRITERS[type(value)](value)
+    return "".join(_pieces(value))
 
 
 def sha256_of(value: Any) -> str:
     """Return the hexadecimal SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for piece in _pieces(value):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+_AT_A_TIME = 1000
+"""Items of a list whose texts are in memory together: the text of a large fleet would take gigabytes."""
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield a value's canonical JSON: of a dataclass the lists that are its own fields a few items at a time."""
+    fields = getattr(value, "__dataclass_fields__", None)
+    if not fields:
+        yield _text(value)
+        return
+    mark = "{"
+    for name in sorted(fields):
+        yield f"{mark}{encode_basestring_ascii(name)}:"
+        field = getattr(value, name)
+        yield from _list_pieces(field) if type(field) is tuple else [_text(field)]
+        mark = ","
+    yield "}"
+
+
+def _list_pieces(items: tuple[Any, ...]) -> Iterator[str]:
+    rest = iter(items)
+    mark = "["
+    while some := list(islice(rest, _AT_A_TIME)):
+        yield mark + ",".join(map(_text, some))
+        mark = ","
+    yield "]" if items else "[]"
+
+
+def _text(value: Any) -> str:
+    return _WRITERS[type(value)](value)
 
 
 class _Writers(dict[type, _Writer]):

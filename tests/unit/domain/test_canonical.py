@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import hashlib
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from planner.domain.canonical import canonical_json, sha256_of
 from planner.domain.plan import Bound, Refusal
 from planner.domain.rules import Rule
-from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option
+from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,11 +62,17 @@ def as_json_does(value: object) -> str:
             a_model("m", an_option(gpu=GIB, extra=(("a%b", 1),)), labels=(("k", "v"),)), nodes=(a_node(),)
         ),
         a_scenario(types=(a_shard_type(extra=(("x", 5),)),)),
+        a_scenario(*models(2500)),  # more than one piece
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_it_is_what_json_writes(value: object) -> None:
     assert canonical_json(value) == as_json_does(value)
+
+
+def test_the_hash_is_of_all_pieces() -> None:
+    value = a_scenario(*models(2500))
+    assert sha256_of(value) == hashlib.sha256(as_json_does(value).encode()).hexdigest()
 
 
 def test_the_hash_is_of_the_text_and_stays_what_it_was() -> None:
