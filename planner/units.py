@@ -9,6 +9,7 @@ binary suffix (Ki, Mi, Gi, Ti, Pi, Ei), a decimal suffix (n, u, m, k, M, G, T, P
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 PPM = 1_000_000
@@ -30,6 +31,10 @@ _DECIMAL = {
 _QUANTITY = re.compile(
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?:(?P<exponent>[eE][+-]?\d{1,2})|(?P<suffix>[A-Za-z]{0,2}))", re.ASCII
 )
+_WHOLE = re.compile(r"([0-9]{1,18})([A-Za-z]{0,2})", re.ASCII)
+_WHOLE_BYTES = {**_BINARY, **{suffix: int(factor) for suffix, factor in _DECIMAL.items() if factor >= 1}}
+_WHOLE_MILLI = {suffix: int(1000 * factor) for suffix, factor in _DECIMAL.items() if 1000 * factor >= 1}
+"""What a whole number with a suffix is multiplied by."""
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _LONGEST_TEXT = 60
 """No number that anybody means is longer; arithmetic on millions of digits would overflow ``decimal``."""
@@ -72,17 +77,31 @@ def _exact(text: str | float) -> Decimal:
     return value
 
 
+def _whole(text: str | float, factors: Mapping[str, int]) -> int | None:
+    """Return a whole number with a suffix without the detour of decimals; None if it needs a closer look."""
+    match = _WHOLE.fullmatch(text) if isinstance(text, str) else None
+    factor = factors.get(match[2]) if match is not None else None
+    if match is None or factor is None:
+        return None
+    value = int(match[1]) * factor
+    return value if value <= _LARGEST else None
+
+
 def _ceil(value: Decimal) -> int:
     return int(value.to_integral_value(rounding=ROUND_CEILING))
 
 
 def parse_bytes(text: str | float) -> int:
     """Return bytes; a fraction of a byte is rounded up, as Kubernetes does."""
-    return _ceil(_exact(text))
+    whole = _whole(text, _WHOLE_BYTES)
+    return _ceil(_exact(text)) if whole is None else whole
 
 
 def parse_milli(text: str | float) -> int:
     """Return milli-units (``"250m"`` is 250, ``"4"`` is 4,000), rounded up."""
+    whole = _whole(text, _WHOLE_MILLI)
+    if whole is not None:
+        return whole
     value = _exact(text) * 1000
     if value > _LARGEST:
         raise ValueError(f"{text!r} is larger than 2^60 - 1 milli-units")

@@ -75,6 +75,4 @@ def uses_device(option: FootprintOption) -> bool:
 
     A model that runs on the host's CPU may live on a GPU shard; it then pays no backend base there.
     """
-    return any(
-        amount.p95 > 0 for amount in (option.steady_bytes, option.load_peak_bytes, option.device_milli)
-    )
+    return option.steady_bytes.p95 > 0 or option.load_peak_bytes.p95 > 0 or option.device_milli.p95 > 0

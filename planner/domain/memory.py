@@ -11,9 +11,10 @@ Every device that a shard sees pays context and pool, used or not. Demand is rou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
+from types import MappingProxyType
 
 from planner.domain.fleet import Backend, DeviceClass, Node, NodeDevice, Runtime, ShardType
 from planner.domain.footprint import FootprintOption, Quantile, uses_device
@@ -197,8 +198,11 @@ def need(option: FootprintOption, *, backend: Backend, runtime: Runtime, quantil
         cpu_milli=option.cpu_milli.at(quantile),
         memory_bytes=option.memory_bytes.at(quantile),
         disk_bytes=option.disk_bytes.at(quantile),
-        extra=dict(option.extra),
+        extra=dict(option.extra) if option.extra else _NOTHING,
     )
+
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 def start_peak_bytes(needs: Iterable[Need], *, parallel_loads: int) -> int:
@@ -212,13 +216,10 @@ def models_json_entry_bytes(model: Model) -> int:
 
     Only copy 0 of a model has an entry: its shard is the TrainedModel's parent.
     """
-    memory = max(option.memory_bytes.p95 for option in model.footprints)
-    entry = {
-        "modelName": model.name,
-        "modelSpec": {
-            "storageUri": model.storage_uri,
-            "framework": framework_of(model),
-            "memory": str(memory),
-        },
-    }
-    return len(json.dumps(entry, separators=(",", ":"))) + 1
+    memory = max([option.memory_bytes.p95 for option in model.footprints])
+    texts = (model.name, model.storage_uri, framework_of(model), str(memory))
+    return _ENTRY_BYTES + sum([len(quoted(text)) for text in texts])
+
+
+_ENTRY_BYTES = len('{"modelName":,"modelSpec":{"storageUri":,"framework":,"memory":}},')
+"""An entry without its texts."""

@@ -10,72 +10,28 @@ from typing import Any, BinaryIO
 import yaml
 
 from planner.errors import Fault, InputError
+from planner.scenario.yaml_text import (
+    MAX_DEPTH,
+    TAG,
+    DepthError,
+    NodeLoader,
+    Outline,
+    line_in,
+    plain_data,
+    scalar_value,
+)
 
 MAX_FILE_BYTES = 256 * 2**20
 """Larger files are refused: a scenario of 5,000,000 models is generated or a table, not a document."""
 
 _MAX_ALIAS_VALUES = 1_000_000
 _MAX_ALIAS_FACTOR = 20
-_MAX_DEPTH = 200
 _LONGEST_NAME = 253
+_MAPPING_BEGINNING = re.compile(r"\s*\{")
+_JSON_BEGINNING = re.compile(r'\s*\{\s*["}]')
 
 Loc = tuple[str | int, ...]
 """A place in a document: field names and list positions."""
-
-_TAG = "tag:yaml.org,2002:"
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-_JSON_BEGINNING = re.compile(r'\s*\{\s*["}]')
-
-
-class _DepthError(yaml.YAMLError):
-    """Nested deeper than ``_MAX_DEPTH``."""
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """Composes nodes under YAML 1.2's core rules: ``no`` is text, ``010`` and ``12:30`` are not numbers."""
-
-    depth = 0
-
-    def descend_resolver(self, _parent: Any, _index: Any) -> None:
-        """Count the levels: the parser recurses in C and would overflow the stack."""
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise _DepthError
-
-    def ascend_resolver(self) -> None:
-        """Leave a level."""
-        self.depth -= 1
-
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        """Return the tag of a node that has none; a plain table, since it is asked for every value."""
-        if kind is not yaml.ScalarNode:
-            return _MAP if kind is yaml.MappingNode else _SEQ
-        if implicit[0]:
-            for tag, pattern in _PLAIN.get(value[:1], ()):
-                if pattern(value):
-                    return tag
-        return _STR
-
-
-_STR, _SEQ, _MAP = (f"{_TAG}{name}" for name in ("str", "seq", "map"))
-_PLAIN: dict[str, list[tuple[str, Any]]] = {}
-"""By a plain scalar's first character: the tags that it may have, and what tells."""
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(?:0|[1-9][0-9]{0,40})", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
-    ("merge", r"<<", ["<"]),
-):
-    for _character in _first:
-        _PLAIN.setdefault(_character, []).append((_TAG + _tag, re.compile(_pattern).fullmatch))
 
 
 def path_text(loc: Loc) -> str:
@@ -108,8 +64,8 @@ class Document:
     text
         What it was read from.
     node
-        The composed YAML node, if it was composed already; lines are looked up in it, and only when a fault
-        asks.
+        The composed YAML node, if it was composed already; else lines are looked up in the text, and only
+        when a fault asks.
     faults
         What is wrong with the text itself though it could be read (doubled keys).
     """
@@ -122,7 +78,7 @@ class Document:
         self.faults = faults
         self._text = text
         self._node = node
-        self._composed = node is not None
+        self._outline: Outline | None = None
 
     def fault(self, loc: Loc, message: str) -> Fault:
         """Return a fault at a place of this document."""
@@ -130,37 +86,12 @@ class Document:
 
     def line_of(self, loc: Loc) -> int | None:
         """Return the 1-based line of a place, or of the nearest part around it that stands in the text."""
-        if not self._composed:
-            self._composed = True
-            self._node = _try_compose(self._text)
-        node = self._node
-        if node is None:
-            return None
-        line: int = node.start_mark.line
-        for part in loc:
-            found = _child(node, part)
-            if found is None:
-                break
-            node, line = found
-        return line + 1
-
-
-def _child(node: Any, part: str | int) -> tuple[Any, int] | None:
-    """Return a part of a node and the line that names it."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part], node.value[part].start_mark.line
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return value, key.start_mark.line
-    return None
-
-
-def _try_compose(text: str) -> Any:
-    try:
-        return yaml.compose(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError):
-        return None
+        if self._node is not None:
+            line = line_in(self._node, loc)
+            return int(self._node.start_mark.line if line is None else line) + 1
+        if self._outline is None:
+            self._outline = Outline(self._text)
+        return self._outline.line_of(loc)
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -230,10 +161,11 @@ def parse_document(text: str, *, file: str) -> Document:
     InputError
         It is empty, not YAML or JSON, holds several documents, or its aliases expand without end.
     """
-    if text.lstrip()[:1] == "{":
-        data = _try_json(text)
-        if data is not None:
-            return Document(file=file, data=data, text=text)
+    data = json_data(text)
+    if data is None and "&" not in text:
+        data = plain_data(text)
+    if data is not None:
+        return Document(file=file, data=data, text=text)
     documents = parse_documents(text, file=file)
     if not documents:
         raise _input_error(file, "is empty")
@@ -253,8 +185,10 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _try_json(text: str) -> Any:
-    """Return a JSON text's data; None if it is not JSON or doubles a key (the YAML reader says where)."""
+def json_data(text: str) -> Any:
+    """Return a JSON mapping's data; None if it is none or doubles a key (the YAML reader says where)."""
+    if not _MAPPING_BEGINNING.match(text):
+        return None
     try:
         return json.loads(text, object_pairs_hook=_unique_pairs)
     except (ValueError, RecursionError):
@@ -269,14 +203,14 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     InputError
         It is not YAML, or its aliases expand without end.
     """
-    loader = _Loader(text)
+    loader = NodeLoader(text)
     documents = []
     try:
         while loader.check_node():
             node = loader.get_node()
             documents.append(_document(node, text, file))
-    except (_DepthError, RecursionError):
-        raise _input_error(file, f"is nested deeper than {_MAX_DEPTH} levels") from None
+    except (DepthError, RecursionError):
+        raise _input_error(file, f"is nested deeper than {MAX_DEPTH} levels") from None
     except yaml.YAMLError as error:
         raise _json_error(text, file) or _yaml_error(error, text, file) from None
     finally:
@@ -386,7 +320,7 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._note(loc, "a field's name has to be text", key)
-            elif key.tag == f"{_TAG}merge":
+            elif key.tag == f"{TAG}merge":
                 merged.update(self._merged(value, loc))
             elif key.value in found:
                 self._note((*loc, key.value), "the field stands twice", key)
@@ -405,29 +339,12 @@ class _Reader:
         return merged
 
     def _scalar(self, node: Any, loc: Loc) -> Any:
-        kind = node.tag.removeprefix(_TAG)
-        text: str = node.value
-        match kind:
-            case "str":
-                return text
-            case "null":
-                return None
-            case "bool":
-                return text.lower() == "true"
-            case "int":
-                return int(text) if re.fullmatch(r"[-+]?[0-9]{1,41}", text) else text
-            case "float":
-                return _float(text)
-        self._note(loc, f"the tag {node.tag!r} is not allowed", node)
-        return text
+        try:
+            return scalar_value(node.tag, node.value)
+        except ValueError as error:
+            self._note(loc, str(error), node)
+            return node.value
 
     def _note(self, loc: Loc, message: str, node: Any) -> None:
         line = node.start_mark.line + 1
         self.faults.append(Fault(path=path_text(loc), message=message, file=self.file, line=line))
-
-
-def _float(text: str) -> float | str:
-    try:
-        return float(text.replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
-    except ValueError:
-        return text

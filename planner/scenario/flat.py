@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from planner.scenario.documents import Loc
@@ -57,20 +57,62 @@ EXTRA_PREFIX = "extra."
 """``extra.licenses`` is the named resource ``licenses`` of a footprint."""
 
 
+class FlatReader:
+    """Reads the fields of a model, or of a footprint, from the texts of flat fields.
+
+    Parameters
+    ----------
+    names
+        The flat fields in the order of the texts.
+    option
+        Whether a footprint is read, not a model.
+    """
+
+    def __init__(self, names: Sequence[str], *, option: bool) -> None:
+        self._plain: list[tuple[int, str]] = []
+        """Texts that are a field as they stand: the position and the field."""
+        self._deep: list[tuple[int, FlatField]] = []
+        self._extra: list[tuple[int, str]] = []
+        self._uncertain: set[str] = set()
+        """Fields of which p50 and p95 are apart."""
+        for position, name in enumerate(names):
+            if name.startswith(EXTRA_PREFIX):
+                if option:
+                    self._extra.append((position, name.removeprefix(EXTRA_PREFIX)))
+                continue
+            field = FLAT_FIELDS[name]
+            if field.option == option:
+                self._add(position, field, alone=f"{name}P50" not in names)
+
+    def _add(self, position: int, field: FlatField, *, alone: bool) -> None:
+        if field.path[-1] == "p95" and alone:
+            field = replace(field, path=field.path[:-1])
+        elif field.path[-1] == "p95":
+            self._uncertain.add(field.path[0])
+        if field.kind == "text" and len(field.path) == 1:
+            self._plain.append((position, field.path[0]))
+        else:
+            self._deep.append((position, field))
+
+    def read(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the fields nested as in a document; empty ones are absent."""
+        result: dict[str, Any] = {
+            field: texts[position] for position, field in self._plain if texts[position]
+        }
+        for position, field in self._deep:
+            if texts[position]:
+                _put(result, field.path, _value(texts[position], field.kind))
+        for position, name in self._extra:
+            if texts[position]:
+                result.setdefault("extra", {})[name] = texts[position]
+        for name in self._uncertain & result.keys():
+            result[name] = _collapsed(result[name])
+        return result
+
+
 def nested(cells: Mapping[str, str], *, option: bool) -> dict[str, Any]:
     """Return the fields of a model, or of a footprint, nested as in a document; empty ones are absent."""
-    result: dict[str, Any] = {}
-    for name, text in cells.items():
-        if text == "":
-            continue
-        if name.startswith(EXTRA_PREFIX):
-            if option:
-                result.setdefault("extra", {})[name.removeprefix(EXTRA_PREFIX)] = text
-            continue
-        field = FLAT_FIELDS[name]
-        if field.option == option:
-            _put(result, field.path, _value(text, field.kind))
-    return {key: _collapsed(value) for key, value in result.items()}
+    return FlatReader(tuple(cells), option=option).read(tuple(cells.values()))
 
 
 def _put(target: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from planner.domain.model import Model
 from planner.domain.scenario import Scenario
 from planner.scenario.catalogue import Catalogue, add_parts, shipped_catalogue
 from planner.scenario.check_fleet import check_node_classes
@@ -21,6 +24,7 @@ from planner.scenario.resolve import cluster_of, model_of, nodes_of, policy_of, 
 from planner.scenario.scenario_shape import (
     CatalogShape,
     ClusterShape,
+    ModelShape,
     PolicyShape,
     ScenarioPiece,
     ScenarioShape,
@@ -120,7 +124,7 @@ def _draft(pieces: tuple[Piece, ...], *, root: Path | None, log: FaultLog) -> Dr
         shape: Any = (
             CatalogShape if piece.kind == "Catalog" else ScenarioShape if piece.main else ScenarioPiece
         )
-        read: Read[Any] = read_shape(piece.document, data, shape=shape, log=log)
+        read: Read[Any] = _read_apart(data, shape) or read_shape(piece.document, data, shape=shape, log=log)
         if not read.sound:
             _assume(assumed, data)
         if piece.kind == "Catalog":
@@ -132,6 +136,23 @@ def _draft(pieces: tuple[Piece, ...], *, root: Path | None, log: FaultLog) -> Dr
             add_parts(catalogue, read.shape.spec.catalog)
             scenarios.append((piece, read))
     return _compose(scenarios, catalogue=catalogue, assumed=assumed, root=root, log=log)
+
+
+def _read_apart(data: dict[str, Any], shape: Any) -> Read[Any] | None:
+    """Return a sound piece, its models read one by one: their shapes would take more memory than they do.
+
+    None where something has a fault: then the whole is read, for every fault that there is.
+    """
+    spec = data.get("spec")
+    models = spec.get("models") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(models, list):
+        return None
+    try:
+        rest = shape.model_validate({**data, "spec": {**spec, "models": []}})
+        found = [model_of(ModelShape.model_validate(item)) for item in models]
+    except ValidationError:
+        return None
+    return Read(shape=rest, data=data, positions={}, sound=True, models=found)
 
 
 def _compose(
@@ -158,8 +179,8 @@ def _compose(
     for part, content in scenarios:
         spec = content.shape.spec
         draft.models.extend(
-            Located(model_of(item), part.document, content.loc("models", index))
-            for index, item in enumerate(spec.models)
+            Located(model, part.document, content.loc("models", index))
+            for index, model in enumerate(_models(content))
         )
         for index, source in enumerate(spec.models_from):
             if not content.sound and not source.model_fields_set:
@@ -170,6 +191,10 @@ def _compose(
     if draft.sound:
         _require_content(draft, scenarios, log)
     return draft
+
+
+def _models(content: Read[Any]) -> Iterable[Model]:
+    return map(model_of, content.shape.spec.models) if content.models is None else content.models
 
 
 def _settings(draft: Draft, scenarios: list[tuple[Piece, Read[Any]]]) -> None:

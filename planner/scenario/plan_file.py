@@ -23,7 +23,7 @@ from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
-from planner.scenario.documents import Document, json_fault, parse_document, path_text, read_text
+from planner.scenario.documents import Document, json_data, json_fault, parse_document, path_text, read_text
 from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.gather import read_head
 from planner.scenario.plan_shape import PlanShape
@@ -266,6 +266,9 @@ def parse_plan_document(text: str, *, file: str) -> Document:
     InputError
         The text is cut off or no document at all.
     """
+    data = json_data(text)
+    if data is not None:
+        return Document(file=file, data=data, text=text)
     if text.lstrip().startswith("{"):
         try:
             json.loads(text, parse_int=_parse_int)

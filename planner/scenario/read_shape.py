@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from planner.domain.model import Model
 from planner.scenario.documents import Document, Loc
 from planner.scenario.faults import FaultLog, shape_faults
 
@@ -29,12 +30,15 @@ class Read(Generic[S]):
         For each list of ``spec`` that lost items: the original positions of those that are left.
     sound
         Whether nothing was left out.
+    models
+        The models of ``spec``, where they were read apart from the shape; None where they are in it.
     """
 
     shape: S
     data: Any
     positions: dict[str, list[int]]
     sound: bool
+    models: Sequence[Model] | None = None
 
     def loc(self, field: str, index: int) -> Loc:
         """Return the place of an item of a list of ``spec`` in the document."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from sys import intern
 
 from planner.domain.fleet import Cluster, Labels, Named, Node, NodeDevice, ShardType
 from planner.domain.footprint import ZERO, FootprintOption
@@ -109,7 +110,7 @@ def model_of(shape: ModelShape) -> Model:
     """Return a model with its footprint options in their order."""
     return Model(
         name=shape.name,
-        backend=shape.backend,
+        backend=intern(shape.backend),
         framework=shape.framework,
         storage_uri=shape.storage_uri,
         replicas=shape.replicas,
@@ -119,7 +120,7 @@ def model_of(shape: ModelShape) -> Model:
         devices_per_replica=shape.devices_per_replica,
         pin=_pin(shape.pin),
         labels=_labels(shape.labels),
-        footprints=tuple(_option(item) for item in shape.footprints),
+        footprints=tuple(option_of(item) for item in shape.footprints),
     )
 
 
@@ -127,10 +128,11 @@ def _pin(shape: PinShape | None) -> Pin | None:
     return None if shape is None else Pin(shard=shape.shard, device=shape.device)
 
 
-def _option(shape: FootprintShape) -> FootprintOption:
+def option_of(shape: FootprintShape) -> FootprintOption:
+    """Return a footprint option; the names that many of them share are kept once."""
     gpu = shape.gpu_memory or _NO_GPU
     return FootprintOption(
-        device_class=shape.device_class,
+        device_class=intern(shape.device_class),
         batch=shape.batch,
         instances=shape.instances,
         steady_bytes=gpu.steady,

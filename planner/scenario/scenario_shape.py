@@ -3,7 +3,7 @@
 # ruff: noqa: RUF012 - pydantic copies a field's default for each instance
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,9 @@ from planner.scenario.shapes import (
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
+
+_NONE_NAMED: Any = Field(default_factory=dict, json_schema_extra={"default": {}})
+"""An empty mapping; as a plain default it would be copied with care for each of millions of footprints."""
 
 Extra = dict[ResourceName, Milli]
 NodeLabels = dict[LabelKey, LabelValue]
@@ -331,7 +334,7 @@ class FootprintShape(Shape):
     source: FootprintSource = "declared"
     """measured and imported figures contain the CUDA contexts of instance processes; to estimated and
     declared ones they are added."""
-    extra: Extra = {}
+    extra: Extra = _NONE_NAMED
     """Further named resources."""
 
 
@@ -358,7 +361,7 @@ class ModelShape(Shape):
     """Whole devices of one shard when above 1."""
     pin: PinShape | None = None
     """Where replica 0 has to be; null is anywhere."""
-    labels: Strings = {}
+    labels: Strings = _NONE_NAMED
     """For people and reports."""
     footprints: Annotated[list[FootprintShape], Field(min_length=1)]
     """What a replica uses, for each class of device that it may run on."""

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -141,19 +142,24 @@ class _Name:
     what: str
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._read)
+        fits = re.compile(self.pattern).fullmatch
+
+        def read(value: Any) -> str:
+            if isinstance(value, str) and len(value) <= self.longest and fits(value):
+                return value
+            raise ValueError(self._fault(value))
+
+        return core_schema.no_info_plain_validator_function(read)
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: Any) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
 
-    def _read(self, value: Any) -> str:
+    def _fault(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"expected {self.what}, found {kind_of(value)}")
+            return f"expected {self.what}, found {kind_of(value)}"
         if not re.fullmatch(self.pattern, value):
-            raise ValueError(f"{value[:80]!r} is not {self.what}")
-        if len(value) > self.longest:
-            raise ValueError(f"the name has {len(value)} characters; at most {self.longest} are allowed")
-        return value
+            return f"{value[:80]!r} is not {self.what}"
+        return f"the name has {len(value)} characters; at most {self.longest} are allowed"
 
 
 GROUP_LENGTH = 48
@@ -203,6 +209,8 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 def _printable(text: str) -> str:
     """Refuse what a terminal would obey rather than show, and what would break a line of a table."""
+    if text.isprintable():
+        return text
     bad = next((item for item in text if unicodedata.category(item) in _UNPRINTABLE), None)
     if bad is not None:
         raise ValueError(f"holds the character U+{ord(bad):04X}, which cannot be printed")
@@ -244,11 +252,22 @@ def _part(value: Mapping[str, Any], at: str, read: Callable[[Any], Any]) -> Any:
         raise fault_at(at, str(error)) from None
 
 
+_AMOUNTS_KEPT = 2**14
+"""Texts whose amounts are remembered: the options of a model, and many models, say and share the same."""
+
+
 def _amount_reader(read: Callable[[Any], int]) -> Callable[[Any], Amount]:
+    def certain(value: Any) -> Amount:
+        number = read(value)
+        return Amount(p50=number, p95=number)
+
+    certain_text = lru_cache(_AMOUNTS_KEPT)(certain)
+
     def read_amount(value: Any) -> Amount:
+        if isinstance(value, str):
+            return certain_text(value)
         if not isinstance(value, Mapping):
-            number = read(value)
-            return Amount(p50=number, p95=number)
+            return certain(value)
         _known_fields(value, ("p50", "p95"))
         if len(value) < 2:
             raise ValueError("expected one quantity, or both p50 and p95")
@@ -314,9 +333,21 @@ def _read_gpu_memory(value: Any) -> GpuMemory:
     return GpuMemory(steady=steady, load_peak=peak, residual=residual)
 
 
+@lru_cache(_AMOUNTS_KEPT)
+def _gpu_memory_of_texts(*fields: tuple[str, str]) -> GpuMemory:
+    return _read_gpu_memory(dict(fields))
+
+
+def read_gpu_memory(value: Any) -> GpuMemory:
+    """Return GPU memory as people write it; what is written alike is kept once."""
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return _gpu_memory_of_texts(*value.items())
+    return _read_gpu_memory(value)
+
+
 GpuMemoryAmount = Annotated[
     GpuMemory,
-    PlainValidator(_read_gpu_memory),
+    PlainValidator(read_gpu_memory),
     WithJsonSchema(
         {
             "description": "one quantity, its p50 and p95, or steady, loadPeak and residual apart",

@@ -10,8 +10,10 @@ resources as columns ``extra.<resource>``; a column ``<field>P50`` beside ``<fie
 from __future__ import annotations
 
 import csv
-import io
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,14 @@ from planner.errors import Fault, InputError
 from planner.scenario.documents import Document, Loc, read_text
 from planner.scenario.draft import Located
 from planner.scenario.faults import FaultLog, shape_faults, suggestion
-from planner.scenario.flat import EXTRA_PREFIX, FLAT_FIELDS, MODEL_FIELDS, field_at, nested
-from planner.scenario.resolve import model_of
-from planner.scenario.scenario_shape import ModelShape
+from planner.scenario.flat import EXTRA_PREFIX, FLAT_FIELDS, MODEL_FIELDS, FlatReader, field_at
+from planner.scenario.resolve import model_of, option_of
+from planner.scenario.scenario_shape import FootprintShape, ModelShape
 
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+"""A line with its end, as CSV has them: no other character ends one."""
+
+Row = tuple[str, ...]
 _REQUIRED = ("name", "backend", "storageUri", "class")
 
 
@@ -61,16 +67,14 @@ def read_table(path: Path, *, file: str, log: FaultLog) -> list[Located[Model]]:
     except InputError as error:
         log.extend(error.faults)
         return []
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.reader((line[0] for line in _LINE.finditer(text)), strict=True)
     columns, faults = _columns(rows, file)
     document = TableDocument(file=file, columns=columns)
     log.order(document)
     if faults:
         log.extend(faults)
         return []
-    models, faults = _models(rows, document)
-    log.extend(faults)
-    return list(_shaped(models, document, log))
+    return _Table(document, log).models(rows)
 
 
 def _columns(rows: Any, file: str) -> tuple[tuple[str, ...], list[Fault]]:
@@ -100,64 +104,107 @@ def _columns(rows: Any, file: str) -> tuple[tuple[str, ...], list[Fault]]:
     return columns, [Fault(path=name, message=text, file=file, line=1) for name, text in messages]
 
 
-def _models(rows: Any, document: TableDocument) -> tuple[list[dict[str, Any]], list[Fault]]:
-    """Return the models as the document form would have them."""
-    models: list[dict[str, Any]] = []
-    positions: dict[str, int] = {}
-    faults: list[Fault] = []
-    for line, cells in _cells(rows, document, faults):
-        name = cells["name"]
-        position = positions.get(name) if name else None
-        if position is None:
-            position = positions[name] = len(models)
-            models.append({**nested(cells, option=False), "footprints": []})
-            document.lines.append([])
+class _Table:
+    """Models as the rows come: rows that follow each other make a model, later ones of it are added."""
+
+    def __init__(self, document: TableDocument, log: FaultLog) -> None:
+        columns = document.columns
+        self.document, self.log = document, log
+        self.name = columns.index("name")
+        self.own = [index for index, column in enumerate(columns) if column in MODEL_FIELDS]
+        self.model = FlatReader(columns, option=False)
+        self.option = FlatReader(columns, option=True)
+        self.positions: dict[str, int] = {}
+        self.first_rows: list[Row] = []
+        self.found: list[Model | None] = []
+        """The models by their positions; None where one has a fault."""
+
+    def models(self, rows: Any) -> list[Located[Model]]:
+        """Return the sound models."""
+        for name, run in groupby(self._rows(rows), key=lambda item: item[1][self.name]):
+            if name:
+                self._read(name, list(run))
+                continue
+            for row in run:
+                self._read(name, [row])
+        document = self.document
+        return [
+            Located(model, document, (position,))
+            for position, model in enumerate(self.found)
+            if model is not None
+        ]
+
+    def _rows(self, rows: Any) -> Iterator[tuple[int, Row]]:
+        """Yield the line and the cells of every row that has as many as there are columns."""
+        columns = self.document.columns
+        while True:
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                self._note(f"is not CSV: {error}", rows.line_num)
+                return
+            if row is None:
+                return
+            cells = tuple([cell.strip() for cell in row])
+            if not any(cells):
+                continue
+            if len(cells) != len(columns):
+                self._note(
+                    f"has {len(cells)} cells; the first line names {len(columns)} columns", rows.line_num
+                )
+                continue
+            yield rows.line_num, cells
+
+    def _note(self, message: str, line: int) -> None:
+        self.log.extend([Fault(path="", message=message, file=self.document.file, line=line)])
+
+    def _read(self, name: str, run: list[tuple[int, Row]]) -> None:
+        """Read rows of one model that follow each other."""
+        known = self.positions.get(name) if name else None
+        position = len(self.found) if known is None else known
+        if known is None:
+            self.positions[name] = position
+            self.first_rows.append(run[0][1])
+            self.document.lines.append([])
+        lines = self.document.lines[position]
+        first_option = len(lines)
+        lines.extend(line for line, _ in run)
+        for line, cells in run[known is None :]:
+            self.log.extend(self._contradictions(self.first_rows[position], cells, line))
+        options = [self.option.read(cells) for _, cells in run]
+        if known is None:
+            self.found.append(self._new(position, options))
         else:
-            faults.extend(_contradictions(models[position], cells, document, line))
-        models[position]["footprints"].append(nested(cells, option=True))
-        document.lines[position].append(line)
-    return models, faults
+            self.found[position] = self._longer(position, options, first_option)
 
-
-def _cells(rows: Any, document: TableDocument, faults: list[Fault]) -> Iterator[tuple[int, dict[str, str]]]:
-    columns = document.columns
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            faults.append(
-                Fault(path="", message=f"is not CSV: {error}", file=document.file, line=rows.line_num)
-            )
+    def _contradictions(self, first: Row, cells: Row, line: int) -> Iterator[Fault]:
+        """A further row of a model may repeat the model's own columns, not change them."""
+        if all(not cells[index] or cells[index] == first[index] for index in self.own):
             return
-        if row is None:
-            return
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(columns):
-            message = f"has {len(row)} cells; the first line names {len(columns)} columns"
-            faults.append(Fault(path="", message=message, file=document.file, line=rows.line_num))
-            continue
-        yield rows.line_num, {name: cell.strip() for name, cell in zip(columns, row, strict=True)}
+        before, again = self.model.read(first), self.model.read(cells)
+        for name, field in MODEL_FIELDS.items():
+            key = field.path[0]
+            if key in again and again[key] != before.get(key):
+                message = f"differs from the first row of model {cells[self.name]!r}"
+                yield Fault(path=name, message=message, file=self.document.file, line=line)
 
-
-def _contradictions(
-    model: dict[str, Any], cells: dict[str, str], document: TableDocument, line: int
-) -> Iterator[Fault]:
-    """A further row of a model may repeat the model's own columns, not change them."""
-    again = nested(cells, option=False)
-    for name, field in MODEL_FIELDS.items():
-        key = field.path[0]
-        if key in again and again[key] != model.get(key):
-            message = f"differs from the first row of model {cells['name']!r}"
-            yield Fault(path=name, message=message, file=document.file, line=line)
-
-
-def _shaped(models: list[dict[str, Any]], document: TableDocument, log: FaultLog) -> Iterator[Located[Model]]:
-    for position, data in enumerate(models):
+    def _new(self, position: int, options: list[dict[str, Any]]) -> Model | None:
+        data = {**self.model.read(self.first_rows[position]), "footprints": options}
         try:
-            shape = ModelShape.model_validate(data)
+            return model_of(ModelShape.model_validate(data))
         except ValidationError as error:
             for loc, message in shape_faults(error, ModelShape):
-                log.add(document, (position, *loc), message)
-        else:
-            yield Located(model_of(shape), document, (position,))
+                self.log.add(self.document, (position, *loc), message)
+            return None
+
+    def _longer(self, position: int, options: list[dict[str, Any]], first_option: int) -> Model | None:
+        """Return a model with further footprints."""
+        model, more = self.found[position], []
+        for index, data in enumerate(options, start=first_option):
+            try:
+                more.append(option_of(FootprintShape.model_validate(data)))
+            except ValidationError as error:
+                model = None
+                for loc, message in shape_faults(error, FootprintShape):
+                    self.log.add(self.document, (position, "footprints", index, *loc), message)
+        return model and replace(model, footprints=(*model.footprints, *more))
