@@ -139,8 +139,8 @@ def check_output(path: Path, *, inputs: Iterable[str]) -> None:
         raise InputError([Fault(path="", file=str(path), message=message)])
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+def write_output(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file whole or not at all; its text may come in pieces.
 
     Raises
     ------

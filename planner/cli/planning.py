@@ -154,9 +154,9 @@ def _relax_hint(path: str, out: Path | None) -> str:
 
 
 def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> None:
-    from planner.scenario.plan_file import plan_text
+    from planner.scenario.plan_file import plan_pieces
 
-    write_output(out, plan_text(found, scenario))
+    write_output(out, plan_pieces(found, scenario))
     if not talk.quiet:
         click.echo(f"wrote {out}", err=True)
 
@@ -166,9 +166,10 @@ def _print_plan(scenario: Scenario, found: Plan, form: str) -> None:
         case "name":
             print_names(f"shard/{shard.name}" for shard in found.placement.shards)
         case "json":
-            from planner.scenario.plan_file import plan_text
+            from planner.scenario.plan_file import plan_pieces
 
-            click.echo(plan_text(found, scenario), nl=False)
+            for piece in plan_pieces(found, scenario):
+                click.echo(piece, nl=False)
         case "yaml":
             from planner.scenario.plan_file import plan_document
 

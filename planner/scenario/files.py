@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """Write a text file so that a reader, or a crash, finds either the old content or the new.
+
+    The text may come in pieces, so that a large one is never in memory.
 
     The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over the
     old file, whose mode it takes; a new file gets the mode that the process's umask allows. A symbolic link
@@ -22,15 +25,16 @@ def write_atomic(path: Path, text: str) -> None:
     OSError
         The folder does not exist or cannot be written; then nothing has changed.
     """
+    pieces = [text] if isinstance(text, str) else text
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+            stream.writelines(pieces)
         return
     target = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(_mode_of(target))

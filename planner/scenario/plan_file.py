@@ -10,7 +10,11 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +30,7 @@ from planner.errors import Fault, InputError
 from planner.scenario.documents import Document, json_data, json_fault, parse_document, path_text, read_text
 from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.gather import read_head
-from planner.scenario.plan_shape import PlanShape
+from planner.scenario.plan_shape import PlacementShape, PlanShape
 from planner.scenario.scenario_shape import API_VERSION
 from planner.units import MICROUSD
 
@@ -38,24 +42,50 @@ _ROWS = ("shards", "placements", "refusals")
 
 def plan_text(plan: Plan, scenario: Scenario) -> str:
     """Return the text of a plan's file; it ends with a newline."""
-    return document_text(plan_document(plan, scenario))
+    return "".join(plan_pieces(plan, scenario))
+
+
+def plan_pieces(plan: Plan, scenario: Scenario) -> Iterator[str]:
+    """Yield the text of a plan's file in pieces: that of a large fleet is written without being in memory."""
+    return _text_pieces(_document(plan, scenario))
 
 
 def document_text(document: Mapping[str, Any]) -> str:
     """Return the text of a plan's document: a row a line, everything else indented."""
-    fields = []
-    for key, value in document.items():
-        if key in _ROWS:
-            rows = ",\n".join(f"    {json.dumps(row)}" for row in value)
-            body = f"[\n{rows}\n  ]" if rows else "[]"
-        else:
-            body = json.dumps(value, indent=2).replace("\n", "\n  ")
-        fields.append(f"  {json.dumps(key)}: {body}")
-    return "{\n" + ",\n".join(fields) + "\n}\n"
+    return "".join(_text_pieces(document))
 
 
 def plan_document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
     """Return a plan's document; every name in the plan has to mean something in the scenario."""
+    document = _document(plan, scenario)
+    return {**document, **{name: list(document[name]) for name in _ROWS}}
+
+
+def _text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
+    mark = "{\n"
+    for key, value in document.items():
+        yield f"{mark}  {json.dumps(key)}: "
+        if key in _ROWS:
+            yield from _row_pieces(iter(value))
+        else:
+            yield json.dumps(value, indent=2).replace("\n", "\n  ")
+        mark = ",\n"
+    yield "\n}\n"
+
+
+_ROWS_AT_A_TIME = 1000
+
+
+def _row_pieces(rows: Iterator[Any]) -> Iterator[str]:
+    mark = "[\n"
+    while some := list(islice(rows, _ROWS_AT_A_TIME)):
+        yield mark + ",\n".join([f"    {json.dumps(row)}" for row in some])
+        mark = ",\n"
+    yield "[]" if mark == "[\n" else "\n  ]"
+
+
+def _document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
+    """Return a plan's document with rows that are made as they are asked for, where there are millions."""
     parts = names(scenario)
     residents, first = _residents(plan.placement, parts, scenario), parents(plan.placement.placed)
     shards = [
@@ -78,8 +108,8 @@ def plan_document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
         "moves": _moves(plan.moves),
         "limits": _limits(plan, scenario, parts, shards),
         "shards": shards,
-        "placements": [_placement(placed) for placed in sorted(plan.placement.placed)],
-        "refusals": [_refusal(refusal) for refusal in _sorted_refusals(plan.refusals)],
+        "placements": map(_placement, sorted(plan.placement.placed)),
+        "refusals": map(_refusal, _sorted_refusals(plan.refusals)),
     }
 
 
@@ -287,19 +317,28 @@ def _parse_int(digits: str) -> int | None:
 def plan_of(document: Document) -> Plan:
     """Return the plan of a document.
 
+    Placements are read one by one, since their shapes would take more memory than they do; where something
+    has a fault, the whole is read, for every fault that there is.
+
     Raises
     ------
     InputError
         It is of another version, not a plan, or a field is wrong; with every fault.
     """
-    return _plan(_read(document))
-
-
-def _read(document: Document) -> PlanShape:
     log = FaultLog()
     log.extend(document.faults)
     read_head(document, ("Plan",), log)
     log.raise_if_any()
+    rows = document.data.get("placements")
+    if isinstance(rows, list):
+        with suppress(ValidationError):
+            rest = PlanShape.model_validate({**document.data, "placements": []})
+            return _plan(rest, [_placed(PlacementShape.model_validate(row)) for row in rows])
+    shape = _read(document, log)
+    return _plan(shape, map(_placed, shape.placements))
+
+
+def _read(document: Document, log: FaultLog) -> PlanShape:
     try:
         return PlanShape.model_validate(document.data)
     except ValidationError as error:
@@ -309,7 +348,7 @@ def _read(document: Document) -> PlanShape:
     raise AssertionError("a plan that does not validate has faults")
 
 
-def _plan(shape: PlanShape) -> Plan:
+def _plan(shape: PlanShape, placed: Iterable[Placed]) -> Plan:
     metadata = shape.metadata
     return Plan(
         name=metadata.name,
@@ -324,7 +363,7 @@ def _plan(shape: PlanShape) -> Plan:
         stopped_by_clock=metadata.stopped_by_clock,
         versions=tuple(sorted(metadata.versions.items())),
         status=shape.status,
-        placement=_read_placement(shape),
+        placement=_read_placement(shape, placed),
         cost_microusd_per_h=shape.cost.usd_per_hour,
         bound=None
         if shape.bound is None
@@ -348,27 +387,33 @@ def _plan(shape: PlanShape) -> Plan:
     )
 
 
-def _read_placement(shape: PlanShape) -> Placement:
+def _read_placement(shape: PlanShape, placed: Iterable[Placed]) -> Placement:
     shards = [
         Shard(
-            name=item.name,
-            shard_type=item.shard_type,
+            name=intern(item.name),
+            shard_type=intern(item.shard_type),
             node=item.node,
             node_devices=tuple(item.node_devices),
         )
         for item in shape.shards
     ]
-    placed = [
-        Placed(
-            model=item.model,
-            replica=item.replica,
-            shard=item.shard,
-            devices=tuple(item.devices),
-            option=item.option,
-        )
-        for item in shape.placements
-    ]
     return Placement(shards=tuple(sorted(shards, key=lambda shard: shard.name)), placed=tuple(sorted(placed)))
+
+
+def _placed(shape: PlacementShape) -> Placed:
+    """Return a placed replica; what many replicas say is kept once."""
+    return Placed(
+        model=intern(shape.model),
+        replica=shape.replica,
+        shard=intern(shape.shard),
+        devices=_shared(tuple(shape.devices)),
+        option=shape.option,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _shared(devices: tuple[int, ...]) -> tuple[int, ...]:
+    return devices
 
 
 # ---------------------------------------------------------------------------------------- derived figures
