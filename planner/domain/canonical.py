@@ -32,7 +32,7 @@ _AT_A_TIME = 1000
 
 
 def _pieces(value: Any) -> Iterator[str]:
-    """Yield a value's canonical JSON: of a dataclass the lists that are its own fields a few items at a time."""
+    """Yield a value's canonical JSON: the lists that are a dataclass's own fields a few items at a time."""
     fields = getattr(value, "__dataclass_fields__", None)
     if not fields:
         yield _text(value)

@@ -21,8 +21,12 @@ from planner.scenario.yaml_text import (
     scalar_value,
 )
 
-MAX_FILE_BYTES = 256 * 2**20
-"""Larger files are refused: a scenario of 5,000,000 models is generated or a table, not a document."""
+MAX_FILE_BYTES = 1024 * 2**20
+"""Larger files are refused: 2,000,000 replicas written out as JSON. Read from its events, such a scenario takes
+some ten times its size in memory."""
+
+MAX_NODES_BYTES = 256 * 2**20
+"""Larger YAML that is not plain (it has anchors, tags or faults) is refused: its nodes take fifty times its size."""
 
 _MAX_ALIAS_VALUES = 1_000_000
 _MAX_ALIAS_FACTOR = 20
@@ -203,6 +207,11 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     InputError
         It is not YAML, or its aliases expand without end.
     """
+    if len(text) > MAX_NODES_BYTES:
+        message = (
+            f"is larger than {MAX_NODES_BYTES // 2**20} MiB and not plain: write it as JSON or as a table"
+        )
+        raise _json_error(text, file) or _input_error(file, message)
     loader = NodeLoader(text)
     documents = []
     try:

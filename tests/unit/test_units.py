@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +105,22 @@ def test_milli_quantities_and_prices_are_read_back(value: int) -> None:
 @given(st.integers(0, 1_000_000))
 def test_percentages_are_read_back(ppm: int) -> None:
     assert units.parse_ratio_ppm(units.format_percent(ppm)) == ppm
+
+
+@given(
+    number=st.integers(0, 2**62),
+    suffix=st.sampled_from(["", "n", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ei", "Zi", "mi"]),
+    read=st.sampled_from([units.parse_bytes, units.parse_milli]),
+)
+def test_a_whole_number_is_what_it_is_as_a_decimal(
+    number: int, suffix: str, read: Callable[[str], int]
+) -> None:
+    """Whole numbers are read without decimals, which a point asks for."""
+
+    def result(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError as error:
+            return str(error).replace(text, "")
+
+    assert result(f"{number}{suffix}") == result(f"{number}.0{suffix}")

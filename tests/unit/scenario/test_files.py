@@ -46,6 +46,19 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a"]
 
 
+def test_a_text_may_come_in_pieces(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a", (piece for piece in ("one\n", "two\n")))
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "one\ntwo\n"
+
+
+def test_pieces_that_end_in_an_error_leave_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):
+        write_atomic(tmp_path / "a", (str(1 // count) for count in (1, 0)))
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
+    assert names(tmp_path) == ["a"]
+
+
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "none" / "a", "x")

@@ -142,3 +142,40 @@ def test_labels_that_are_none_say_how_they_are_written(tmp_path: Path) -> None:
     ((line, column, message),) = faults(tmp_path, table)
     assert (line, column) == (2, "labels")
     assert message.endswith("write labels as team=news;lang=en")
+
+
+_COLUMNS = "name,backend,storageUri,replicas,class,gpuMemory\n"
+
+
+def test_rows_of_a_model_need_not_follow_each_other(tmp_path: Path) -> None:
+    apart = load(
+        tmp_path,
+        f"{_COLUMNS}a,onnxruntime,s3://x/a,2,nvidia-t4,1Gi\nb,onnxruntime,s3://x/b,1,nvidia-t4,1Gi\n"
+        "a,,,2,nvidia-a10g,2Gi\na,,,,nvidia-l4,3Gi\n",
+    )
+    following = load(
+        tmp_path,
+        f"{_COLUMNS}a,onnxruntime,s3://x/a,2,nvidia-t4,1Gi\na,,,2,nvidia-a10g,2Gi\na,,,,nvidia-l4,3Gi\n"
+        "b,onnxruntime,s3://x/b,1,nvidia-t4,1Gi\n",
+    )
+    assert apart == following
+    assert [len(model.footprints) for model in apart] == [3, 1]
+
+
+def test_a_later_row_of_a_model_has_its_own_line(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path,
+        f"{_COLUMNS}a,onnxruntime,s3://x/a,2,nvidia-t4,1Gi\nb,onnxruntime,s3://x/b,1,nvidia-t4,1Gi\n"
+        "a,,,3,nvidia-a10g,much\n",
+    )
+    assert [(line, column) for line, column, _ in found] == [(4, "replicas"), (4, "gpuMemory")]
+    assert found[0][2] == "differs from the first row of model 'a'"
+
+
+def test_a_line_ends_as_csv_says_and_nowhere_else(tmp_path: Path) -> None:
+    (model,) = load(
+        tmp_path, f'{_COLUMNS}a,onnxruntime,s3://x/a,"2\r\n",nvidia-t4,1Gi\r'.replace("\n", "\r\n")
+    )
+    assert model.replicas == 2
+    (fault,) = faults(tmp_path, f"{_COLUMNS}a,onnx\u2028runtime,s3://x/a,1,nvidia-t4,1Gi\n")
+    assert fault[:2] == (2, "backend")
