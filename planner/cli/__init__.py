@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 
-_COLLECT_AFTER = (200_000, 20, 100)
+COLLECT_AFTER = (200_000, 20, 100)
 """Objects, and collections of the younger ones, after which garbage is looked for: far more than by default,
 because a large fleet is millions of objects, none of them garbage, and looking costs half the time again."""
 
@@ -19,5 +19,5 @@ def main() -> None:
     """Run ``shardpack`` with the process's arguments and exit with its code."""
     from planner.cli.app import cli
 
-    gc.set_threshold(*_COLLECT_AFTER)
+    gc.set_threshold(*COLLECT_AFTER)
     cli()

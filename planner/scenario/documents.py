@@ -22,11 +22,10 @@ from planner.scenario.yaml_text import (
 )
 
 MAX_FILE_BYTES = 1024 * 2**20
-"""Larger files are refused: 2,000,000 replicas written out as JSON. Read from its events, such a scenario takes
-some ten times its size in memory."""
+"""Larger files are refused: some 2,000,000 replicas as JSON, which take ten times the size in memory."""
 
-MAX_NODES_BYTES = 256 * 2**20
-"""Larger YAML that is not plain (it has anchors, tags or faults) is refused: its nodes take fifty times its size."""
+MAX_NODES_CHARACTERS = 256 * 2**20
+"""Larger YAML is refused unless it is plain: its nodes take fifty times the size in memory."""
 
 _MAX_ALIAS_VALUES = 1_000_000
 _MAX_ALIAS_FACTOR = 20
@@ -199,17 +198,18 @@ def json_data(text: str) -> Any:
         return None
 
 
-def parse_documents(text: str, *, file: str) -> list[Document]:
+def parse_documents(text: str, *, file: str, most_characters: int = MAX_NODES_CHARACTERS) -> list[Document]:
     """Return every document of a YAML stream; empty ones are left out.
 
     Raises
     ------
     InputError
-        It is not YAML, or its aliases expand without end.
+        It is not YAML, it is longer than ``most_characters``, or its aliases expand without end.
     """
-    if len(text) > MAX_NODES_BYTES:
+    if len(text) > most_characters:
         message = (
-            f"is larger than {MAX_NODES_BYTES // 2**20} MiB and not plain: write it as JSON or as a table"
+            f"is larger than {most_characters // 2**20} MiB and no plain YAML: it has a fault, anchors, tags or"
+            " several documents; write it as JSON or as a table"
         )
         raise _json_error(text, file) or _input_error(file, message)
     loader = NodeLoader(text)

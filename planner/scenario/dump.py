@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from planner.domain.fleet import Backend, DeviceClass, Node, NodeDevice, Runtime, ShardType
@@ -17,8 +18,9 @@ from planner.units import format_percent, format_usd, quantity_bytes, quantity_m
 
 def scenario_text(scenario: Scenario) -> str:
     """Return a scenario's document as JSON, which is YAML too; one model a line."""
-    document = scenario_document(scenario)
-    models = ",\n".join(f"      {json.dumps(model)}" for model in document["spec"].pop("models"))
+    document = scenario_document(replace(scenario, models=()))
+    del document["spec"]["models"]
+    models = ",\n".join([f"      {json.dumps(_model(model))}" for model in scenario.models])
     body = json.dumps(document, indent=2)
     rows = f"[\n{models}\n    ]" if models else "[]"
     # the document ends with the closing braces of spec and of itself

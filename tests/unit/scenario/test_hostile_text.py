@@ -7,7 +7,7 @@ import io
 import pytest
 
 from planner.errors import InputError
-from planner.scenario.documents import parse_document, path_text, stream_text
+from planner.scenario.documents import parse_document, parse_documents, path_text, stream_text
 from planner.scenario.load import parse_scenario
 from planner.scenario.plan_file import document_text, parse_plan, plan_document
 from tests.support.builders import a_model, a_scenario
@@ -32,6 +32,15 @@ def test_no_more_is_read_than_is_allowed() -> None:
     with pytest.raises(InputError, match=r"big: is larger than 1 MiB"):
         stream_text(stream, file="big", most_bytes=2**20)
     assert stream.tell() == 2**20 + 1
+
+
+def test_what_only_nodes_can_tell_is_not_read_from_a_large_text() -> None:
+    text = "a: &x 1\nb: *x\n" + "#" * 2**20
+    assert parse_documents(text, file="big")[0].data == {"a": 1, "b": 1}
+    with pytest.raises(InputError, match=r"big: is larger than 1 MiB and no plain YAML"):
+        parse_documents(text, file="big", most_characters=2**20)
+    with pytest.raises(InputError, match=r"big.json:1: the file is cut off"):
+        parse_documents('{"a": [', file="big.json", most_characters=1)
 
 
 def test_a_line_is_named_for_a_character_that_yaml_forbids() -> None:

@@ -42,7 +42,15 @@ spec:
   last: [1, [2,
     3], {x: 4}]
 """
-_JSON = '{"kind": "Plan",\n "spec": {\n  "models": [\n   {"name": "a",\n    "x": [1,\n 2]},\n {"name": "b"}\n]}}\n'
+_JSON = """\
+{"kind": "Plan",
+ "spec": {
+  "models": [
+   {"name": "a",
+    "x": [1,
+ 2]}, {"name": "b"}
+]}}
+"""
 
 
 def _locs(data: Any, loc: Loc = ()) -> list[Loc]:
