@@ -208,8 +208,8 @@ def parse_documents(text: str, *, file: str, most_characters: int = MAX_NODES_CH
     """
     if len(text) > most_characters:
         message = (
-            f"is larger than {most_characters // 2**20} MiB and no plain YAML: it has a fault, anchors, tags or"
-            " several documents; write it as JSON or as a table"
+            f"is larger than {most_characters // 2**20} MiB and no plain YAML: it has a fault, anchors, tags"
+            " or several documents; write it as JSON or as a table"
         )
         raise _json_error(text, file) or _input_error(file, message)
     loader = NodeLoader(text)
