@@ -64,10 +64,11 @@ class Field:
         measure(self.board, self.scores, 0, len(run.nodes.gpus))
         choose(self.board, self.scores, self.asks[0], _EVERYWHERE, self._cells)  # compiled before it is timed
 
-    def place(self, kind: int) -> tuple[int, Ints] | None:
-        """Place a pod; returns its node and cells, None if it fits nowhere."""
+    def place(self, kind: int, only: int = ANYWHERE) -> tuple[int, Ints] | None:
+        """Place a pod, on one node if that is given; returns its node and cells, None if it does not fit."""
         ask = self.asks[kind]
-        row = choose(self.board, self.scores, ask, _EVERYWHERE, self._cells)
+        where = _EVERYWHERE if only == ANYWHERE else _EVERYWHERE._replace(row=only)
+        row = choose(self.board, self.scores, ask, where, self._cells)
         if row < 0:
             return None
         cells = self._cells[: ask.seats].copy()

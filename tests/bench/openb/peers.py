@@ -102,14 +102,16 @@ def _fgd_score(nodes: Nodes, node: int, pod: Ints, typical: Ints, weights: Float
 
 
 @compiled
-def _run_fgd(nodes: Nodes, kinds: Ints, arrivals: Ints, typical: Ints, weights: Floats) -> None:
-    """Place pod after pod; scores are kept until their node changes."""
+def _run_fgd(nodes: Nodes, kinds: Ints, arrivals: Ints, typical: Ints, weights: Floats) -> Ints:
+    """Place pod after pod; scores are kept until their node changes. Returns their nodes, -1 for dropped."""
     count = len(nodes.gpus)
+    where = np.full(len(arrivals), -1)
     changes = np.zeros(count, dtype=np.int64)
     seen = np.full((len(kinds), count), -1, dtype=np.int64)
     scores = np.zeros((len(kinds), count), dtype=np.int64)
     gpus = np.zeros((len(kinds), count), dtype=np.int64)
-    for kind in arrivals:
+    for step in range(len(arrivals)):
+        kind = arrivals[step]
         pod = kinds[kind]
         best, chosen = _NOTHING, -1
         for node in range(count):
@@ -124,6 +126,8 @@ def _run_fgd(nodes: Nodes, kinds: Ints, arrivals: Ints, typical: Ints, weights: 
         if chosen >= 0:
             put(nodes, chosen, pod, gpus[kind, chosen])
             changes[chosen] += 1
+            where[step] = chosen
+    return where
 
 
 @compiled
@@ -183,9 +187,9 @@ def _run_random(nodes: Nodes, kinds: Ints, arrivals: Ints, draws: Floats) -> Non
         put(nodes, node, pod, gpu)
 
 
-def place_by_fgd(run: Run) -> None:
-    """Fragmentation gradient descent: where the expected fragmentation grows least."""
-    _run_fgd(run.nodes, run.kinds, run.arrivals, run.typical, run.weights)
+def place_by_fgd(run: Run) -> Ints:
+    """Fragmentation gradient descent: where the expected fragmentation grows least; returns pods' nodes."""
+    return _run_fgd(run.nodes, run.kinds, run.arrivals, run.typical, run.weights)
 
 
 def place_by_best_fit(run: Run) -> None:
@@ -199,7 +203,7 @@ def place_at_random(run: Run) -> None:
     _run_random(run.nodes, run.kinds, run.arrivals, draws)
 
 
-PEERS: dict[str, Callable[[Run], None]] = {
+PEERS: dict[str, Callable[[Run], object]] = {
     "random": place_at_random,
     "best-fit": place_by_best_fit,
     "fgd": place_by_fgd,
