@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planner.scenario.dump import scenario_document, scenario_text
@@ -177,9 +178,29 @@ def test_what_is_written_is_read_as_the_same(spec: dict[str, Any]) -> None:
     assert parse_scenario(scenario_text(scenario), file="again") == scenario
 
 
+MODEL = {
+    "name": "m",
+    "backend": "onnxruntime",
+    "storageUri": "s3://x/m",
+    "footprints": [{"class": "nvidia-t4"}],
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 takes for a number though YAML 1.1, which PyYAML writes, does not, as ``1e5``."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
+    list("-+.0123456789"),
+)
+
+
 @settings(max_examples=60)
 @given(SPECS)
+@example({"shardTypes": [], "models": [{**MODEL, "labels": {"a": "1e100", "b": "1.5e3", "1e5": "x"}}]})
 def test_yaml_says_the_same_as_json(spec: dict[str, Any]) -> None:
     scenario = parse_scenario(text_of(spec), file="any")
-    as_yaml = yaml.safe_dump(scenario_document(scenario), allow_unicode=True)
+    as_yaml = yaml.dump(scenario_document(scenario), Dumper=_Dumper, allow_unicode=True)
     assert parse_scenario(as_yaml, file="again") == scenario
