@@ -59,6 +59,10 @@ GRAIN = 0.01
 """Scores are cut down to multiples of this, in devices; of equal ones the shard with the least free room
 wins, so that one fills before the next is begun. FGD's whole scores of 0 to 100 do that for it."""
 
+MOST_TRIED = 1280
+"""Shards that fit of which the best is taken: enough to choose from, and a bound on the time of a choice. The
+first ones in the order of the plan are tried, so that a large fleet fills from its front."""
+
 _MOST = 1e6
 """More than ever fit on a device."""
 
@@ -282,6 +286,7 @@ def choose(board: Board, scores: Scores, ask: Ask, where: Where, chosen: Ints) -
     bases, picks = np.zeros(widest, dtype=np.int64), np.zeros(widest, dtype=np.int64)
     rest, best, best_row = np.zeros(host_left.shape[1], dtype=np.int64), -math.inf, -1
     start, stop = (0, len(rows)) if where.row == ANYWHERE else (where.row, where.row + 1)
+    tried = 0
     for row in range(start, stop):
         kind, origin, end = rows[row, TYPE], rows[row, FIRST], rows[row, LAST]
         if seats > end - origin or not may_join(rows, row, types[kind, ALLOWED], tenant, banned):
@@ -305,6 +310,9 @@ def choose(board: Board, scores: Scores, ask: Ask, where: Where, chosen: Ints) -
             found = _parts(cells, span, bases, types, kind, picks)
         if found == 0:
             continue
+        tried += 1
+        if tried > MOST_TRIED:
+            break
         _count_beside(typical, kind, rest, 0.0, beside)
         for option in range(found):
             for index in range(len(sums)):
