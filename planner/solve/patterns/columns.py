@@ -88,6 +88,7 @@ class Columns:
         self.known: list[Column] = []
         self.bound = 0
         self.truncated = False
+        self.proof = 0.0
         self._seen: set[Column] = set()
         self._shares = [shares_of(site) for site in classes.sites]
         self._center: Floats | None = None
@@ -160,7 +161,8 @@ class Columns:
     def prove(self, shares: Shares) -> int:
         """Search all patterns: add what improves and raise the bound; returns how many were added.
 
-        ``truncated`` says whether that was ever too much work; then the bound is weaker.
+        ``truncated`` says whether that was ever too much work; then the bound is weaker. ``proof`` is the
+        most that it took of the purse for a type.
 
         The bound is one of the whole demand, so it is raised only while nothing is fixed.
         """
@@ -172,6 +174,7 @@ class Columns:
             _, sizes, patterns, worth, work = search_each(knapsack, 1, floor, limit, limit)
             self.purse.spend(search=work)
             self.truncated |= work >= limit
+            self.proof = max(self.proof, SEARCH_UNIT * work)
             most_worth.append(worth)
             added += self._add_best(index, _named(known, sizes, patterns), values, floor + TOLERANCE)
         if np.array_equal(self.demand, self.classes.demand):

@@ -16,7 +16,10 @@ WHOLE = 1 - 1e-6
 """A share from which a pattern counts as chosen by the program itself."""
 
 
-OVERDRAFT = 3.0
+MORE_ROUNDS = 3
+"""Further rounds of pricing where a dive looks too dear."""
+
+OVERDRAFT = 1.5
 """How much more than there is a dive that has begun may spend."""
 
 
@@ -32,6 +35,8 @@ class Dive:
         Patterns with a larger share are decided together.
     step_ratio
         So many of the shards that are left are decided at once, at most; always one.
+    least_ratio
+        So many of them are decided at once whatever their shares.
     noise
         How far shares are disturbed by chance when they are compared; 0 is not at all.
     """
@@ -39,11 +44,14 @@ class Dive:
     rounds: int = 2
     least_share: float = 0.7
     step_ratio: float = 0.15
+    least_ratio: float = 0.0
     noise: float = 0.0
 
 
 def dive(columns: Columns, style: Dive, rng: np.random.Generator, most: float) -> list[Column] | None:
-    """Return patterns that cover all that columns ask for; None where they would cost ``most`` or more.
+    """Return patterns that cover what columns ask for; None where they would cost ``most`` or more.
+
+    Where the work is spent before the end, the demand of the columns is what they leave over.
 
     Parameters
     ----------
@@ -58,7 +66,7 @@ def dive(columns: Columns, style: Dive, rng: np.random.Generator, most: float) -
     cost = 0.0
     while columns.demand.any():
         if columns.purse.left < -OVERDRAFT:
-            return None
+            return chosen
         shares = _priced(columns, style, most - cost)
         if shares is None or cost + shares.cost > most - columns.step + 1e-6:
             return None
@@ -73,7 +81,7 @@ def dive(columns: Columns, style: Dive, rng: np.random.Generator, most: float) -
 def _priced(columns: Columns, style: Dive, most: float) -> Shares | None:
     """Return the master's solution after some rounds of pricing; more of them where it looks too dear."""
     shares = columns.solve()
-    for number in range(3 * style.rounds):
+    for number in range(style.rounds + MORE_ROUNDS):
         if shares is None:
             return None
         dear = shares.cost > most - columns.step + 1e-6
@@ -91,17 +99,15 @@ def _decide(columns: Columns, shares: Shares, style: Dive, rng: np.random.Genera
     noisy = value * np.exp(rng.normal(0, style.noise, len(value))) if style.noise else value
     known = np.flatnonzero(value > 1e-6)
     order = known[np.argsort(-noisy[known], kind="stable")]
-    at_most = max(1, int(style.step_ratio * float(value.sum())))
+    left = float(value.sum())
+    at_most, at_least = max(1, int(style.step_ratio * left)), max(1, int(style.least_ratio * left))
     found: list[Column] = []
     for number in order:
-        column = columns.known[number]
-        times = max(1, int(value[number] + 1e-6))
+        column, share = columns.known[number], value[number]
+        times = max(1, int(share + 1 - WHOLE))
         while times and _covers_asked(columns, column):
-            if (
-                found
-                and value[number] < WHOLE
-                and (len(found) >= at_most or value[number] < style.least_share)
-            ):
+            sure = share >= WHOLE or (share >= style.least_share and len(found) < at_most)
+            if not sure and len(found) >= at_least:
                 return found
             columns.fix(column)
             found.append(column)

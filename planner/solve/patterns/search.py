@@ -13,7 +13,7 @@ from planner.solve.patterns.columns import Column, Columns, Pricing, Purse, patt
 from planner.solve.patterns.dive import Dive, dive
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
 from planner.solve.patterns.pricing import fill
-from planner.solve.patterns.sites import Classes, make_classes
+from planner.solve.patterns.sites import Classes, Site, make_classes
 from planner.solve.problem import Ints, Problem
 from planner.solve.watch import Watch
 
@@ -25,12 +25,17 @@ MOST_CLASSES = 1_000
 FILLS, FILL_WORK = 6, 20_000
 """Ways to fill shards one by one for the first columns, and the work for one shard."""
 
-FEW_RATIO, TRUNCATED_RATIO = 0.1, 0.01
+FEW_RATIO, DEAR_RATIO = 0.1, 0.01
 """A round that finds fewer columns than this part of the classes is followed by a search of all patterns; the
-second where such a search was too much work before."""
+second where such a search was too much work before, or takes more than ``PROOF_RATIO`` of what is left."""
 
-ROOT_RATIO = 0.5
+PROOF_RATIO = 0.05
+
+ROOT_RATIO = 0.4
 """Part of the work that is spent before the first dive."""
+
+HASTY, HASTY_CLASSES = Dive(rounds=1, least_share=0.5, step_ratio=0.3, least_ratio=0.1), 200
+"""What is dived first where there are more classes than that: a round then takes a tenth of a second."""
 
 DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4)))
 """Dives one after the other; the first is the most promising one."""
@@ -122,21 +127,26 @@ class _Search:
     def _fills(self) -> Iterator[list[Column]]:
         """Yield what fills shards of one type after the other, and add its patterns."""
         for index, site in enumerate(self.classes.sites):
-            shares = shares_of(site)
-            for number in range(FILLS):
-                dims = shares.shape[1]
-                weights = np.ones(dims) if number == 0 else self.rng.dirichlet(np.full(dims, 3.0)) * dims
-                values = np.maximum(1, (shares @ weights).astype(np.int64))
-                plan = list(self._fill(index, values, shares))
+            for values in self._weights(site):
+                plan = list(self._fill(index, values, self.classes.demand))
                 for column in plan:
                     self.columns.add(column)
                 if all(site.most > 0):
                     yield plan
 
-    def _fill(self, index: int, values: Ints, shares: Ints) -> Iterator[Column]:
-        known, knapsack = make_knapsack(self.classes.sites[index], values, shares, self.classes.demand)
+    def _weights(self, site: Site) -> Iterator[Ints]:
+        """Yield sizes of classes in one number: all dimensions alike, then some more than others."""
+        shares = shares_of(site)
+        dims = shares.shape[1]
+        for number in range(FILLS):
+            weights = np.ones(dims) if number == 0 else self.rng.dirichlet(np.full(dims, 3.0)) * dims
+            yield np.maximum(1, (shares @ weights).astype(np.int64))
+
+    def _fill(self, index: int, values: Ints, demand: Ints) -> Iterator[Column]:
+        site = self.classes.sites[index]
+        known, knapsack = make_knapsack(site, values, shares_of(site), demand)
         order = np.argsort(-knapsack.value, kind="stable")
-        sizes, patterns = fill(knapsack, order, self.classes.demand[known], FILL_WORK)
+        sizes, patterns = fill(knapsack, order, demand[known], FILL_WORK)
         for size, pattern in zip(sizes, patterns, strict=True):
             yield Column(shard_type=index, pattern=pattern_of(known[pattern[:size]]))
 
@@ -148,8 +158,8 @@ class _Search:
             shares = self.columns.solve()
             if shares is None:
                 return
-            ratio = TRUNCATED_RATIO if self.columns.truncated else FEW_RATIO
-            few = max(2, int(len(self.classes.units) * ratio))
+            dear = self.columns.truncated or self.columns.proof > PROOF_RATIO * self.purse.left
+            few = max(2, int(len(self.classes.units) * (DEAR_RATIO if dear else FEW_RATIO)))
             last = self.purse.left < keep
             added = self.columns.extend(shares)
             if last or added < few:
@@ -159,7 +169,8 @@ class _Search:
 
     def _dive(self) -> None:
         """Dive while that may find something; what a dive finds may raise the bound as well."""
-        for style in DIVES:
+        large = len(self.classes.units) > HASTY_CLASSES
+        for style in (HASTY, *DIVES) if large else DIVES:
             shares = self.columns.solve()
             if shares is None or self._is_over() or self.purse.left < 0:
                 return
@@ -168,16 +179,29 @@ class _Search:
             for column in near.known:
                 self.columns.add(column)
             if plan is not None:
-                self._take(plan)
+                self._take([*plan, *self._rest(near)])
             if not self.columns.is_tight(shares):
                 self._generate(self.purse.left * ROOT_RATIO)
+
+    def _rest(self, columns: Columns) -> list[Column]:
+        """Return the cheapest patterns that fill shards with what a dive left over, if anything."""
+        plans = [
+            plan
+            for index, site in enumerate(self.classes.sites)
+            if all(site.most[columns.demand > 0] > 0)
+            for values in self._weights(site)
+            if (plan := list(self._fill(index, values, columns.demand)))
+        ]
+        return min(plans, key=self._price, default=[])
+
+    def _price(self, plan: Sequence[Column]) -> int:
+        return sum(self.classes.prices[column.shard_type] for column in plan)
 
     # ------------------------------------------------------------------------------------- realisation
 
     def _take(self, plan: Sequence[Column]) -> None:
         """Keep a plan of patterns if all of it can be placed for less."""
-        price = sum(self.classes.prices[column.shard_type] for column in plan)
-        if price >= self.best.cost:
+        if self._price(plan) >= self.best.cost:
             return
         found = realise(self.problem, self.classes, plan, watch=self.watch)
         if None not in found.row_of_unit and found.cost < self.best.cost:
