@@ -84,6 +84,7 @@ def _figures(timed: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {
         "models": len(timed),
         "refused": int(timed[:, 2].sum()),
+        "placed_cpu_microseconds": _named(names, np.percentile(timed[timed[:, 2] == 0, 0], ends)),
         "cpu_microseconds": _named(names, np.percentile(timed[:, 0], ends)),
         "wall_microseconds": _named(names, np.percentile(timed[:, 1], ends)),
     }
