@@ -17,6 +17,7 @@ from planner.solve.patterns.knapsack import make_knapsack, shares_of
 from planner.solve.patterns.pricing import Knapsack, search_each
 from planner.solve.patterns.sites import Classes
 from planner.solve.problem import Ints
+from planner.solve.watch import Watch
 
 Pattern = tuple[tuple[int, int], ...]
 """Classes and how many units of each, sorted."""
@@ -42,10 +43,13 @@ LEAST_WORK = 100_000
 
 
 class Purse:
-    """Deterministic work that may be spent, in what are roughly seconds."""
+    """Work that may be spent, in what are roughly seconds; the clock is a safety stop beside it.
 
-    def __init__(self, amount: float) -> None:
-        self.left = amount
+    ``left`` is deterministic: what was given less what was spent.
+    """
+
+    def __init__(self, amount: float, watch: Watch) -> None:
+        self.left, self.watch = amount, watch
 
     def spend(self, *, engine: int = 0, search: int = 0) -> None:
         """Count the work of a round, or of a part of it."""
@@ -183,8 +187,10 @@ class Columns:
 
     def _limit(self, most: int) -> int:
         """Return the work for one type: a fair part of what is allowed, or of half of what is left."""
-        left = max(int(self.purse.left / SEARCH_UNIT / 2), LEAST_WORK)
-        return min(most, left) // len(self.classes.sites)
+        left, left_s = self.purse.left, self.purse.watch.left_s()
+        if left_s is not None:
+            left = min(left, left_s)
+        return min(most, max(int(left / SEARCH_UNIT / 2), LEAST_WORK)) // len(self.classes.sites)
 
     def _floor(self, index: int, shares: Shares) -> int:
         return int((self.floors[index] + shares.rent[index]) * SCALE)

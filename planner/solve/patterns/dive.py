@@ -65,7 +65,7 @@ def dive(columns: Columns, style: Dive, rng: np.random.Generator, most: float) -
     chosen: list[Column] = []
     cost = 0.0
     while columns.demand.any():
-        if columns.purse.left < -OVERDRAFT:
+        if columns.purse.left < -OVERDRAFT or columns.purse.watch.is_over():
             return chosen
         shares = _priced(columns, style, most - cost)
         if shares is None or cost + shares.cost > most - columns.step + 1e-6:

@@ -188,6 +188,17 @@ def _gather(knapsack: Knapsack, frames: Frames, depth: int, start: int, need: in
 
 
 @compiled
+def _enter(knapsack: Knapsack, frames: Frames, first: int) -> bool:
+    """Write the empty pattern and add its first place; returns whether that fits."""
+    for d in range(len(knapsack.room)):
+        frames.left[0, d] = knapsack.room[d]
+    frames.slack[0], frames.rest[0] = knapsack.table.shape[1] - 1, FINE
+    frames.worth[0] = frames.users[0] = 0
+    frames.peaks[0] = 0
+    return bool(_push(knapsack, frames, 0, first))
+
+
+@compiled
 def search(
     knapsack: Knapsack, frames: Frames, first: int, floor: int, limit: int
 ) -> tuple[int, int, int, int]:
@@ -211,12 +222,7 @@ def search(
         Of the best pattern, or ``floor`` and size 0; what none exceeds; and what was spent.
     """
     best, size, work, bound = floor, 0, 0, floor
-    for d in range(len(knapsack.room)):
-        frames.left[0, d] = knapsack.room[d]
-    frames.slack[0], frames.rest[0] = knapsack.table.shape[1] - 1, FINE
-    frames.worth[0] = frames.users[0] = 0
-    frames.peaks[0] = 0
-    if not _push(knapsack, frames, 0, first):
+    if not _enter(knapsack, frames, first):
         return floor, floor, 0, 1
     if frames.worth[1] > best:
         best, size = frames.worth[1], 1
@@ -229,13 +235,10 @@ def search(
     while depth >= 1:
         k = frames.place[depth]
         j = frames.candidates[depth, k]
-        worth = frames.worth[depth]
-        if k >= frames.many[depth] or worth + knapsack.table[j, frames.slack[depth]] <= best:
-            depth -= 1
-            frames.taken[frames.chosen[depth]] -= 1
-            continue
-        if work >= limit or depth + 1 >= DEEPEST:
-            bound = max(bound, worth + knapsack.table[j, frames.slack[depth]])
+        most = frames.worth[depth] + knapsack.table[j, frames.slack[depth]]
+        ends = k >= frames.many[depth] or most <= best
+        if ends or work >= limit or depth + 1 >= DEEPEST:
+            bound = bound if ends else max(bound, most)
             depth -= 1
             frames.taken[frames.chosen[depth]] -= 1
             continue

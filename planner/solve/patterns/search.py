@@ -82,7 +82,7 @@ def search(packing: Packing, *, work: float, seed: int, watch: Watch) -> Found |
         any(s.most[c] for s in classes.sites) for c in _all(classes)
     ):
         return None
-    return _Search(packing, classes, np.random.default_rng(seed), watch, Purse(work)).run()
+    return _Search(packing, classes, np.random.default_rng(seed), Purse(work, watch)).run()
 
 
 def _all(classes: Classes) -> range:
@@ -92,12 +92,10 @@ def _all(classes: Classes) -> range:
 class _Search:
     """The columns, the best packing so far and the bound."""
 
-    def __init__(
-        self, packing: Packing, classes: Classes, rng: np.random.Generator, watch: Watch, purse: Purse
-    ) -> None:
-        self.problem, self.classes, self.rng, self.watch = packing.problem, classes, rng, watch
+    def __init__(self, packing: Packing, classes: Classes, rng: np.random.Generator, purse: Purse) -> None:
+        self.problem, self.classes, self.rng = packing.problem, classes, rng
         self.known, self.best = packing.cost, packing
-        self.purse = purse
+        self.purse, self.watch = purse, purse.watch
         self.columns = Columns(classes, Pricing(), purse)
 
     def run(self) -> Found:
