@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from planner.domain.fleet import Node, ShardType
 from planner.domain.memory import DeviceRoom, device_room
 from planner.domain.rules import Rule
+from planner.domain.scenario import Scenario
 from planner.solve.problem import CONFIG, CPU, Problem, selects
 
 UNKNOWN_DOMAIN = 0
@@ -16,7 +17,7 @@ UNKNOWN_DOMAIN = 0
 NO_ROW = -1
 """The row of a shard that is not open yet: a domain of its own is new, so it is never one to avoid."""
 
-_OWN_DOMAINS = 1_000_000
+OWN_DOMAINS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,13 @@ class Limit:
     have: int
 
 
+def zone_numbers(scenario: Scenario) -> dict[str, int]:
+    """Return the number of the failure domain that each zone is."""
+    known = {item.zone for item in scenario.shard_types} | {node.zone for node in scenario.nodes}
+    zones = sorted(zone for zone in known if zone is not None)
+    return {zone: index + 1 for index, zone in enumerate(zones)}
+
+
 class Openings:
     """The book of what is open; every answer is as of now."""
 
@@ -74,13 +82,7 @@ class Openings:
         ]
         empty = problem.host_room[:, [CPU, CONFIG]]  # a shard whose sidecars alone ask too much breaks a rule
         self.sound = [bool((row >= 0).all()) for row in empty]
-        zones = sorted({zone for zone in self._zones() if zone is not None})
-        self._zone_number = {zone: index + 1 for index, zone in enumerate(zones)}
-
-    def _zones(self) -> Iterator[str | None]:
-        scenario = self.problem.scenario
-        yield from (item.zone for item in scenario.shard_types)
-        yield from (item.zone for item in scenario.nodes)
+        self._zone_number = zone_numbers(scenario)
 
     def pods_of(self, node: Node) -> int:
         """Return how many pods of ours a node may run."""
@@ -102,6 +104,10 @@ class Openings:
         )
 
     # ------------------------------------------------------------------------------------------ questions
+
+    def rooms_of_bought(self, shard_type: int) -> tuple[DeviceRoom, ...]:
+        """Return what the devices of a shard of a type offer that is bought."""
+        return self._bought[shard_type]
 
     def limit(self, shard_type: int) -> Limit | None:
         """Return the count, address or budget limit against one more shard of a type, or None."""
@@ -219,7 +225,7 @@ class Openings:
             return UNKNOWN_DOMAIN if zone is None else self._zone_number[zone]
         if scenario.policy.spread == "node" and opening.node is not None:
             return -1 - opening.node
-        return _OWN_DOMAINS + row
+        return OWN_DOMAINS + row
 
     # -------------------------------------------------------------------------------------------- changes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_WORKS = ((10_000, 150), (None, 40))
+DEFAULT_WORKS = ((200, 150), (2_000, 40), (10_000, 150), (100_000, 500), (None, 2_400))
 """(units up to, work): what a search spends that is not told: up to 10 s of an idle core for 2,000 units and
 45 s for 20,000."""
 

@@ -20,8 +20,8 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.balance import balance
-from planner.solve.construct import construct, extend
-from planner.solve.filling import BALANCED, Style
+from planner.solve.construct import construct, extend, is_bought
+from planner.solve.core.fleet import Fleet
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import Improver
@@ -58,23 +58,10 @@ class Progress:
 
 
 _DEFAULT_OPTIONS = SolveOptions()
-_LARGE_UNITS = 5_000
-"""Above so many units only the two most different styles are tried; below, all of them."""
-
-_STYLES = (Style(), BALANCED, Style(reach=3), Style(reach=10), Style(alignment=2.0))
-_REPORT_EVERY = 20
 
 ASSIGN_METHOD = "cp-sat"
 ASSIGNED_UNITS = 200
 """Units up to which CP-SAT is asked for the whole assignment; ``assign`` refuses what is too large for it."""
-
-SMALL_UNITS, SMALL_ROUNDS = 100, 30
-"""Up to so many units CP-SAT mostly proves the whole: rounds of improvement, of which only few are made, and
-CP-SAT on parts seldom find what it does not."""
-
-REASSIGN_RATIO, REASSIGN_WORK, REASSIGN_TIME_A_UNIT = 0.6, 8, 0.005
-"""Part of the work that parts may take, work that is counted for each, and CP-SAT's deterministic time for
-each in a budget of one unit: 11 parts of at most three quarters of a second with 150 units of work."""
 
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
@@ -161,13 +148,13 @@ class _Search:
         self.work = self.budget
         limit_s = self.watch.left_s() if left is None or left > RELAXING_RATIO else 0.0
         self.advice: Advice = make_advice(self.problem, limit_s)
-        self.rng = np.random.default_rng(options.seed)
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)
         if not candidates or not self._is_settled(candidates[0]):
-            fresh = self._patterned(self._fresh())
-            self._improve(fresh, self.work)
+            made, fleet = self._fresh()
+            fresh = self._patterned(made)
+            fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
             candidates.append(fresh)
         known = min(candidates, key=_placed_and_cost)
         found = self._assigned(known)
@@ -246,24 +233,20 @@ class _Search:
 
     def _near(self, base: Placement) -> list[Packing]:
         """Return what keeps an earlier plan: all of it that still holds, and what may move for less cost."""
-        kept = self._kept(base)
-        self._improve(kept, self.work // 4)
+        kept = self._improve(self._kept(base), self.budget // 4)
         if self._is_settled(kept):
             return [kept]
         loose = self._kept(base)
         release_names(loose)
-        self._improve(loose, self.work // 2)
-        return [kept, loose]
+        return [kept, self._improve(loose, self.budget // 2)]
 
-    def _fresh(self) -> Packing:
-        styles = _STYLES if len(self.problem.units) <= _LARGE_UNITS else _STYLES[:2]
-        best = self._construct(styles[0], by_priority=False)
+    def _fresh(self) -> tuple[Packing, Fleet | None]:
+        best, fleet = self._construct(by_priority=False)
         if _unplaced(best) and len({unit.priority for unit in self.problem.units}) > 1:
-            best = self._better(best, self._construct(styles[0], by_priority=True))
-        for style in styles[1:]:
-            if self._may_go_on():
-                best = self._better(best, self._construct(style, by_priority=False))
-        return best
+            other, _ = self._construct(by_priority=True)
+            if self._better(best, other) is other:
+                return other, None
+        return best, fleet
 
     def _patterned(self, packing: Packing) -> Packing:
         """Return what column generation makes of a packing, and keep its bound."""
@@ -285,17 +268,16 @@ class _Search:
         self._bounds.clear()
         return found.packing or packing
 
-    def _construct(self, style: Style, *, by_priority: bool) -> Packing:
-        packing = construct(
+    def _construct(self, *, by_priority: bool) -> tuple[Packing, Fleet | None]:
+        packing, fleet = construct(
             self.problem,
             self.advice,
-            style=style,
-            rng=self.rng,
+            seed=self.options.seed,
             watch=self.watch,
             by_priority=by_priority,
         )
         self._tell("construct", packing)
-        return packing
+        return packing, fleet
 
     def _better(self, one: Packing, other: Packing) -> Packing:
         return min((one, other), key=_placed_and_cost)
@@ -311,7 +293,7 @@ class _Search:
             packing = packing_from(self.problem, repaired.placement)
         open_required(packing)
         waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
-        extend(packing, waiting, self.advice, style=Style(), rng=self.rng, watch=self.watch)
+        packing, _ = extend(packing, waiting, self.advice, seed=self.options.seed, watch=self.watch)
         close_empty(packing)
         self._tell("keep", packing)
         return packing
@@ -329,39 +311,37 @@ class _Search:
             if any((models[model].name, one.replica) in known for model in one.members)
         )
 
-    def _improve(self, packing: Packing, work: int) -> None:
+    def _improve(self, packing: Packing, work: int, fleet: Fleet | None = None) -> Packing:
         """Spend some work on rounds of improvement, or less where the bound is met or nothing helps."""
-        self.bound = self._known_bound(packing)
-        least, idle = self.work - work, 0
-        if len(self.problem.units) <= SMALL_UNITS:
-            least = max(least, self.work - SMALL_ROUNDS)
-        improver = Improver(packing, self.advice, self.watch)
-        self._reassign(packing, improver, least)
-        while packing.cost > self.bound.microusd_per_h and self.work > least and idle < PATIENCE:
-            if not improver.can_improve() or not self._may_go_on():
+        self.bound = bound = self._known_bound(packing)
+        if not is_bought(self.problem):
+            self._improve_on_nodes(packing, work)
+            return packing
+        if fleet is None:
+            fleet = Fleet(packing, self.advice, seed=self.options.seed, watch=self.watch)
+        if not fleet.can_improve():
+            return packing
+        idle = 0
+        while fleet.cost > bound.microusd_per_h and fleet.spent < work and idle < PATIENCE:
+            if self.watch.is_over():
                 break
-            idle = 0 if improver.improve(self.rng) else idle + 1
-            if not idle and self.work % _REPORT_EVERY == 0:
-                self._tell("improve", packing)
+            idle = 0 if fleet.improve() else idle + 1
+            if not idle:
+                self._say("improve", fleet.cost, _unplaced(packing))
+        packing = fleet.packing()
         self._tell("improve", packing)
+        return packing
 
-    def _reassign(self, packing: Packing, improver: Improver, least: int) -> None:
-        """Spend some of the work on CP-SAT with few shards at a time, where that is worth while."""
-        assert self.bound is not None
-        if not SMALL_UNITS < len(self.problem.units) <= _LARGE_UNITS or not improver.can_improve():
-            return
-        least = max(least, self.work - int(self.budget * REASSIGN_RATIO))
-        effort = self._effort(self.budget * REASSIGN_TIME_A_UNIT)
-        while packing.cost > self.bound.microusd_per_h and self.work - REASSIGN_WORK > least:
-            if not self._may_go_on(REASSIGN_WORK):
-                return
-            if improver.reassign(self.rng, effort):
-                self._tell("improve", packing)
-
-    def _may_go_on(self, work: int = 1) -> bool:
-        """Count some work; returns whether it may be spent."""
-        self.work -= work
-        return self.work >= 0 and not self.watch.is_over()
+    def _improve_on_nodes(self, packing: Packing, work: int) -> None:
+        """Improve shards on nodes, one round a unit of work."""
+        improver, idle = Improver(packing, self.advice, self.watch), 0
+        rng = np.random.default_rng(self.options.seed)
+        for _ in range(work):
+            done = packing.cost <= self._known_bound(packing).microusd_per_h or idle == PATIENCE
+            if done or self.watch.is_over() or not improver.can_improve():
+                break
+            idle = 0 if improver.improve(rng) else idle + 1
+        self._tell("improve", packing)
 
     # --------------------------------------------------------------------------------------------- results
 
@@ -376,15 +356,17 @@ class _Search:
         return tuple(parts[name] for name in self.problem.scenario.policy.objective)
 
     def _tell(self, phase: str, packing: Packing | None) -> None:
+        if packing is None:
+            self._say(phase, None, 0)
+        else:
+            self._say(phase, packing.cost, _unplaced(packing))
+
+    def _say(self, phase: str, cost: int | None, refused: int) -> None:
         if self.progress is None:
             return
+        bound = None if self.bound is None else self.bound.microusd_per_h
         self.progress(
-            Progress(
-                phase=phase,
-                cost_microusd_per_h=None if packing is None else packing.cost,
-                bound_microusd_per_h=None if self.bound is None else self.bound.microusd_per_h,
-                refused=0 if packing is None else _unplaced(packing),
-            )
+            Progress(phase=phase, cost_microusd_per_h=cost, bound_microusd_per_h=bound, refused=refused)
         )
 
     def _plan(self, packing: Packing, bound: Bound, *, most_placed: bool) -> Plan:

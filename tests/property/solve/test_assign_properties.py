@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from ortools.sat.python import cp_model
 
@@ -15,7 +14,6 @@ from planner.solve.exact.assign import assign
 from planner.solve.exact.draft import Draft
 from planner.solve.exact.rules import add_rules
 from planner.solve.exact.slots import make_slots
-from planner.solve.filling import Style
 from planner.solve.guide import make_advice
 from planner.solve.heuristics import placed_by_priority
 from planner.solve.options import Effort
@@ -31,8 +29,7 @@ EFFORT = Effort(deterministic_time=2, workers=1, seed=0)
 
 def constructed(scenario: Scenario) -> Packing:
     problem = make_problem(scenario)
-    rng, watch = np.random.default_rng(0), Watch(time.monotonic)
-    return construct(problem, make_advice(problem), style=Style(), rng=rng, watch=watch)
+    return construct(problem, make_advice(problem), seed=0, watch=Watch(time.monotonic))[0]
 
 
 @_SLOW

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 
 from planner.domain.fleet import Backend, Cluster, NodeDevice
@@ -14,7 +13,6 @@ from planner.domain.verify import verify_placement
 from planner.solve.construct import construct
 from planner.solve.exact import assign as engine
 from planner.solve.exact.assign import Assigned, assign
-from planner.solve.filling import Style
 from planner.solve.guide import make_advice
 from planner.solve.options import Effort, SolveOptions
 from planner.solve.packing import Packing
@@ -31,13 +29,7 @@ EIGHT = an_option(gpu=8 * GIB)
 
 def constructed(scenario: Scenario) -> Packing:
     problem = make_problem(scenario)
-    return construct(
-        problem,
-        make_advice(problem),
-        style=Style(),
-        rng=np.random.default_rng(0),
-        watch=Watch(time.monotonic),
-    )
+    return construct(problem, make_advice(problem), seed=0, watch=Watch(time.monotonic))[0]
 
 
 def assigned(scenario: Scenario, known: Packing | None = None) -> Assigned:

@@ -1,0 +1,212 @@
+"""Make one shard worth more: at most two residents of a device leave, at most two of those that wait come.
+
+The worths of what is in a shard never add up to more than its price (``bounds.values_of_kinds``: they are
+dual feasible). So an exchange can gain no more than the shard falls short of its price, which leaves few sets
+to look at once a shard is nearly full: candidates are ranked by worth, and only those in the narrow band of
+possible gains are tried.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.solve.compiled import compiled
+from planner.solve.core.items import (
+    UNIT_OF,
+    Items,
+    fits_one,
+    fits_two,
+    gather_candidates,
+    gather_residents,
+    leave,
+    look,
+    peaks_without,
+    rank,
+)
+from planner.solve.core.pool import SIZE, SPENT, Pool, draw, put, take
+from planner.solve.core.state import AFTER, EXCLUSIVE, FIRST, HELD, NOWHERE, TYPE, State, place, remove
+from planner.solve.core.tables import DEVICES, DIMENSIONS, KIND, LOADS, PRICE, Floats, Tables
+from planner.solve.problem import Ints
+
+GAIN, LEAVES, ALSO_LEAVES, COMES, ALSO_COMES = range(5)
+
+LEAST_GAIN = 1e-6
+"""Of a shard's price: smaller gains are rounding."""
+
+
+@compiled
+def first_below(ranked: Floats, count: int, value: float) -> int:
+    """Return the place of the first of falling worths that is below a value."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if ranked[middle] < value:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@compiled
+def earned(tables: Tables, state: State, row: int) -> float:
+    """Return what the residents of a shard are worth."""
+    worth, unit, units = 0.0, state.rows[row, FIRST], state.units
+    while unit != NOWHERE:
+        worth += tables.value[tables.units[unit, KIND]]
+        unit = units[unit, AFTER]
+    return worth
+
+
+@compiled
+def _best_one(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
+    """Find the candidate that gains most; returns how many were tried."""
+    ranked, order, data, now = items.ranked, items.order, items.data, items.now
+    start = first_below(ranked, count, lost + most)
+    for index in range(start, count):
+        gain = ranked[index] - lost
+        if gain <= best[GAIN]:
+            return index - start + 1
+        if fits_one(rule, data, now, order[index]):
+            best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[index], -1
+            return index - start + 1
+    return count - start
+
+
+@compiled
+def _best_two(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
+    """Find the two candidates that gain most together; returns how many pairs were tried."""
+    ranked, order, data, now, tried = items.ranked, items.order, items.data, items.now, 0
+    start = first_below(ranked, count, lost + most)
+    for large in range(start, count):
+        if 2 * ranked[large] - lost <= best[GAIN]:
+            break
+        if not fits_one(rule, data, now, order[large]):
+            continue
+        small = max(large + 1, first_below(ranked, count, lost + most - ranked[large]))
+        while small < count:
+            gain = ranked[large] + ranked[small] - lost
+            if gain <= best[GAIN]:
+                break
+            tried += 1
+            if fits_two(rule, data, now, order[large], order[small]):
+                best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[large], order[small]
+                break
+            small += 1
+        tried += 1
+    return tried
+
+
+@compiled
+def _try_without(
+    rule: Ints,
+    items: Items,
+    loads: int,
+    sizes: Ints,
+    leaving: Ints,
+    most: float,
+    best: Floats,
+    pairs: bool,
+) -> int:
+    """Look for what may come when some residents leave; returns how many sets were tried."""
+    residents, candidates = sizes[0], sizes[1]
+    one, two = leaving[0], leaving[1]
+    before, lost = best[GAIN], 0.0
+    if one >= 0:
+        leave(rule, items.data, items.now, one, 1)
+        lost += items.value[one]
+    if two >= 0:
+        leave(rule, items.data, items.now, two, 1)
+        lost += items.value[two]
+    peaks_without(rule, items, loads, residents, one, two)
+    tried = _best_one(rule, items, candidates, lost, most, best)
+    if pairs:
+        tried += _best_two(rule, items, candidates, lost, most, best)
+    if best[GAIN] > before:
+        best[LEAVES], best[ALSO_LEAVES] = one, two
+    if two >= 0:
+        leave(rule, items.data, items.now, two, -1)
+    if one >= 0:
+        leave(rule, items.data, items.now, one, -1)
+    return tried + 4
+
+
+@compiled
+def find_exchange(
+    tables: Tables,
+    state: State,
+    pool: Pool,
+    items: Items,
+    row: int,
+    device: int,
+    missing: float,
+    depth: int,
+    best: Floats,
+    loss: float,
+) -> None:
+    """Note the exchange on a device that gains most.
+
+    ``missing`` is what the shard falls short of its price; ``depth`` 1 lets single residents leave, 2 pairs
+    of them for one that comes, 3 for two.
+    """
+    shard_type = state.rows[row, TYPE]
+    loads = tables.types[shard_type, LOADS]
+    residents = gather_residents(tables, state, items, row, device)
+    seed = pool.units[draw(pool, pool.book[SIZE])]
+    if residents:
+        seed = items.data[draw(pool, residents), tables.rule[DIMENSIONS] + UNIT_OF]
+    end = gather_candidates(tables, state, pool, items, (row, residents), seed, loss)
+    rank(items, residents, end)
+    look(tables, state, items, row, device)
+    sizes, leaving = np.array([residents, end - residents]), np.array([-1, -1])
+    most = missing * (1 + 1e-9)
+    best[GAIN] = LEAST_GAIN * tables.types[shard_type, PRICE]
+    best[COMES] = best[LEAVES] = best[ALSO_LEAVES] = best[ALSO_COMES] = -1
+    tried = _try_without(tables.rule, items, loads, sizes, leaving, most, best, True)
+    for one in range(residents):
+        leaving[0], leaving[1] = one, -1
+        tried += _try_without(tables.rule, items, loads, sizes, leaving, most, best, True)
+    if best[COMES] < 0 and depth > 1:
+        for one in range(residents):
+            for two in range(one):
+                leaving[0], leaving[1] = one, two
+                tried += _try_without(tables.rule, items, loads, sizes, leaving, most, best, depth > 2)
+    pool.book[SPENT] += tried
+
+
+@compiled
+def _make_exchange(
+    tables: Tables, state: State, pool: Pool, items: Items, where: tuple[int, int], best: Floats
+) -> None:
+    """Make the exchange that was found."""
+    row, device = where
+    for which in (LEAVES, ALSO_LEAVES):
+        if best[which] >= 0:
+            unit = items.data[int(best[which]), tables.rule[DIMENSIONS] + UNIT_OF]
+            remove(tables, state, unit)
+            put(pool, unit)
+    for which in (COMES, ALSO_COMES):
+        if best[which] >= 0:
+            unit = items.data[int(best[which]), tables.rule[DIMENSIONS] + UNIT_OF]
+            take(pool, unit)
+            place(tables, state, row, device, unit, 0)
+
+
+@compiled
+def polish(
+    tables: Tables, state: State, pool: Pool, items: Items, row: int, depth: int, rounds: int, loss: float
+) -> float:
+    """Exchange on every device of a shard, at most so often; returns what the shard is then worth."""
+    worth, best = earned(tables, state, row), np.zeros(5)
+    shard_type, held = state.rows[row, TYPE], state.rows[row, HELD] > 0
+    price = float(tables.types[shard_type, PRICE])
+    for device in range(tables.types[shard_type, DEVICES]):
+        for _ in range(0 if state.cells[row, device, EXCLUSIVE] else rounds):
+            missing = price if held else price - worth
+            if missing <= LEAST_GAIN * price or pool.book[SIZE] == 0:
+                break
+            find_exchange(tables, state, pool, items, row, device, missing, depth, best, loss)
+            if best[COMES] < 0:
+                break
+            _make_exchange(tables, state, pool, items, (row, device), best)
+            worth += best[GAIN]
+    return worth

@@ -1,0 +1,109 @@
+"""Units that wait, in an order that does not matter, and random numbers; arrays that change in place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from planner.solve.compiled import compiled
+from planner.solve.problem import Ints
+
+_MULTIPLIER, _MODULUS = 48_271, 2**31 - 1
+"""Lehmer's generator as of Park, Miller and Stockmeyer (1993): its products stay far below an int64."""
+
+
+SIZE, RANDOM, SPENT = range(3)
+"""How many wait, the state of the random numbers, and evaluations so far: the work that is counted."""
+
+
+class Pool(NamedTuple):
+    """Units that wait.
+
+    Parameters
+    ----------
+    units, position
+        Those that wait come first; and where each unit is, -1 where it does not wait.
+    kin, rank
+        All units in an order in which like ones are neighbours, and where in it each unit is.
+    book
+        ``SIZE``, ``RANDOM`` and ``SPENT``.
+    """
+
+    units: Ints
+    position: Ints
+    kin: Ints
+    rank: Ints
+    book: Ints
+
+
+def make_pool(kin: Ints, seed: int) -> Pool:
+    """Return an empty pool for units, given in an order in which like ones are neighbours."""
+    units = len(kin)
+    rank = np.empty(units, dtype=np.int64)
+    rank[kin] = np.arange(units)
+    start = int(np.random.default_rng(seed).integers(1, _MODULUS))
+    return Pool(
+        units=np.zeros(units, dtype=np.int64),
+        position=np.full(units, -1, dtype=np.int64),
+        kin=kin,
+        rank=rank,
+        book=np.array([0, start, 0], dtype=np.int64),
+    )
+
+
+@compiled
+def draw(pool: Pool, bound: int) -> int:
+    """Return a random number from 0 up to, not including, a bound."""
+    pool.book[RANDOM] = pool.book[RANDOM] * _MULTIPLIER % _MODULUS
+    return int(pool.book[RANDOM] % bound)
+
+
+@compiled
+def chance(pool: Pool) -> float:
+    """Return a random number from 0 to 1."""
+    pool.book[RANDOM] = pool.book[RANDOM] * _MULTIPLIER % _MODULUS
+    return float(pool.book[RANDOM] / _MODULUS)
+
+
+@compiled
+def put(pool: Pool, unit: int) -> None:
+    """Let a unit wait."""
+    size = pool.book[SIZE]
+    pool.units[size] = unit
+    pool.position[unit] = size
+    pool.book[SIZE] = size + 1
+
+
+@compiled
+def take(pool: Pool, unit: int) -> None:
+    """Take a unit that waits."""
+    where, last = pool.position[unit], pool.book[SIZE] - 1
+    moved = pool.units[last]
+    pool.units[where] = moved
+    pool.position[moved] = where
+    pool.position[unit] = -1
+    pool.book[SIZE] = last
+
+
+@compiled
+def shuffle(pool: Pool) -> None:
+    """Put those that wait into a random order."""
+    for last in range(pool.book[SIZE] - 1, 0, -1):
+        other = draw(pool, last + 1)
+        one, two = pool.units[last], pool.units[other]
+        pool.units[last], pool.units[other] = two, one
+        pool.position[one], pool.position[two] = other, last
+
+
+@compiled
+def walk(pool: Pool, start: int, step: int, most: int) -> int:
+    """Return the next place in the order of kin where one waits; -1 if there is none within so many steps."""
+    place = start
+    for _ in range(most):
+        if not 0 <= place < len(pool.kin):
+            return -1
+        if pool.position[pool.kin[place]] >= 0:
+            return place
+        place += step
+    return -1
