@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_WORKS = ((200, 150), (2_000, 40), (10_000, 150), (100_000, 500), (None, 2_400))
-"""(units up to, work): what a search spends that is not told: up to 10 s of an idle core for 2,000 units and
-45 s for 20,000."""
+"""(units up to, work): what a search spends that is not told, on an idle core: up to 3 s for 2,000 units, 12 s
+for 10,000, 40 s for 100,000."""
 
 PROOF_TIME_A_UNIT = 0.07
 """CP-SAT's deterministic time, roughly seconds."""
@@ -26,9 +26,10 @@ class SolveOptions:
     seed
         Seed of every random choice, at least 0.
     work
-        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is one
-        construction or one round of improvement. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT``
-        of its deterministic time for each unit on top. Equal work gives an equal plan.
+        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is a million
+        candidates, or sets of them, that are looked at (a tenth of a second), or one round of improvement of
+        shards on nodes. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT`` of its deterministic time
+        for each unit on top. Equal work gives an equal plan.
     time_limit_ms
         Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which
         voids the promise of equal bytes. None is no stop.
