@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_WORKS = ((200, 150), (2_000, 40), (10_000, 150), (100_000, 500), (None, 2_400))
-"""(units up to, work): what a search spends that is not told, on an idle core: up to 3 s for 2,000 units, 12 s
-for 10,000, 40 s for 100,000."""
+"""(units up to, work): what a search spends that is not told. On an idle core up to 3 s for 2,000 units, 12 s
+for 10,000 and 40 s for 100,000."""
 
 PROOF_TIME_A_UNIT = 0.07
 """CP-SAT's deterministic time, roughly seconds."""
