@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ Examples:
   shardpack plan scenario.yaml --out plan.json
   shardpack plan scenario.yaml --work 1000 --time-limit 60 --out plan.json
   shardpack plan scenario.yaml --from plan.json --out plan.json --detailed-exitcode
+  shardpack plan scenario.yaml --from plan.json --max-moves 20
   generate-scenario | shardpack plan - -o json
   shardpack plan scenario.yaml -o name         # the shards, as shard/news-1
 
@@ -88,6 +90,12 @@ Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
     metavar="PLAN",
     help="The plan that is in force: prefer to change little of it, and compare with it.",
 )
+@click.option(
+    "--max-moves",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Replicas of the plan in force that may move (with --from): the least cost by so many moves. "
+    "More are made only to repair what breaks a rule now.",
+)
 @budget_options(
     work="Budget in units of deterministic work: equal work gives an equal plan on every machine; "
     "the default follows the size of the scenario.",
@@ -110,6 +118,7 @@ def plan(  # noqa: PLR0913 - one parameter an option
     form: str,
     out: Path | None,
     base_path: str | None,
+    max_moves: int | None,
     seed: int,
     work: int | None,
     time_limit_s: float | None,
@@ -126,8 +135,11 @@ def plan(  # noqa: PLR0913 - one parameter an option
     if out is not None:
         check_output(out, inputs=[path])
     scenario = read_scenario(path)
+    if max_moves is not None and base_path is None:
+        raise click.UsageError("--max-moves counts moves of the plan in force: name it with --from.")
     base = read_plan(base_path) if base_path is not None else None
     options = solve_options(seed, work, time_limit_s=time_limit_s, workers=workers)
+    options = dataclasses.replace(options, max_moves=max_moves)
     found = _make_plan(scenario, options, base=base, talk=talk)
     if out is not None:
         _write_plan(out, found, scenario, talk=talk)

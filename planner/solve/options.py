@@ -35,12 +35,16 @@ class SolveOptions:
         voids the promise of equal bytes. None is no stop.
     workers
         Threads of the exact engine, at least 1; only 1 promises equal bytes.
+    max_moves
+        How many replicas of an earlier plan may get another seat; None is unlimited. A plan that has to
+        repair broken rules makes as few as are found, even if they are more.
     """
 
     seed: int = 0
     work: int | None = None
     time_limit_ms: int | None = None
     workers: int = 1
+    max_moves: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -48,6 +52,7 @@ class SolveOptions:
             ("work", self.work, 1),
             ("time_limit_ms", self.time_limit_ms, 1),
             ("workers", self.workers, 1),
+            ("max_moves", self.max_moves, 0),
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}; it has to be at least {least}")

@@ -16,6 +16,7 @@ from planner.domain.canonical import sha256_of
 from planner.domain.difference import count_gone, count_moves
 from planner.domain.placement import Placement
 from planner.domain.plan import Bound, Budget, Moves, Plan, Status
+from planner.domain.policy import Objective
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
@@ -151,7 +152,7 @@ class _Search:
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)
-        if not candidates or not self._is_settled(candidates[0]):
+        if not candidates or self._wants_fresh(candidates[0]):
             made, fleet = self._fresh()
             fresh = self._patterned(made)
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
@@ -164,7 +165,7 @@ class _Search:
         self.bound = bound = self._proved(best, found)
         self._tell("prove", best)
         if "balance" in self.problem.scenario.policy.objective:
-            balance(best, fixed=self._settled(), watch=self.watch)
+            best = self._balanced(best)
         return self._plan(best, bound, most_placed=found is not None and found.most_placed)
 
     # -------------------------------------------------------------------------------------------- proofs
@@ -215,7 +216,7 @@ class _Search:
         A plan made anew moves nearly everything, so it is not tried where moves come before cost.
         """
         order = self.problem.scenario.policy.objective
-        if self.base is None or "moves" not in order or order.index("cost") < order.index("moves"):
+        if self.base is None or not _is_before("moves", "cost", order):
             return self._is_perfect(packing)
         moves = count_moves(self.base.placement, placement_of(packing))
         return not _unplaced(packing) and moves <= self.at_least
@@ -236,9 +237,41 @@ class _Search:
         kept = self._improve(self._kept(base), self.budget // 4)
         if self._is_settled(kept):
             return [kept]
+        if self.options.max_moves is not None:
+            return [kept, *self._thrifty(kept, base, self.options.max_moves)]
         loose = self._kept(base)
         release_names(loose)
         return [kept, self._improve(loose, self.budget // 2)]
+
+    def _thrifty(self, kept: Packing, base: Placement, most_moves: int) -> list[Packing]:
+        """Return what costs less by the moves that are left; nothing where none are."""
+        placement = placement_of(kept)
+        if count_moves(base, placement) >= most_moves:
+            return []
+        from planner.solve.repair.plans import save  # machine code takes long to make the first time
+
+        placement = save(self.problem, placement, base, most_moves=most_moves)
+        thrifty = packing_from(self.problem, placement)
+        self._tell("save", thrifty)
+        return [thrifty]
+
+    def _wants_fresh(self, kept: Packing) -> bool:
+        """Return whether a plan made anew may be better: not where its moves are too many beforehand."""
+        if self.options.max_moves is not None and not _unplaced(kept):
+            return False
+        return not self._is_settled(kept)
+
+    def _balanced(self, packing: Packing) -> Packing:
+        """Return a packing of the same shards, more even, by the moves that are left if there is a limit."""
+        order, most_moves = self.problem.scenario.policy.objective, self.options.max_moves
+        if self.base is None or most_moves is None or not _is_before("balance", "moves", order):
+            balance(packing, fixed=self._settled(), watch=self.watch)
+            return packing
+        from planner.solve.repair.plans import level  # machine code takes long to make the first time
+
+        base = self.base.placement
+        placement = level(self.problem, placement_of(packing), base, most_moves=most_moves)
+        return packing_from(self.problem, placement)
 
     def _fresh(self) -> tuple[Packing, Fleet | None]:
         best, fleet = self._construct(by_priority=False)
@@ -301,7 +334,7 @@ class _Search:
     def _settled(self) -> frozenset[int]:
         """Return the units that were placed before, where moves are worse than imbalance."""
         order = self.problem.scenario.policy.objective
-        if self.base is None or "moves" not in order or order.index("balance") < order.index("moves"):
+        if self.base is None or not _is_before("moves", "balance", order):
             return frozenset()
         known = {(item.model, item.replica) for item in self.base.placement.placed}
         models = self.problem.scenario.models
@@ -353,7 +386,10 @@ class _Search:
             moves = count_moves(self.base.placement, placement_of(packing))
         placed = tuple(-count for count in placed_by_priority(packing))
         parts = {"placed": placed, "cost": packing.cost, "moves": moves, "balance": 0}
-        return tuple(parts[name] for name in self.problem.scenario.policy.objective)
+        most = self.options.max_moves
+        too_many = 0 if most is None else max(0, moves - most)
+        first, *rest = (parts[name] for name in self.problem.scenario.policy.objective)
+        return (first, too_many, *rest)
 
     def _tell(self, phase: str, packing: Packing | None) -> None:
         if packing is None:
@@ -399,6 +435,11 @@ class _Search:
         base, models = self.base.placement, self.problem.scenario.models
         gone = count_gone(base, placement, {model.name: model.replicas for model in models})
         return Moves(count=count_moves(base, placement), at_least=max(0, self.at_least - gone))
+
+
+def _is_before(one: Objective, other: Objective, order: tuple[Objective, ...]) -> bool:
+    """Return whether an objective matters more than another; one that is not named matters least."""
+    return one in order and (other not in order or order.index(one) < order.index(other))
 
 
 def _placed_and_cost(packing: Packing) -> tuple[tuple[int, ...], int]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.domain.difference import count_moves
 from planner.domain.placement import Placed, Placement
-from planner.solve.problem import Ints, Problem
+from planner.solve.problem import Bools, Ints, Problem
 from planner.solve.repair.relief import evict_conflicts, go_home, relieve_all, settle
 from planner.solve.repair.room import ROOMY, TIGHT, copy_of, state_of
+from planner.solve.repair.saving import empty_rows, level_out
 from planner.solve.repair.sites import Sites, sites_of
-from planner.solve.repair.tables import KIND, MASK, NOWHERE, RANK, ROW, State
+from planner.solve.repair.tables import ALIVE, KIND, MASK, NOWHERE, RANK, ROW, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,58 @@ def repair(problem: Problem, base: Placement) -> Repaired:
         homeless=int(np.count_nonzero(best.seats[:, ROW] == NOWHERE)),
         at_least=_at_least(sites, least),
     )
+
+
+def save(problem: Problem, placement: Placement, base: Placement, *, most_moves: int) -> Placement:
+    """Return a legal placement at less cost, with the shards gone that are not worth their moves.
+
+    Parameters
+    ----------
+    placement
+        What is changed: legal.
+    base
+        What is in force: its replicas are counted as moves if they have another seat than there.
+    most_moves
+        Moves in all, those from the base to ``placement`` among them.
+    """
+    sites = sites_of(problem, placement)
+    state, at_home = state_of(sites), _at_home(sites, base)
+    left = most_moves - count_moves(base, placement)
+    if left > 0:
+        empty_rows(sites.demand, state, at_home, _values(sites), left)
+    after = _placement(sites, state)
+    names = {shard.name for row, shard in enumerate(sites.shards) if not state.rows[row, ALIVE]}
+    return Placement(shards=tuple(s for s in after.shards if s.name not in names), placed=after.placed)
+
+
+def level(problem: Problem, placement: Placement, base: Placement, *, most_moves: int) -> Placement:
+    """Return a legal placement whose fullest shards are emptier, at the same cost; parameters as ``save``."""
+    sites = sites_of(problem, placement)
+    state, at_home = state_of(sites), _at_home(sites, base)
+    left = most_moves - count_moves(base, placement)
+    if left > 0:
+        level_out(sites.demand, state, at_home, left)
+    return _placement(sites, state)
+
+
+def _at_home(sites: Sites, base: Placement) -> Bools:
+    seats = set(base.placed)
+    return np.array([item in seats for item in sites.placed], dtype=np.bool_)
+
+
+def _values(sites: Sites) -> Ints:
+    """Return what each shard's end saves; of a type only as many may end as are above its ``minCount``."""
+    types = sites.problem.scenario.shard_types
+    pinned = {model.pin.shard for model in sites.problem.scenario.models if model.pin}
+    spare = {item.name: -item.min_count for item in types}
+    for shard in sites.shards:
+        spare[shard.shard_type] += 1
+    values = []
+    for shard, opening in reversed(list(zip(sites.shards, sites.openings, strict=True))):
+        may_end = shard.name not in pinned and spare[shard.shard_type] > 0
+        spare[shard.shard_type] -= may_end
+        values.append(types[opening.shard_type].price_microusd_per_h * may_end)
+    return np.array(values[::-1], dtype=np.int64)
 
 
 def _relieved(sites: Sites, start: State, style: int) -> tuple[State, Ints]:

@@ -12,7 +12,7 @@ from planner.domain.verify import verify
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
-from planner.solve.repair.plans import repair
+from planner.solve.repair.plans import level, repair
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option
 from tests.support.overloaded import drifted
 
@@ -117,3 +117,39 @@ def test_drifted_loads_are_repaired_without_a_new_shard_near_the_bound() -> None
     assert 0 < plan.moves.at_least <= plan.moves.count <= plan.moves.at_least + 3
     again = make_plan(scenario, SolveOptions(work=5), base=a_plan(scenario, base))
     assert again.placement == plan.placement
+
+
+def scattered(count: int, *, objective: tuple[str, ...]) -> tuple[Scenario, Placement]:
+    """So many shards with one, two and three residents of 2 GiB in turn: one shard would do for eight."""
+    names = ["".join(chr(97 + 3 * shard + at) for at in range(1 + shard % 3)) for shard in range(count)]
+    shards = {("t" if index == 0 else f"t_{index}"): held for index, held in enumerate(names)}
+    scenario = a_scenario(*(gib(name, 2) for name in "".join(names)), objective=objective)
+    return scenario, placement(**shards)
+
+
+def test_by_few_moves_the_shards_go_that_save_most_for_each() -> None:
+    scenario, base = scattered(6, objective=("placed", "cost", "moves"))
+    plans = {
+        most: make_plan(scenario, SolveOptions(work=5, max_moves=most), base=a_plan(scenario, base))
+        for most in (0, 1, 2, 3, 100)
+    }
+    assert [len(plan.placement.shards) for plan in plans.values()] == [6, 5, 4, 4, 2]
+    assert [plan.moves.count if plan.moves else None for plan in plans.values()][:4] == [0, 1, 2, 2]
+
+
+def test_repair_makes_the_moves_it_needs_even_above_the_limit() -> None:
+    scenario = a_scenario(gib("a", 10), gib("b", 10), gib("c", 4))
+    base = a_plan(scenario, placement(t="ab", t_1="c"))
+    plan = make_plan(scenario, SolveOptions(work=5, max_moves=0), base=base)
+    assert not plan.refusals
+    assert plan.moves == Moves(count=1, at_least=1)
+
+
+def test_load_is_evened_out_by_no_more_moves_than_are_allowed() -> None:
+    scenario = a_scenario(*(gib(name, 2) for name in "abcdefgh"), gib("z", 2))
+    base = placement(t="abcdefgh", t_1="z")
+    problem = make_problem(scenario)
+    for most in range(5):
+        after = level(problem, base, base, most_moves=most)
+        assert count_moves(base, after) == min(most, 3)
+        assert sum(item.shard == "t" for item in after.placed) == 8 - min(most, 3)

@@ -1,0 +1,85 @@
+"""Few moves: POP's shard balancing with indivisible objects, round after round, beside our bound, as JSON.
+
+1,024 objects on 128 servers, at most 16 each; ``load_i = 1e6 / (i + 1)^z``, z uniform in 0.05 to 0.30 and
+drawn anew each round; every server is to be within 10 % of the mean. It is no scenario (loads have a least,
+too), so it runs on the arrays of ``solve.repair.windows``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planner.solve.repair.windows import Window, even_out
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
+
+OBJECTS, SERVERS, MOST, ROUNDS, DROPPED = 1_024, 128, 16, 120, 20
+
+
+def _window(rng: np.random.Generator) -> Window:
+    loads = (1e6 / np.arange(1, OBJECTS + 1) ** rng.uniform(0.05, 0.30)).astype(np.int64)
+    mean = loads.sum() / SERVERS
+    return Window(
+        loads=loads,
+        least=math.ceil(0.9 * mean),
+        most=math.floor(1.1 * mean),
+        aim=round(mean),
+        objects=MOST,
+    )
+
+
+def _first(window: Window) -> np.ndarray:
+    """The largest first, each to the server with the least load."""
+    home, load = np.zeros(OBJECTS, dtype=np.int64), np.zeros(SERVERS)
+    count = np.zeros(SERVERS, dtype=np.int64)
+    for item in range(OBJECTS):
+        server = int(np.where(count < MOST, load, np.inf).argmin())
+        home[item] = server
+        load[server] += window.loads[item]
+        count[server] += 1
+    return home
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
+def test_few_moves(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    home = _first(_window(rng))
+    moves, bounds, seconds, fulfilled = [], [], [], 0
+    for _ in range(ROUNDS):
+        window = _window(rng)
+        started = time.process_time()
+        found = even_out(window, home, SERVERS, seed=seed)
+        seconds.append(time.process_time() - started)
+        moves.append(found.moves)
+        bounds.append(found.at_least)
+        fulfilled += found.fulfilled
+        home = found.home
+    counted = slice(DROPPED, None)
+    record = {
+        "instance": "few-moves",
+        "seed": seed,
+        "rounds": ROUNDS - DROPPED,
+        "fulfilled": fulfilled,
+        "moves": sum(moves[counted]),
+        "at_least": sum(bounds[counted]),
+        "gap_ratio": round(sum(moves[counted]) / sum(bounds[counted]) - 1, 4),
+        "rounds_at_the_bound": sum(a == b for a, b in zip(moves[counted], bounds[counted], strict=True)),
+        "cpu_seconds_median": round(float(np.median(seconds[counted])), 4),
+        "cpu_seconds_most": round(max(seconds[counted]), 4),
+    }
+    text = json.dumps(record, sort_keys=True)
+    folder = os.environ.get("SHARDPACK_BENCH_OUT")
+    if folder is None:
+        sys.stdout.write(text + "\n")
+    else:
+        (Path(folder) / f"few-moves-{seed}.json").write_text(text + "\n")
+    assert fulfilled == ROUNDS
+    assert all(low <= high for low, high in zip(bounds, moves, strict=True))
