@@ -18,11 +18,11 @@ from planner.solve.repair.tables import Number
 
 PRICE = 1024
 """One move."""
-_GRID = 256
+_GRID = 512
 """Steps of the load in which the aim is counted."""
 _CLASSES = 16
 """Sizes of objects that have one price."""
-_STEPS = 80
+_STEPS = 200
 MOST_HELD = 14
 """Objects of one server of which every subset is tried."""
 _MOST_TAKEN = 40
@@ -31,7 +31,9 @@ _NEVER = 2**40
 
 
 @compiled
-def priced_bound(loads: Ints, members: Ints, count: Ints, limits: Ints, target: int) -> Number:
+def priced_bound(  # noqa: PLR0913, PLR0917 - an instance, and where the search starts and ends
+    loads: Ints, members: Ints, count: Ints, limits: Ints, target: int, start: int
+) -> Number:
     """Return a number of moves below which no placement brings every load between the limits.
 
     Parameters
@@ -44,13 +46,15 @@ def priced_bound(loads: Ints, members: Ints, count: Ints, limits: Ints, target: 
         The least and the most load, and the aim.
     target
         Moves of a placement that is known: the search for prices ends when the bound meets it.
+    start
+        What a taker pays at first, in parts of ``PRICE``.
     """
     unit = max(1, limits[2] // _GRID)
     sizes = loads // unit
     if sizes.min() * _MOST_TAKEN < limits[1] // unit:
         return 0
     of_size = _classes(loads, sizes)
-    prices = np.full(_CLASSES, PRICE // 2, dtype=np.int64)
+    prices = np.full(_CLASSES, start, dtype=np.int64)
     best: Number = np.int64(0)
     step, idle = PRICE // 4, 0
     for _ in range(_STEPS):
@@ -95,7 +99,7 @@ def _paid(  # noqa: PLR0913, PLR0917 - a knapsack for each server
     top = limits[1] // unit
     smallest = sizes.min()
     takes = top // smallest + 1
-    cheapest, last = _takings(of_size, prices, top, takes)
+    cheapest = _takings(of_size, prices, top, takes)
     worth, how, at = _best_takings(cheapest, limits, unit, top)
     change = np.zeros(_CLASSES, dtype=np.int64)
     total = np.int64(0)
@@ -113,32 +117,36 @@ def _paid(  # noqa: PLR0913, PLR0917 - a knapsack for each server
         if taken:
             left, room = how[load // unit], at[load // unit]
             while left > 0:
-                size = last[left, room]
+                size = _last_taken(of_size, prices, cheapest, left, room)
                 change[of_size[size]] += 1
                 left, room = left - 1, room - size
     return total, change
 
 
 @compiled
-def _takings(of_size: Ints, prices: Ints, top: int, takes: int) -> tuple[Ints, Ints]:
-    """Return ``(takes, sizes in all)``: the least price, and the last object's size.
-
-    Any object may be taken any number of times.
-    """
+def _takings(of_size: Ints, prices: Ints, top: int, takes: int) -> Ints:
+    """Return ``(takes, sizes in all)``: the least price of taking so many; any object any number of times."""
     cheapest = np.full((takes + 1, top + 1), _NEVER, dtype=np.int64)
-    last = np.zeros((takes + 1, top + 1), dtype=np.int64)
     cheapest[0, 0] = 0
     for taken in range(takes):
+        here, there = cheapest[taken], cheapest[taken + 1]
         for size in range(len(of_size)):
-            if of_size[size] < 0:
-                continue
-            price = prices[of_size[size]]
-            for room in range(top + 1 - size):
-                together = cheapest[taken, room] + price
-                if cheapest[taken, room] < _NEVER and together < cheapest[taken + 1, room + size]:
-                    cheapest[taken + 1, room + size] = together
-                    last[taken + 1, room + size] = size
-    return cheapest, last
+            if of_size[size] >= 0:
+                price = prices[of_size[size]]
+                for room in range(top + 1 - size):
+                    there[room + size] = min(there[room + size], here[room] + price)
+    return cheapest
+
+
+@compiled
+def _last_taken(of_size: Ints, prices: Ints, cheapest: Ints, left: int, room: int) -> int:
+    """Return the size of an object with which so many were taken at the least price."""
+    for size in range(len(of_size)):
+        if of_size[size] >= 0 and size <= room:
+            before = cheapest[left - 1, room - size]
+            if before + prices[of_size[size]] == cheapest[left, room]:
+                return size
+    return room
 
 
 @compiled
@@ -150,7 +158,7 @@ def _best_takings(cheapest: Ints, limits: Ints, unit: int, top: int) -> tuple[In
         for taken in range(1, len(cheapest)):
             low = max(0, limits[0] // unit - taken - 1 - load)
             for room in range(low, top + 1 - load):
-                if cheapest[taken, room] < worth[load]:
+                if cheapest[taken, room] < min(worth[load], _NEVER // 2):
                     worth[load], how[load], at[load] = cheapest[taken, room], taken, room
     return worth, how, at
 

@@ -13,15 +13,18 @@ import numpy as np
 
 from planner.solve.compiled import compiled
 from planner.solve.problem import Ints
-from planner.solve.repair.prices import MOST_HELD, priced_bound
+from planner.solve.repair.prices import MOST_HELD, PRICE, priced_bound
 from planner.solve.repair.tables import NOWHERE, Number
 
 ATTEMPTS = 60
 """Orders of the servers that are tried while the moves are above the bound."""
 _MOST_GIVEN, _MOST_TAKEN = 3, 3
 """Objects given and taken by one server of which every choice is weighed in the bound."""
-_DEEPEST, _WIDE, _NODES = 6, 12, 3000
-"""Moves of a chain that makes one server right, next moves that are tried of it, and of all tries at one."""
+_WIDE = 12
+"""Next moves of a chain that are tried."""
+_EFFORTS = ((6, 3_000, ATTEMPTS), (8, 60_000, 12))
+"""Moves of a chain that makes one server right, tries at it, and attempts; the later where all failed."""
+_DEEPEST = 8
 _SHARES = 16
 """Splits of a move's price between giver and taker that the bound tries."""
 
@@ -93,23 +96,27 @@ def even_out(window: Window, home: Ints, servers: int, *, seed: int = 0) -> Even
     seed
         Of the orders in which servers are seen to.
     """
-    at_least = int(least_moves(window, _servers(window, home, servers)))
+    bound, share = least_moves(window, _servers(window, home, servers))
+    at_least = int(bound)
     rng = np.random.default_rng(seed)
     best, fewest, broken = home, len(home) + 1, servers + 1
-    for attempt in range(ATTEMPTS):
-        order = np.arange(servers) if attempt == 0 else rng.permutation(servers)
-        state = _servers(window, home, servers)
-        left = int(_even_all(window, state, home, order, attempt % 2))
-        moves = int(np.count_nonzero(state.home != home))
-        if (left, moves) < (broken, fewest):
-            best, fewest, broken = state.home, moves, left
-        if not broken and fewest <= at_least:
-            break
-    if fewest > at_least and state.members.shape[1] <= window.objects:
+    for deepest, nodes, attempts in _EFFORTS:
+        for attempt in range(attempts if broken else 0):
+            order = np.arange(servers) if attempt == 0 else rng.permutation(servers)
+            state = _servers(window, home, servers)
+            effort = np.array([attempt % 2, deepest, nodes], dtype=np.int64)
+            left = int(_even_all(window, state, home, order, effort))
+            moves = int(np.count_nonzero(state.home != home))
+            if (left, moves) < (broken, fewest):
+                best, fewest, broken = state.home, moves, left
+            if not broken and fewest <= at_least:
+                break
+    if fewest > at_least:
         start = _servers(window, home, servers)
         if start.held.max() <= MOST_HELD:
             limits = np.array([window.least, window.most, window.aim], dtype=np.int64)
-            priced = priced_bound(window.loads, start.members, start.held, limits, fewest)
+            pays = PRICE * (_SHARES - share) // _SHARES
+            priced = priced_bound(window.loads, start.members, start.held, limits, fewest, pays)
             at_least = max(at_least, int(priced))
     return Evened(home=best, moves=fewest, at_least=at_least, fulfilled=broken == 0)
 
@@ -136,8 +143,8 @@ def _servers(window: Window, home: Ints, servers: int) -> Servers:
 
 
 @compiled
-def least_moves(w: Window, s: Servers) -> Number:
-    """Return a number of moves below which no placement brings every load between the limits.
+def least_moves(w: Window, s: Servers) -> tuple[Number, int]:
+    """Return moves below which no placement brings every load between the limits, and the giver's share.
 
     Every move has a giver and a taker. However its price is split between them, each server pays at least the
     cheapest way to get its own load right; the best split is taken (Lagrangian relaxation of "what is given
@@ -157,8 +164,8 @@ def least_moves(w: Window, s: Servers) -> Number:
                     if able[given, taken]:
                         cheapest = min(cheapest, share * given + keeps * taken)
             costs[share] += cheapest
-    dearest: Number = costs.max()
-    return -(-dearest // _SHARES)
+    best = int(costs.argmax())
+    return -(-costs[best] // _SHARES), best
 
 
 @compiled
@@ -218,17 +225,18 @@ def _may_take(w: Window, load: int, taken: int, ordered: Ints) -> Number:
 
 
 @compiled
-def _even_all(w: Window, s: Servers, home: Ints, order: Ints, plain: int) -> Number:
+def _even_all(w: Window, s: Servers, home: Ints, order: Ints, effort: Ints) -> Number:
     """Bring every load between the limits; returns how many servers are not."""
+    plain, deepest, nodes = effort[0], effort[1], effort[2]
     if not plain:
         _match(w, s, order)
     for _ in range(len(order)):
         before = s.home.copy()
-        for depth in range(1, _DEEPEST + 1):
+        for depth in range(1, deepest + 1):
             for server in order:
                 s.logged[0] = 0
                 if not _is_right(w, s, server):
-                    _fix_chain(w, s, server, depth, np.full(1, _NODES))
+                    _fix_chain(w, s, server, depth, np.full(1, nodes))
         if (before == s.home).all():
             break
     _go_home(w, s, home)

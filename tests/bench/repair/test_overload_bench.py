@@ -61,7 +61,7 @@ def _figures(needs: np.ndarray, was: np.ndarray, now: np.ndarray, shards: int) -
 
 
 def _greedy(needs: np.ndarray, was: np.ndarray, shards: int) -> np.ndarray:
-    """What a script would do: from a shard that is over, the largest model that fits goes where most is free."""
+    """What a script would do: the largest model that fits elsewhere leaves, for where most is free."""
     now, load = was.copy(), np.zeros((shards, needs.shape[1]))
     np.add.at(load, now, needs)
     for shard in range(shards):
