@@ -237,3 +237,15 @@ def test_a_plan_that_was_renamed_does_not_verify(files: Files, run: Run, planned
     result = run("verify", files.scenario, planned)
     assert result.exit_code == 4
     assert "namespace: the plan says 'kube-system', its scenario 'models' [reference]" in result.stdout
+
+
+def test_moves_are_said_and_may_be_limited(files: Files, run: Run, planned: str) -> None:
+    result = run("plan", files.scenario, "--from", planned, "--max-moves", 0)
+    assert result.exit_code == 0
+    assert "moves    0, at least 0" in result.stdout
+
+
+def test_a_limit_of_moves_without_a_plan_in_force_is_bad_usage(files: Files, run: Run) -> None:
+    result = run("plan", files.scenario, "--max-moves", 3)
+    assert result.exit_code == 2
+    assert "--from" in result.stderr
