@@ -43,6 +43,14 @@ def _keep_machine_code() -> None:
 _keep_machine_code()
 
 
+def has_machine_code() -> bool:
+    """Return whether an earlier run has compiled something here; the first one takes up to a minute more."""
+    folder = Path(numba.config.CACHE_DIR or "")  # type: ignore[attr-defined]
+    return bool(numba.config.DISABLE_JIT) or (  # type: ignore[attr-defined]
+        folder != Path() and folder.is_dir() and any(folder.iterdir())
+    )
+
+
 def compiled(function: _Function) -> _Function:
     """Compile a function at its first call; it lets go of the interpreter's lock while it runs."""
     return cast(_Function, numba.njit(cache=True, nogil=True)(function))

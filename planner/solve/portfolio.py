@@ -21,6 +21,7 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.balance import balance
+from planner.solve.compiled import has_machine_code
 from planner.solve.construct import construct, extend, is_bought
 from planner.solve.core.fleet import Fleet
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
@@ -70,6 +71,9 @@ PATIENCE = 150
 CONFIGURATION_METHOD = "configuration-lp"
 PATTERN_WORK = 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core."""
+
+PATTERNED_UNITS_A_SHARD = 16
+"""Column generation packs a shard as one: with more units in each it costs much and finds little."""
 
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
@@ -149,6 +153,8 @@ class _Search:
         self.work = self.budget
         limit_s = self.watch.left_s() if left is None or left > RELAXING_RATIO else 0.0
         self.advice: Advice = make_advice(self.problem, limit_s)
+        if not has_machine_code():
+            self._tell("compile (the first run only)", None)
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)
@@ -283,7 +289,8 @@ class _Search:
 
     def _patterned(self, packing: Packing) -> Packing:
         """Return what column generation makes of a packing, and keep its bound."""
-        if self.watch.is_over() or self._is_perfect(packing):
+        many = len(self.problem.units) > PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
+        if many or self.watch.is_over() or self._is_perfect(packing):
             return packing
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
