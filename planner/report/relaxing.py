@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from planner.report.text import refusal_lines, table
 from planner.report.words import amount, plural, usd_text
-from planner.solve.relax.levers import Value
+from planner.solve.relax.lever import Value
 from planner.solve.relax.search import Relaxations, Relaxed
 from planner.units import format_percent
 

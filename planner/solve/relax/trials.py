@@ -10,7 +10,8 @@ from planner.domain.scenario import Scenario
 from planner.errors import InputError
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import Progress, make_plan
-from planner.solve.relax.levers import Lever, levers_of, relaxed_scenario, weighed_scenario
+from planner.solve.relax.lever import Lever
+from planner.solve.relax.levers import levers_of, relaxed_scenario, weighed_scenario
 from planner.solve.watch import Clock, Watch
 
 Steps = tuple[tuple[int, int], ...]

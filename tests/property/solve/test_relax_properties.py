@@ -13,7 +13,8 @@ from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
-from planner.solve.relax.levers import Lever, levers_of
+from planner.solve.relax.lever import Lever
+from planner.solve.relax.levers import levers_of
 from planner.solve.relax.search import Change, Relaxed, relax
 from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
 
