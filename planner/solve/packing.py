@@ -163,8 +163,8 @@ class Packing:
         """Price of the open shards in micro-USD an hour."""
         return self.openings.cost
 
-    def settle(self, residents: list[list[Resident]], row_of_unit: Ints) -> None:
-        """Put residents into the open, empty shards, all at once; they have to fit.
+    def adopt(self, residents: list[list[Resident]], row_of_unit: Ints, surpluses: list[list[int]]) -> None:
+        """Take over who is in the open, empty shards; what that leaves of each is noted by ``settle``.
 
         Parameters
         ----------
@@ -172,53 +172,18 @@ class Packing:
             Of each row.
         row_of_unit
             Where each unit is; -1 is nowhere.
+        surpluses
+            Of each cell, what loading each of its residents takes on top; in any order.
         """
-        problem = self.problem
-        everyone = [(row, one) for row, some in enumerate(residents) for one in some]
-        for where, one in everyone:
-            self._domains_of_model[one.model].append(int(self.domain[where]))
         self.residents = residents
         self.row_of_unit = [where if where >= 0 else None for where in row_of_unit.tolist()]
-        row = np.array([where for where, _ in everyone], dtype=np.int64)
-        model = np.array([one.model for _, one in everyone], dtype=np.int64)
-        rank = np.array([one.rank for _, one in everyone], dtype=np.int64)
-        kind, shard_type = problem.kind[model], self.type_of[row]
-        self.tenant[row] = problem.tenant[model]
-        for number, mode in enumerate(problem.modes):
-            mine = rank == number
-            host = mode.host[kind[mine], shard_type[mine]]
-            np.subtract.at(self.host_left, row[mine], host)
-        np.subtract.at(self.host_left[:, CONFIG], row, problem.entry_bytes[model])
-        np.add.at(self.host_users, (row, problem.backend[model]), 1)
-        used = self.host_users[: self.rows] > 0
-        self.host_left[: self.rows, MEMORY] -= (used * problem.host_base).sum(axis=1)
-        self._settle_devices(everyone)
-
-    def _settle_devices(self, everyone: list[tuple[int, Resident]]) -> None:
-        problem = self.problem
-        first = self.first_cell.tolist()
-        at = [
-            (first[row] + device, one.model, one.rank, len(one.devices) > 1)
-            for row, one in everyone
-            for device in one.devices
-        ]
-        cell, model, rank, alone = np.array(at, dtype=np.int64).reshape(-1, 4).T
-        kind, shard_type = problem.kind[model], self.cell_type[cell]
-        np.add.at(self.crowd, cell, 1)
-        self.exclusive[cell[alone == 1]] = True
-        for number, mode in enumerate(problem.modes):
-            mine = (rank == number) & mode.on_device[kind, shard_type]
-            here, what = cell[mine], (kind[mine], shard_type[mine])
-            np.subtract.at(self.memory_left, here, mode.steady[what])
-            np.subtract.at(self.milli_left, here, mode.milli[what])
-            np.add.at(self.device_users, (here, problem.backend[model[mine]]), 1)
-            for where, surplus in zip(here.tolist(), mode.surplus[what].tolist(), strict=True):
-                self._peaks[where].append(surplus)
-        used = self.device_users[: self.cells] > 0
-        self.memory_left[: self.cells] -= (used * problem.device_base).sum(axis=1)
-        for where, peaks in enumerate(self._peaks[: self.cells]):
-            peaks.sort()
-            self._note_peaks(where)
+        for row, some in enumerate(residents):
+            domain = int(self.domain[row])
+            for one in some:
+                self._domains_of_model[one.model].append(domain)
+        for cell, peaks in enumerate(surpluses):
+            self._peaks[cell] = sorted(peaks)
+            self._note_peaks(cell)
 
     # ----------------------------------------------------------------------------------- vector search
 

@@ -52,6 +52,7 @@ from planner.solve.core.tables import (
 from planner.solve.openings import Opening
 from planner.solve.packing import Packing, Resident
 from planner.solve.problem import Ints
+from planner.solve.settle import settle
 
 
 def state_of(packing: Packing, tables: Tables, rows: int) -> State:
@@ -131,7 +132,7 @@ def packing_of(state: State, tables: Tables, before: Packing) -> Packing:
     where = state.units[:, ROW]
     placed = np.where(where >= 0, number[where], NOWHERE)
     residents = _residents(state, tables, before, rows, placed)
-    packing.settle(residents, np.where(placed >= 0, placed, NOWHERE))
+    settle(packing, residents, np.where(placed >= 0, placed, NOWHERE))
     return packing
 
 
