@@ -2,8 +2,9 @@
 
 The relaxation's dual prices leave out what whole replicas and whole shards waste. After every round the price
 of what is scarce in badly filled shards rises, and that of what they leave free falls: the sequential value
-correction of Belov and Scheithauer (2007), applied to the prices of dimensions instead of items. Prices stay
-dual feasible, so that the worths in a shard never exceed its price.
+correction of Belov and Scheithauer (2007), applied to the prices of dimensions instead of items. Those of a
+shard always add up to its own. What replicas pay towards overheads stays as it was, so the worths in a shard
+exceed its price by no more than what overheads have become cheaper since.
 """
 
 from __future__ import annotations
@@ -136,5 +137,5 @@ def reprice(shares: Floats, prices: Floats, links: Floats, value: Floats, loss: 
             least = min(least, cost)
         value[kind] = least if least < np.inf else 0.0
         for shard_type in range(types):
-            more = loss[shard_type, kind] - least
-            loss[shard_type, kind] = more / max(least, 1e-9) if loss[shard_type, kind] < np.inf else np.inf
+            if loss[shard_type, kind] < np.inf:
+                loss[shard_type, kind] = (loss[shard_type, kind] - least) / max(least, 1e-9)
