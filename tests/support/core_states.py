@@ -58,7 +58,7 @@ def without_nodes(scenario: Scenario) -> Scenario:
 
 def bought_scenarios() -> st.SearchStrategy[Scenario]:
     """Small scenarios in which every rule may bind, with at least one replica and without nodes."""
-    return scenarios().map(without_nodes).filter(lambda scenario: bool(scenario.models))
+    return scenarios().map(without_nodes).filter(lambda item: bool(make_problem(item).units))
 
 
 def plain_tables(problem: Problem) -> Tables:

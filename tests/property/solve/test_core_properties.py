@@ -48,7 +48,7 @@ from tests.support.core_states import (
     residents_of,
 )
 
-_QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+_QUICK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 _RANDOM = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 """A random source of its own: far quicker than drawing every step of a round."""
 
@@ -136,7 +136,7 @@ def test_filling_and_exchanging_leave_arrays_as_of_a_packing_built_anew(
     assert sorted(pool.units[: pool.book[SIZE]].tolist()) == out.tolist()
 
 
-@_QUICK
+@settings(_QUICK, max_examples=300)
 @given(bought_scenarios(), _RANDOM)
 def test_the_desk_says_of_one_or_two_what_the_state_says_after_the_exchange(
     scenario: Scenario, rng: np.random.Generator
@@ -175,7 +175,7 @@ def test_the_desk_says_of_one_or_two_what_the_state_says_after_the_exchange(
             remove(tables, after, unit)
 
 
-@settings(_QUICK, max_examples=50)
+@settings(_QUICK, max_examples=30)
 @given(bought_scenarios(), st.integers(0, 3))
 def test_every_packing_of_a_fleet_is_legal_and_never_dearer_than_the_one_before(
     scenario: Scenario, seed: int
