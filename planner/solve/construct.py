@@ -52,10 +52,23 @@ def _levels(problem: Problem, *, by_priority: bool) -> list[list[int]]:
     return [[i for i in everything if problem.units[i].priority == level] for level in levels]
 
 
-def is_bought(problem: Problem) -> bool:
-    """Return whether all shards are bought: those on nodes are opened one by one, and not by the fleet."""
-    types = problem.scenario.shard_types
-    return bool(types) and all(item.provision == "new" for item in types)
+MOST_IN_A_SHARD = 48
+"""Units in a shard that the compiled search handles well; of more it looks at too few."""
+
+
+def suits_fleet(problem: Problem, advice: Advice) -> bool:
+    """Return whether the compiled search takes a problem.
+
+    All shards are bought, because those on nodes are opened one by one; and few models share one, as far as
+    the relaxation knows.
+    """
+    types, guide = problem.scenario.shard_types, advice.guide
+    if not types or any(item.provision != "new" for item in types):
+        return False
+    price = np.where(guide.home >= 0, problem.prices[guide.home], problem.prices.max())
+    value = guide.value[[unit.members[0] for unit in problem.units]]
+    shards = float((value / np.maximum(price, 1)).sum())
+    return shards == 0 or len(problem.units) <= MOST_IN_A_SHARD * max(shards, 1.0)
 
 
 def extend(
@@ -74,7 +87,7 @@ def extend(
     insert_all(packing, special, advice.shares, watch)
     simple = [unit for unit in order if problem.units[unit].simple]
     fleet = None
-    if is_bought(problem) and simple:
+    if simple and suits_fleet(problem, advice):
         fleet = Fleet(packing, advice, seed=seed, watch=watch)
         fleet.construct(simple)
         packing = fleet.packing()

@@ -22,7 +22,7 @@ from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.balance import balance
 from planner.solve.compiled import has_machine_code
-from planner.solve.construct import construct, extend, is_bought
+from planner.solve.construct import construct, extend, suits_fleet
 from planner.solve.core.fleet import Fleet
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
@@ -67,6 +67,9 @@ ASSIGNED_UNITS = 200
 
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
+
+LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
+"""Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 
 CONFIGURATION_METHOD = "configuration-lp"
 PATTERN_WORK = 7.0
@@ -354,8 +357,8 @@ class _Search:
     def _improve(self, packing: Packing, work: int, fleet: Fleet | None = None) -> Packing:
         """Spend some work on rounds of improvement, or less where the bound is met or nothing helps."""
         self.bound = bound = self._known_bound(packing)
-        if not is_bought(self.problem):
-            self._improve_on_nodes(packing, work)
+        if not suits_fleet(self.problem, self.advice):
+            self._improve_by_rounds(packing, work)
             return packing
         if fleet is None:
             fleet = Fleet(packing, self.advice, seed=self.options.seed, watch=self.watch)
@@ -372,11 +375,12 @@ class _Search:
         self._tell("improve", packing)
         return packing
 
-    def _improve_on_nodes(self, packing: Packing, work: int) -> None:
-        """Improve shards on nodes, one round a unit of work."""
+    def _improve_by_rounds(self, packing: Packing, work: int) -> None:
+        """Improve what the compiled search does not take, one round a unit of work."""
         improver, idle = Improver(packing, self.advice, self.watch), 0
         rng = np.random.default_rng(self.options.seed)
-        for _ in range(work):
+        large = len(self.problem.units) > LARGE_UNITS
+        for _ in range(min(work, LARGE_ROUNDS) if large else work):
             done = packing.cost <= self._known_bound(packing).microusd_per_h or idle == PATIENCE
             if done or self.watch.is_over() or not improver.can_improve():
                 break

@@ -54,4 +54,8 @@ class Watch:
 
     def left_s(self) -> float | None:
         """Return the seconds that are left, at least a millisecond; None without a limit."""
-        return None if self._until is None else max(0.001, self._until - self._clock())
+        if self._until is None:
+            return None
+        left = 0.0 if self.stopped else self._until - self._clock()
+        self.stopped = left <= 0
+        return max(0.001, left)

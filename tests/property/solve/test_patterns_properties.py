@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
 from planner.solve.construct import construct
-from planner.solve.filling import Style
 from planner.solve.guide import make_advice
 from planner.solve.packing import Packing
 from planner.solve.patterns.bound import SCALE, configuration_bound
@@ -99,7 +98,7 @@ def test_the_bound_is_one_whatever_the_values(scenario: Scenario, seed: int) -> 
 def test_what_is_found_is_legal_cheaper_and_not_below_the_bound(scenario: Scenario) -> None:
     problem = make_problem(scenario)
     watch = Watch(time.monotonic)
-    known = construct(problem, make_advice(problem), style=Style(), rng=np.random.default_rng(0), watch=watch)
+    known, _ = construct(problem, make_advice(problem), seed=0, watch=watch)
     found = search(known, work=0.2, seed=0, watch=watch)
     if found is None:
         return
@@ -113,7 +112,7 @@ def test_what_is_found_is_legal_cheaper_and_not_below_the_bound(scenario: Scenar
 @given(tiny_scenarios())
 def test_the_bound_of_a_search_is_never_above_the_optimum(scenario: Scenario) -> None:
     problem, watch = make_problem(scenario), Watch(time.monotonic)
-    known = construct(problem, make_advice(problem), style=Style(), rng=np.random.default_rng(0), watch=watch)
+    known, _ = construct(problem, make_advice(problem), seed=0, watch=watch)
     found = search(known, work=1.0, seed=0, watch=watch)
     placed, cost = least_cost(scenario)
     if found is not None and placed == len(scenario.models):
