@@ -1,9 +1,9 @@
 """Make one shard worth more: at most two residents of a device leave, at most two of those that wait come.
 
-The worths of what is in a shard never add up to more than its price (``bounds.values_of_kinds``: they are
-dual feasible). So an exchange can gain no more than the shard falls short of its price, which leaves few sets
-to look at once a shard is nearly full: candidates are ranked by worth, and only those in the narrow band of
-possible gains are tried.
+The worths of what is in a shard add up to its price at most, but for what overheads have become cheaper
+since the relaxation (``worth``). So an exchange is not expected to gain more than the shard falls short of
+its price, which leaves few sets to look at once a shard is nearly full: candidates are ranked by worth, and
+only those in the narrow band of expected gains are tried.
 """
 
 from __future__ import annotations
