@@ -75,8 +75,9 @@ CONFIGURATION_METHOD = "configuration-lp"
 PATTERN_WORK = 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core."""
 
-PATTERNED_UNITS_A_SHARD = 16
-"""Column generation packs a shard as one: with more units in each it costs much and finds little."""
+PATTERNED_UNITS_A_SHARD = 32
+"""Units in a shard, times the types that the relaxation uses, from which on column generation costs much and
+finds little."""
 
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
@@ -292,7 +293,8 @@ class _Search:
 
     def _patterned(self, packing: Packing) -> Packing:
         """Return what column generation makes of a packing, and keep its bound."""
-        many = len(self.problem.units) > PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
+        types = max(1, len(self.advice.guide.types))
+        many = types * len(self.problem.units) > PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
         if many or self.watch.is_over() or self._is_perfect(packing):
             return packing
         from planner.solve.patterns.search import search  # ortools takes seconds to import
