@@ -38,15 +38,8 @@ from planner.online.arrays import (
 )
 from planner.online.asks import Way
 from planner.online.book import Book
-from planner.solve.problem import CONFIG, CPU, DISK, MEMORY, MODELS
-
-_COLUMN_RULES = {
-    CPU: Rule.CPU,
-    MEMORY: Rule.HOST_MEMORY,
-    DISK: Rule.DISK,
-    MODELS: Rule.MAX_MODELS,
-    CONFIG: Rule.CONFIG_MAP,
-}
+from planner.solve.misses import COLUMN_RULES
+from planner.solve.problem import MEMORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +252,7 @@ def _host_misses(book: Book, ask: Ask, row: int) -> Iterator[Miss]:
         if column == MEMORY and not book.board.host_users[row, ask.backend]:
             need += ask.host_base
         if need > have:
-            rule = _COLUMN_RULES.get(column, Rule.EXTRA)
+            rule = COLUMN_RULES.get(column, Rule.EXTRA)
             if rule is Rule.MAX_MODELS:  # told as people read it: all that may be there
                 most = book.scenario.shard_types[kind].max_models or 0
                 need, have = most + need - have, most

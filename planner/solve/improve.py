@@ -13,17 +13,12 @@ import numpy as np
 
 from planner.solve.filling import BALANCED, Filler, Pool, Style, fill_by_worth
 from planner.solve.guide import Advice
-from planner.solve.neighbourhood import may_be_part, part_of, replace_part
-from planner.solve.options import Effort
 from planner.solve.packing import Floats, Packing, Resident
 from planner.solve.problem import Ints
 from planner.solve.watch import Watch
 
 CLOSED_AT_ONCE = 5
 """Shards that one round closes; more find deeper gains and cost more time each."""
-
-REASSIGNED_UNITS = 80
-"""Units that CP-SAT assigns anew at once: of so many it mostly proves the best within a second."""
 
 RELATED_RATIO = 0.5
 """Part of the rounds that close shards like each other rather than the worst ones (Shaw 1998)."""
@@ -69,30 +64,6 @@ class Improver:
     def can_improve(self) -> bool:
         """Return whether there is a shard that may be closed."""
         return any(self._may_close(row) for row in self.packing.open_rows())
-
-    def reassign(self, rng: np.random.Generator, effort: Effort) -> bool:
-        """Let CP-SAT assign what is in a few shards anew; returns whether it found something cheaper."""
-        from planner.solve.exact.assign import assign  # ortools takes seconds to import
-
-        rows = self._few(rng)
-        if len(rows) < 2 or not may_be_part(self.packing.problem):
-            return False
-        part, units = part_of(self.packing, rows)
-        found = assign(part, effort=effort)
-        if found is None or None in found.packing.row_of_unit or found.packing.cost >= part.cost:
-            return False
-        replace_part(self.packing, rows, found.packing, units)
-        return True
-
-    def _few(self, rng: np.random.Generator) -> list[int]:
-        """Return some of the shards that a round would close, as many as CP-SAT assigns in short time."""
-        packing, left, rows = self.packing, REASSIGNED_UNITS, []
-        for row in map(int, rng.permutation(self._choose(rng))):
-            size = len(packing.units_in(row))
-            if packing.opened[row].node is None and size <= left:
-                rows.append(row)
-                left -= size
-        return rows
 
     def improve(self, rng: np.random.Generator) -> bool:
         """Make one round; returns whether it found something better."""

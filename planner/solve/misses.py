@@ -23,13 +23,14 @@ from planner.solve.problem import (
     selects,
 )
 
-_COLUMN_RULES = {
+COLUMN_RULES = {
     CPU: Rule.CPU,
     MEMORY: Rule.HOST_MEMORY,
     DISK: Rule.DISK,
     MODELS: Rule.MAX_MODELS,
     CONFIG: Rule.CONFIG_MAP,
 }
+"""The rule of each fixed column; the others are ``Rule.EXTRA``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ def _way_misses(problem: Problem, model: int, way: tuple[int, int]) -> Iterator[
     host[CONFIG] = problem.entry_bytes[model]
     room = problem.host_room[shard_type]
     checks += [
-        (_COLUMN_RULES.get(column, Rule.EXTRA), int(host[column]), int(room[column]))
+        (COLUMN_RULES.get(column, Rule.EXTRA), int(host[column]), int(room[column]))
         for column in range(len(problem.columns))
     ]
     for position, (rule, need, have) in enumerate(checks):
