@@ -32,12 +32,11 @@ from planner.online.arrays import (
     TENANT,
     TYPE,
     Ask,
-    Floats,
-    Ints,
     Where,
 )
 from planner.online.asks import Way
 from planner.online.book import Book
+from planner.online.judging import COLUMN, judge, tally
 from planner.solve.misses import COLUMN_RULES
 from planner.solve.problem import MEMORY
 
@@ -114,7 +113,6 @@ def _misses(book: Book, model: Model, ways: list[Way], where: Where) -> list[tup
     if where.row != ANYWHERE:
         told = [_row_miss(book, model, way.ask, where.row, where) for way in ways]
         return [(1, _least(told) if told else _not_allowed(book, model, where.row))]
-    rows = np.arange(len(book.shards))
     if not book.shards:
         return []
     if not ways:
@@ -123,81 +121,29 @@ def _misses(book: Book, model: Model, ways: list[Way], where: Where) -> list[tup
             (int(count), _not_allowed(book, model, int(first)))
             for _, first, count in zip(kinds, firsts, counts, strict=True)
         ]
-    judged = [_judge(book, way.ask, where) for way in ways]
-    ratios = np.array([ratio for _, ratio in judged]).reshape(len(ways), -1)
-    best = ratios.argmin(axis=0)
-    codes, ratio = np.array([code for code, _ in judged])[best, rows], ratios[best, rows]
-    codes = codes * len(book.scenario.shard_types) + np.where(
-        codes == _NOT_ALLOWED, book.board.rows[:, TYPE], 0
+    return [
+        (shards, _row_miss(book, model, ways[way].ask, row, where))
+        for shards, row, way in _tallied(book, ways, where)
+    ]
+
+
+def _tallied(book: Book, ways: list[Way], where: Where) -> list[tuple[int, int, int]]:
+    """Return for each verdict how many shards it is on, which of them misses least, and by which way."""
+    verdicts, best = np.zeros((2, len(book.shards)), dtype=np.int64)
+    ratios = np.zeros(len(book.shards))
+    for index, way in enumerate(ways):
+        judge(book.board, way.ask, where.banned, index, verdicts, ratios, best)
+    counts, nearest = np.zeros(
+        (2, COLUMN + len(book.columns), len(book.scenario.shard_types)), dtype=np.int64
     )
-    found: list[tuple[int, Miss | None]] = []
-    for code in np.unique(codes):
-        same = np.flatnonzero(codes == code)
-        row = int(same[ratio[same].argmin()])
-        found.append((len(same), _row_miss(book, model, ways[int(best[row])].ask, row, where)))
-    return found
+    tally(book.board.rows, verdicts, ratios, counts, nearest)
+    rows = nearest[counts > 0]
+    return list(zip(counts[counts > 0].tolist(), rows.tolist(), best[rows].tolist(), strict=True))
 
 
 def _least(told: list[Miss | None]) -> Miss | None:
     missing = [miss for miss in told if miss is not None]
     return min(missing, key=lambda miss: miss.ratio) if len(missing) == len(told) else None
-
-
-_FITS, _NOT_ALLOWED, _TENANTS, _SPREAD, _WHOLES, _MEMORY, _STARTABLE, _TIME, _COLUMN = range(9)
-"""What stands against a model on a shard; from ``_COLUMN`` on one for every column of the host."""
-
-
-def _judge(book: Book, ask: Ask, where: Where) -> tuple[Ints, Floats]:
-    """Return for every shard what stands against a model first, as a number, and how far off it is."""
-    board, kinds = book.board, book.board.rows[:, TYPE]
-    codes, ratios = _judge_devices(book, ask)
-    left = board.host_left
-    for column in reversed(range(left.shape[1])):
-        need = ask.host[kinds, column]
-        if column == MEMORY:
-            need = need + ask.host_base * (board.host_users[:, ask.backend] == 0)
-        short = need > left[:, column]
-        codes[short] = _COLUMN + column
-        ratios[short] = need[short] / np.maximum(left[short, column], 1)
-    tenants = board.rows[:, TENANT]
-    for code, stands in (
-        (_SPREAD, np.isin(board.rows[:, DOMAIN], where.banned)),
-        (_TENANTS, (tenants != NO_TENANT) & (tenants != ask.tenant)),
-        (_NOT_ALLOWED, ask.types[kinds, ALLOWED] == 0),
-    ):
-        codes[stands], ratios[stands] = code, np.inf
-    return codes, ratios
-
-
-def _judge_devices(book: Book, ask: Ask) -> tuple[Ints, Floats]:
-    """Return for every shard what its devices lack; a fit is no distance at all."""
-    board, firsts = book.board, book.board.rows[:, FIRST]
-    cells = board.cells
-    wants = ask.types[board.rows[cells[:, ROW], TYPE]]
-    steady = wants[:, STEADY] + ask.device_base * (board.device_users[:, ask.backend] == 0)
-    peak = steady + np.maximum(wants[:, SURPLUS] - cells[:, PEAK_LEAST], 0)
-    codes = np.full(len(cells), _FITS)
-    ratios = np.zeros(len(cells))
-    for code, need, have in (
-        (_TIME, wants[:, MILLI], cells[:, MILLI_LEFT]),
-        (_STARTABLE, peak, cells[:, MEMORY_LEFT] - cells[:, PEAK_SUM]),
-        (_MEMORY, steady, cells[:, MEMORY_LEFT]),
-    ):
-        short = (need > have) & (wants[:, ON_DEVICE] != 0)
-        codes[short] = code
-        ratios[short] = need[short] / np.maximum(have[short], 1)
-    free = (cells[:, EXCLUSIVE] == 0) & ((cells[:, CROWD] == 0) | (ask.seats == 1))
-    fits = np.add.reduceat(free & (codes == _FITS), firsts, dtype=np.int64) >= ask.seats
-    few = np.add.reduceat(free, firsts, dtype=np.int64) < ask.seats
-    missing = np.where(free & (codes != _FITS), ratios, np.inf)
-    least = np.minimum.reduceat(missing, firsts)
-    order = np.lexsort((missing, cells[:, ROW]))
-    nearest = codes[order[firsts]]
-    lacking = ask.seats / np.maximum(np.add.reduceat(free, firsts, dtype=np.int64), 1)
-    return (
-        np.where(few, _WHOLES, np.where(fits, _FITS, nearest)),
-        np.where(few, lacking, np.where(fits, 0.0, least)),
-    )
 
 
 def _nearest_first(obstacle: Obstacle) -> tuple[bool, float, int, str]:

@@ -85,6 +85,7 @@ def _figures(timed: np.ndarray[Any, Any]) -> dict[str, Any]:
         "models": len(timed),
         "refused": int(timed[:, 2].sum()),
         "placed_cpu_microseconds": _named(names, np.percentile(timed[timed[:, 2] == 0, 0], ends)),
+        "refused_cpu_microseconds": _named(names, np.percentile(timed[timed[:, 2] == 1, 0], ends)),
         "cpu_microseconds": _named(names, np.percentile(timed[:, 0], ends)),
         "wall_microseconds": _named(names, np.percentile(timed[:, 1], ends)),
     }
@@ -106,9 +107,9 @@ def _fleet(seed: int) -> tuple[Scenario, tuple[Shard, ...]]:
         memory_bytes=128 * GIB,
         price=4_848_000,
     )
-    base = a_fleet(MODELS + CHURN, seed=seed)
+    base = a_fleet(2 * (MODELS + CHURN), seed=seed)  # of replicas: more models than are needed
     rng = np.random.default_rng([seed, 2])
-    models = tuple(_one_replica(model, rng) for model in base.models)
+    models = tuple(_one_replica(model, rng) for model in base.models[: MODELS + CHURN])
     scenario = dataclasses.replace(base, models=models, shard_types=(one, four))
     wide = DEVICES // 5 // 4
     return scenario, tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,9 @@ from planner.domain.placement import Placed, Placement
 from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario, names
 from planner.domain.verify import verify_placement
+from planner.online.arrays import ANYWHERE, NOTHING_BANNED, Where
 from planner.online.placer import Placer
+from planner.online.reasons import obstacles
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from tests.support.small_scenarios import scenarios
@@ -108,3 +111,28 @@ def _legal_places(scenario: Scenario, placement: Placement, model: Model, replic
                 if not verify_placement(scenario, after):
                     found.append(placed)
     return found
+
+
+@settings(max_examples=120)
+@given(living())
+def test_what_is_told_of_all_shards_is_what_each_of_them_says(
+    found: tuple[Scenario, Placement, list[Model]],
+) -> None:
+    scenario, placement, waiting = found
+    placer = Placer(scenario, placement)
+    for model in waiting:
+        told = placer.obstacles(model)
+        ways = placer.book.asker.ways(model)
+        if model.pin is not None or not ways:
+            continue
+        alone = []
+        for row in range(len(placement.shards)):
+            where = Where(banned=NOTHING_BANNED, row=row, device=ANYWHERE)
+            alone += [item for item in [obstacles(placer.book, model, ways, where)] if item]
+        if len(alone) < len(placement.shards):
+            assert not told
+            continue
+        counted = Counter(item.rule for (item,) in alone)
+        assert {item.rule: item.shards for item in told} == counted
+        for item in told:
+            assert item.nearest.ratio == min(one.nearest.ratio for (one,) in alone if one.rule is item.rule)
