@@ -118,18 +118,20 @@ class Placer:
         members = [model.name]
         if model.together is not None:
             members = sorted(self._groups[model.together], key=lambda name: (-self._size(name), name))
+        asked = {name: self._ways(self._models[name]) for name in members}
         placed: list[Placed] = []
         refused: dict[str, int] = {}
         found: tuple[Obstacle, ...] = ()
         for replica in sorted({number for name in members for number in self.missing(name)}):
-            places = self._place_together(members, replica)
+            places = self._place_together(asked, replica)
             if places is not None:
                 placed += [item.placed for item in places]
                 continue
             for name in members:
                 if replica in self.missing(name):
                     refused[name] = refused.get(name, 0) + 1
-            found = found or self.obstacles(model, replica)
+            where = self._where(model, replica)
+            found = found or obstacles(self._book, model, asked[model.name], where)
         return Outcome(
             placed=tuple(placed),
             refused=tuple(
@@ -200,18 +202,18 @@ class Placer:
         here = self._book.board.rows[row]
         return int(here[LAST] - here[FIRST])
 
-    def _place_together(self, members: list[str], replica: int) -> list[Resident] | None:
+    def _place_together(self, asked: dict[str, list[Way]], replica: int) -> list[Resident] | None:
         """Place a replica of each of some models on one shard; None, and no change, if no shard takes all."""
-        models = [self._models[name] for name in members]
+        models = [self._models[name] for name in asked]
         if any(model.replicas <= replica or replica not in self.missing(model.name) for model in models):
             return None
         if len(models) == 1:
-            found = self._place_one(models[0], replica, ANYWHERE)
+            found = self._place_one(models[0], asked[models[0].name], replica, ANYWHERE)
             return None if found is None else [found]
         for row in range(len(self._book.shards)):
             added: list[Resident] = []
             for model in models:
-                found = self._place_one(model, replica, row)
+                found = self._place_one(model, asked[model.name], replica, row)
                 if found is None:
                     break
                 added.append(found)
@@ -221,7 +223,7 @@ class Placer:
                 self._take_out(resident)
         return None
 
-    def _place_one(self, model: Model, replica: int, only: int) -> Resident | None:
+    def _place_one(self, model: Model, ways: list[Way], replica: int, only: int) -> Resident | None:
         where = self._where(model, replica)
         if where is None or (only != ANYWHERE and where.row not in (ANYWHERE, only)):
             return None
@@ -229,7 +231,7 @@ class Placer:
             where = where._replace(row=only)
         chosen = np.zeros(model.devices_per_replica, dtype=np.int64)
         board = self._book.board
-        for way in self._ways(model):
+        for way in ways:
             row = choose(board, self._scores, way.ask, where, chosen)
             if row >= 0:
                 placed = Placed(

@@ -129,16 +129,18 @@ def _misses(book: Book, model: Model, ways: list[Way], where: Where) -> list[tup
 
 def _tallied(book: Book, ways: list[Way], where: Where) -> list[tuple[int, int, int]]:
     """Return for each verdict how many shards it is on, which of them misses least, and by which way."""
-    verdicts, best = np.zeros((2, len(book.shards)), dtype=np.int64)
-    ratios = np.zeros(len(book.shards))
-    for index, way in enumerate(ways):
-        judge(book.board, way.ask, where.banned, index, verdicts, ratios, best)
+    shape = len(ways), len(book.shards)
+    verdicts, ratios = np.empty(shape, dtype=np.int64), np.empty(shape)
+    for way, codes, distances in zip(ways, verdicts, ratios, strict=True):
+        judge(book.board, way.ask, where.banned, codes, distances)
+    best = ratios.argmin(axis=0)
+    rows = np.arange(len(book.shards))
     counts, nearest = np.zeros(
         (2, COLUMN + len(book.columns), len(book.scenario.shard_types)), dtype=np.int64
     )
-    tally(book.board.rows, verdicts, ratios, counts, nearest)
-    rows = nearest[counts > 0]
-    return list(zip(counts[counts > 0].tolist(), rows.tolist(), best[rows].tolist(), strict=True))
+    tally(book.board.rows, verdicts[best, rows], ratios[best, rows], counts, nearest)
+    found = nearest[counts > 0]
+    return list(zip(counts[counts > 0].tolist(), found.tolist(), best[found].tolist(), strict=True))
 
 
 def _least(told: list[Miss | None]) -> Miss | None:
