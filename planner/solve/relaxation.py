@@ -156,29 +156,20 @@ def _demand(problem: Problem, mode: Mode, index: int, capacity: Ints) -> Ints:
     """Return what each kind takes of a shard, ``(kinds, dimensions)``; whole devices are taken whole."""
     item = problem.scenario.shard_types[index]
     devices = np.stack((mode.steady[:, index], mode.milli[:, index]), axis=1)
-    whole = _devices_of_kinds(problem)
+    whole = problem.devices
     several = (whole > 1)[:, None] & problem.is_gpu[index]
     taken = np.where(several, whole[:, None] * (capacity[:2] // max(1, item.device_count)), devices)
     return np.concatenate((taken, mode.host[:, index, :]), axis=1)
 
 
-def _devices_of_kinds(problem: Problem) -> Ints:
-    whole = np.ones(len(problem.modes[0].allowed), dtype=np.int64)
-    for model, kind in enumerate(problem.kind):
-        whole[kind] = problem.scenario.models[model].devices_per_replica
-    return whole
-
-
 def backend_of_kinds(problem: Problem) -> Ints:
     """Return the index of each kind's backend; ``(kinds,)``."""
-    backend = np.zeros(len(problem.modes[0].allowed), dtype=np.int64)
-    backend[problem.kind] = problem.backend
-    return backend
+    return problem.kind_backend
 
 
 def _allowed(problem: Problem, mode: Mode, index: int, device: Ints) -> Bools:
     """Return which kinds fit on an empty shard of a type, every one-time cost counted."""
-    backend = backend_of_kinds(problem)
+    backend = problem.kind_backend
     item = problem.scenario.shard_types[index]
     base = np.where(mode.on_device[:, index], problem.device_base[backend], 0)
     memory = mode.steady[:, index] + mode.surplus[:, index] + base
@@ -186,7 +177,7 @@ def _allowed(problem: Problem, mode: Mode, index: int, device: Ints) -> Bools:
     host[:, MEMORY] += problem.host_base[backend]
     fits = mode.allowed[:, index] & (memory <= device[0]) & (mode.milli[:, index] <= device[1])
     fits &= (host <= problem.host_room[index]).all(axis=1)
-    return np.asarray(fits & (_devices_of_kinds(problem) <= item.device_count), dtype=np.bool_)
+    return np.asarray(fits & (problem.devices <= item.device_count), dtype=np.bool_)
 
 
 def _down(amounts: Ints, capacity: Ints) -> Ints:
@@ -210,8 +201,8 @@ def _up(amounts: Ints, capacity: Ints) -> Ints:
 
 def _overheads(problem: Problem, index: int, device: Ints, capacity: Ints) -> list[Overhead]:
     item = problem.scenario.shard_types[index]
-    single = _devices_of_kinds(problem) == 1
-    of_backend = backend_of_kinds(problem)
+    single = problem.devices == 1
+    of_backend = problem.kind_backend
     site = np.concatenate((device, capacity[FIRST_COLUMN:]))
     on_device = np.stack(
         [mode.on_device[:, index] & mode.allowed[:, index] & single for mode in problem.modes]
@@ -254,7 +245,7 @@ def _peaks(problem: Problem, index: int, on_device: Bools, rooms: tuple[Ints, In
     """Return the steps of the room for loading: a device with a surplus above a step pays all steps to it."""
     site, shard = rooms
     surplus = np.stack([mode.surplus[:, index] for mode in problem.modes])
-    bases = problem.device_base[backend_of_kinds(problem)]
+    bases = problem.device_base[problem.kind_backend]
     steady = np.stack([mode.steady[:, index] for mode in problem.modes])
     counted = on_device & (surplus > 0)
     found, below = [], 0
