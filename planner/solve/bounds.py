@@ -8,12 +8,12 @@ every such prices, good or bad. Nothing here looks at the plan but for how much 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from planner.solve.clusters import equal_columns
 from planner.solve.packing import Floats
 from planner.solve.problem import Bools, Ints
 from planner.solve.relaxation import SCALE, FluidType, Relaxation
@@ -21,7 +21,7 @@ from planner.solve.relaxation import SCALE, FluidType, Relaxation
 PRICE_SCALE = 2**24
 """Dual prices are integers of this fraction of the highest price."""
 
-_INT64 = 2**63 - 1
+_INT64, _HALF = 2**63 - 1, 31
 _REACHABLE_AT_MOST = 40
 """Sums of prices are enumerated up to so many of the cheapest shards."""
 
@@ -49,20 +49,29 @@ def values_of_kinds(relaxation: Relaxation, prices: DualPrices) -> tuple[tuple[i
     The sum of the values of whatever is placed plus the constants is a lower bound of the cost. A kind that
     fits nowhere has the value 0.
     """
-    unit = max((item.price for item in relaxation.types), default=0)
+    least, constants = _least(relaxation, prices)
+    unit = _unit(relaxation)
+    return tuple(worth * unit for worth in least.tolist()), constants
+
+
+def _unit(relaxation: Relaxation) -> int:
+    """Return the price that dual prices are multiples of, over ``PRICE_SCALE``."""
+    return max((item.price for item in relaxation.types), default=0)
+
+
+def _least(relaxation: Relaxation, prices: DualPrices) -> tuple[Ints, tuple[int, ...]]:
+    """Return ``values_of_kinds``, values over ``_unit``; Python's integers where an int64 is too small."""
+    unit, constants = _unit(relaxation), []
     kinds = relaxation.types[0].allowed.shape[1] if relaxation.types else 0
-    best: list[int | None] = [None] * kinds
-    constants = []
+    least, known = np.zeros(kinds, dtype=np.int64), np.zeros(kinds, dtype=np.bool_)
     for index, item in enumerate(relaxation.types):
         weights, links, rent = _feasible(item, prices.dimensions[index], prices.links[index], unit)
         constants.append(_constant(item, weights, rent, unit))
-        for way in range(len(item.allowed)):
+        for way, allowed in enumerate(item.allowed):
             worth = _worth(item, way, weights, links)
-            for kind in np.flatnonzero(item.allowed[way]):
-                value = int(worth[kind]) * unit
-                before = best[kind]
-                best[kind] = value if before is None else min(before, value)
-    return tuple(value or 0 for value in best), tuple(constants)
+            best = np.where(known, np.minimum(least, worth), worth)
+            least, known = np.where(allowed, best, least), known | allowed
+    return least, tuple(constants)
 
 
 def denominator() -> int:
@@ -102,9 +111,11 @@ def _worth(item: FluidType, way: int, weights: Ints, links: Ints) -> Ints:
     most = int(demand.max(initial=0)) * (int(weights.sum()) + sum(int(row.sum()) for row in links))
     if most > _INT64:
         demand, weights, links = demand.astype(object), weights.astype(object), links.astype(object)
-    worth = (demand * weights).sum(axis=1)
+    worth = demand @ weights
     for index, overhead in enumerate(item.overheads):
-        worth = worth + (demand * links[index]).sum(axis=1) * overhead.members[way]
+        paid = np.flatnonzero(links[index])
+        if len(paid):
+            worth = worth + (demand[:, paid] @ links[index, paid]) * overhead.members[way]
     return np.asarray(worth)
 
 
@@ -124,10 +135,10 @@ def _constant(item: FluidType, weights: Ints, rent: int, unit: int) -> int:
 def bound_of(
     relaxation: Relaxation,
     prices: DualPrices,
-    kinds: Sequence[Sequence[int]],
+    kinds: Sequence[Sequence[int] | Ints],
     placed: Sequence[int],
     *,
-    copies: Mapping[int, int] | None = None,
+    copies: Ints | None = None,
 ) -> int:
     """Return a cost in micro-USD an hour below which nothing places as much.
 
@@ -141,39 +152,52 @@ def bound_of(
         Of each priority, how many replicas are placed; whichever they are, they cost no less than the
         cheapest so many.
     copies
-        Of a kind, the replicas that one of its models has, each on a shard of its own; None leaves that out.
+        ``(kinds,)``: most replicas that a model of the kind has, each on a shard of its own; None leaves that
+        out.
     """
-    values, constants = values_of_kinds(relaxation, prices)
-    levels = [
-        sorted(values[kind] for kind in level)[:count] for level, count in zip(kinds, placed, strict=True)
-    ]
+    least, constants = _least(relaxation, prices)
+    unit, levels = _unit(relaxation), [np.asarray(level, dtype=np.int64) for level in kinds]
+    paid = sum(_cheapest(least[level], count) for level, count in zip(levels, placed, strict=True))
     everything = list(range(len(relaxation.types)))
-    joint = _rounded(relaxation, everything, sum(map(sum, levels)) + sum(constants))
-    if any(count < len(level) for level, count in zip(kinds, placed, strict=True)):
+    joint = _rounded(relaxation, everything, paid * unit + sum(constants))
+    if any(count < len(level) for level, count in zip(levels, placed, strict=True)):
         return joint
     # Everything is placed, so parts of the fleet that share no kind are bounded, and rounded, each by itself.
-    counts = Counter(kind for level in kinds for kind in level)
-    parts = 0
+    replicas, parts = np.concatenate((*levels, np.zeros(0, dtype=np.int64))), 0
     for types, members in components(relaxation):
-        total = sum(values[kind] * counts[kind] for kind in members) + sum(
-            constants[index] for index in types
-        )
-        apart = _shards_for_copies(relaxation, types, {kind: (copies or {}).get(kind, 0) for kind in members})
+        total = _sum(least[replicas[members[replicas]]]) * unit + sum(constants[index] for index in types)
+        apart = _shards_for_copies(relaxation, types, members * (0 if copies is None else copies))
         parts += max(_rounded(relaxation, types, total), apart)
     return max(joint, parts)
 
 
-def components(relaxation: Relaxation) -> tuple[tuple[list[int], list[int]], ...]:
-    """Return the parts of the fleet that share no kind: types, and the kinds that fit on any of them."""
+def _cheapest(values: Ints, count: int) -> int:
+    """Return the sum of the least so many numbers."""
+    return _sum(values if count >= len(values) else np.sort(values)[:count])
+
+
+def _sum(values: Ints) -> int:
+    """Return an exact sum of numbers that are not negative, however large it is."""
+    if values.dtype == object:
+        return sum(values.tolist())
+    high, low = values >> _HALF, values & (2**_HALF - 1)
+    return (int(high.sum()) << _HALF) + int(low.sum())
+
+
+def components(relaxation: Relaxation) -> tuple[tuple[list[int], Bools], ...]:
+    """Return the parts of the fleet that share no kind: types, and which kinds fit on any of them."""
+    if not relaxation.types:
+        return ()
     fits = _fits(relaxation)
     label = list(range(len(relaxation.types)))
-    for together in {tuple(np.flatnonzero(column)) for column in fits.T}:
-        merged = {label[index] for index in together}
+    _, first = np.unique(equal_columns(fits.astype(np.int64)), return_index=True)
+    for together in fits[:, first].T:
+        merged = {label[index] for index in np.flatnonzero(together)}
         label = [min(merged) if of_one in merged else of_one for of_one in label]
     found = []
     for one in sorted(set(label)):
         types = [index for index, of_one in enumerate(label) if of_one == one]
-        found.append((types, [int(kind) for kind in np.flatnonzero(fits[types].any(axis=0))]))
+        found.append((types, np.asarray(fits[types].any(axis=0), dtype=np.bool_)))
     return tuple(found)
 
 
@@ -187,16 +211,17 @@ def _rounded(relaxation: Relaxation, types: Sequence[int], total: int) -> int:
     return round_up(cost, [relaxation.types[index].price for index in types])
 
 
-def _shards_for_copies(relaxation: Relaxation, types: Sequence[int], copies: Mapping[int, int]) -> int:
+def _shards_for_copies(relaxation: Relaxation, types: Sequence[int], copies: Ints) -> int:
     """Return what the cheapest shards cost that hold every copy of some model apart from the others."""
-    fits, most_copies = _fits(relaxation), dict[tuple[int, ...], int]()
-    for kind, count in copies.items():
-        able = tuple(index for index in types if fits[index, kind])
-        most_copies[able] = max(count, most_copies.get(able, 0))
+    fits = _fits(relaxation)
+    group = equal_columns(fits.astype(np.int64))
+    _, first = np.unique(group, return_index=True)
+    most = np.zeros(len(first), dtype=np.int64)
+    np.maximum.at(most, group, copies)
     required = sum(relaxation.types[index].least * relaxation.types[index].price for index in types)
-    return max(
-        (required + _extra_shards(relaxation, able, count) for able, count in most_copies.items()), default=0
-    )
+    ables = [[index for index in types if fits[index, kind]] for kind in first]
+    extra = (_extra_shards(relaxation, able, int(count)) for able, count in zip(ables, most, strict=True))
+    return required + max(extra, default=0)
 
 
 def _extra_shards(relaxation: Relaxation, types: Sequence[int], count: int) -> int:

@@ -8,6 +8,9 @@ from planner.solve.packing import Floats
 from planner.solve.problem import Ints
 from planner.solve.relaxation import Relaxation
 
+_SPAN = 2**62
+"""Codes of columns stay below it; numbers in a row have to be smaller than its root."""
+
 
 def make_clusters(relaxation: Relaxation, weights: Floats, backend: Ints, most: int) -> tuple[Ints, ...]:
     """Return clusters of the kinds with weight: equal in backend and allowed types, then halved by demand.
@@ -17,10 +20,8 @@ def make_clusters(relaxation: Relaxation, weights: Floats, backend: Ints, most: 
     wanted = np.flatnonzero((weights > 0) & _allowed_anywhere(relaxation))
     if not len(wanted):
         return ()
-    signature = np.concatenate(
-        [item.allowed.astype(np.int64) for item in relaxation.types] + [backend[None, :]], axis=0
-    )
-    _, group = np.unique(signature[:, wanted], axis=1, return_inverse=True)
+    signature = np.concatenate([item.allowed for item in relaxation.types] + [backend[None, :]], axis=0)
+    group = equal_columns(signature[:, wanted])
     groups = [wanted[group == number] for number in range(int(group.max()) + 1)]
     features = _features(relaxation)
     return tuple(
@@ -28,6 +29,19 @@ def make_clusters(relaxation: Relaxation, weights: Floats, backend: Ints, most: 
         for members in groups
         for part in _halved(members, features, max(1, most * len(members) // len(wanted)))
     )
+
+
+def equal_columns(rows: Ints) -> Ints:
+    """Return a number for each column, the same for equal ones and rising with them, top row first."""
+    code, span = np.zeros(rows.shape[1], dtype=np.int64), 1
+    for row in rows:
+        width = int(row.max(initial=0)) + 1
+        if span * width > _SPAN:
+            _, code = np.unique(code, return_inverse=True)
+            span = rows.shape[1]
+        code, span = code * width + row, span * width
+    _, code = np.unique(code, return_inverse=True)
+    return np.asarray(code, dtype=np.int64)
 
 
 def _allowed_anywhere(relaxation: Relaxation) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,15 +74,13 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
 
 def bound_for(problem: Problem, advice: Advice, placed: tuple[int, ...]) -> Bound:
     """Return a bound of the cost of placing as many replicas of each priority, highest priority first."""
-    models = problem.scenario.models
-    levels: dict[int, list[int]] = {model.priority: [] for model in models}
-    copies: dict[int, int] = {}
-    for index, count in Counter(index for unit in problem.units for index in unit.members).items():
-        kind = int(problem.kind[index])
-        if any(item.allowed[:, kind].any() for item in advice.relaxation.types):
-            levels[models[index].priority] += [kind] * count
-            copies[kind] = max(count, copies.get(kind, 0))
-    kinds = [levels[priority] for priority in sorted(levels, reverse=True)]
+    able = np.zeros(len(problem.modes[0].allowed), dtype=np.bool_)
+    for item in advice.relaxation.types:
+        able |= item.allowed.any(axis=0)
+    seats = problem.seat_model[able[problem.kind[problem.seat_model]]]
+    copies = np.zeros(len(able), dtype=np.int64)
+    np.maximum.at(copies, problem.kind[seats], np.bincount(seats)[seats])
+    kinds = [problem.kind[seats[problem.level[seats] == level]] for level in range(len(placed))]
     cost = bound_of(advice.relaxation, advice.prices, kinds, placed, copies=copies)
     return Bound(microusd_per_h=cost, method=BOUND_METHOD)
 
@@ -102,11 +100,8 @@ def proved_bound(packing: Packing, advice: Advice, known: Bound, effort: Effort)
 
 
 def _replicas_of_kinds(problem: Problem) -> Floats:
-    weights = np.zeros(len(problem.modes[0].allowed))
-    for unit in problem.units:
-        for model in unit.members:
-            weights[problem.kind[model]] += 1
-    return weights
+    kinds = len(problem.modes[0].allowed)
+    return np.bincount(problem.kind[problem.seat_model], minlength=kinds).astype(np.float64)
 
 
 def _no_prices(relaxation: Relaxation) -> DualPrices:
@@ -122,10 +117,9 @@ def _dimensions(relaxation: Relaxation) -> int:
 
 def _sizes(problem: Problem, shares: Floats) -> Floats:
     size = np.zeros(len(problem.scenario.models))
-    least = np.min(shares, axis=1, initial=np.inf)
-    for index, unit in enumerate(problem.units):
-        if np.isfinite(least[index]):
-            size[list(unit.members)] = least[index]
+    least = np.min(shares, axis=1, initial=np.inf)[problem.seat_unit]
+    known = np.isfinite(least)
+    size[problem.seat_model[known]] = least[known]
     return size
 
 

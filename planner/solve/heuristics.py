@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -64,12 +63,11 @@ def price_shares(problem: Problem) -> Floats:
 
     The share is taken in the dimension that the unit fills most, so it is never more than the unit "costs".
     """
-    per_kind = _kind_shares(problem)
-    shares = np.full((len(problem.units), len(problem.prices)), np.inf)
-    for index, unit in enumerate(problem.units):
-        shares[index] = 0
-        for model in unit.members:
-            shares[index] += per_kind[int(problem.kind[model])]
+    seats = _kind_shares(problem)[problem.kind[problem.seat_model]]
+    shares = seats
+    if len(problem.units) < len(seats):
+        shares = np.zeros((len(problem.units), len(problem.prices)))
+        np.add.at(shares, problem.seat_unit, seats)
     return shares * np.maximum(problem.prices, 1)
 
 
@@ -88,7 +86,8 @@ def _kind_shares(problem: Problem) -> Floats:
 def largest_first(shares: Floats) -> list[int]:
     """Return the units by falling price of their share, those of equal size in the order of names."""
     size = np.min(shares, axis=1, initial=np.inf)
-    return [int(unit) for unit in np.argsort(-np.where(np.isinf(size), 0, size), kind="stable")]
+    order: list[int] = np.argsort(-np.where(np.isinf(size), 0, size), kind="stable").tolist()
+    return order
 
 
 # ------------------------------------------------------------------------------------------------- insertion
@@ -205,11 +204,6 @@ def _pinned_openings(packing: Packing, unit: int, name: str) -> Iterable[Opening
 def placed_by_priority(packing: Packing) -> tuple[int, ...]:
     """Return how many replicas are placed, highest priority first; larger is better."""
     problem = packing.problem
-    levels = sorted({model.priority for model in problem.scenario.models}, reverse=True)
-    count = Counter(
-        problem.scenario.models[model].priority
-        for unit, row in enumerate(packing.row_of_unit)
-        if row is not None
-        for model in problem.units[unit].members
-    )
-    return tuple(count[level] for level in levels)
+    placed = np.array([row is not None for row in packing.row_of_unit], dtype=np.bool_)
+    level = problem.level[problem.seat_model[placed[problem.seat_unit]]]
+    return tuple(np.bincount(level, minlength=int(problem.level.max(initial=-1)) + 1).tolist())

@@ -101,8 +101,9 @@ class Problem:
         Of each backend; ``(backends,)``.
     modes
         At least one; the first is the smallest way.
-    kind, backend, tenant, entry_bytes
-        Of each model; ``(models,)``. ``tenant`` is 0 everywhere unless tenants are isolated.
+    kind, backend, tenant, entry_bytes, level
+        Of each model; ``(models,)``. ``tenant`` is 0 everywhere unless tenants are isolated; ``level`` is 0
+        for the highest priority, 1 for the next one.
     devices, kind_backend
         Of each kind: whole devices of a replica, and its backend; ``(kinds,)``.
     units
@@ -135,6 +136,7 @@ class Problem:
     backend: Ints
     tenant: Ints
     entry_bytes: Ints
+    level: Ints
     devices: Ints
     kind_backend: Ints
     units: tuple[Unit, ...]
@@ -176,6 +178,7 @@ def make_problem(scenario: Scenario) -> Problem:
         backend=numbers_of((model.backend for model in scenario.models), backends),
         tenant=_tenants(scenario),
         entry_bytes=ints_of(models_json_entry_bytes(model) for model in scenario.models),
+        level=_levels(scenario),
         devices=ints_of(devices for _, devices, *_ in kinds),
         kind_backend=numbers_of((backend for backend, *_ in kinds), backends),
         units=units,
@@ -192,6 +195,12 @@ def _tenants(scenario: Scenario) -> Ints:
     known = sorted({model.tenant for model in scenario.models}, key=lambda item: (item is not None, item))
     number = {tenant: index for index, tenant in enumerate(known)}
     return ints_of(number[model.tenant] for model in scenario.models)
+
+
+def _levels(scenario: Scenario) -> Ints:
+    priorities = [model.priority for model in scenario.models]
+    number = {priority: index for index, priority in enumerate(sorted(set(priorities), reverse=True))}
+    return ints_of(number[priority] for priority in priorities)
 
 
 # -------------------------------------------------------------------------------------------------- capacity
