@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from json.encoder import encode_basestring_ascii
@@ -66,21 +67,44 @@ class _Writers(dict[type, _Writer]):
     """
 
     def __missing__(self, kind: type) -> _Writer:
-        fields = getattr(kind, "__dataclass_fields__", None)
-        self[kind] = writer = _dataclass_writer(fields) if fields else _plain
+        self[kind] = writer = _dataclass_writer(kind) if _fields_of(kind) else _plain
         return writer
 
 
-def _dataclass_writer(fields: Mapping[str, dataclasses.Field[Any]]) -> _Writer:
-    names = sorted(fields)
-    keys = (json.dumps(name).replace("%", "%%") for name in names)
-    template = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
-    read = attrgetter(*names)
-    if len(names) == 1:
-        return lambda value: template % (_WRITERS[type(read(value))](read(value)),)
-    if all(field.type == "int" for field in fields.values()):
-        return lambda value: template % read(value)
-    return lambda value: template % tuple([_WRITERS[type(item)](item) for item in read(value)])
+def _dataclass_writer(kind: type) -> _Writer:
+    leaves: dict[str, bool] = {}
+    outline = _outline(kind, "", leaves)
+    read, others = attrgetter(*leaves), [index for index, plain in enumerate(leaves.values()) if not plain]
+    if len(leaves) == 1:
+        return lambda value: outline % _WRITERS[type(read(value))](read(value))
+
+    def write(value: Any) -> str:
+        items = list(read(value))
+        for index in others:
+            items[index] = _WRITERS[type(items[index])](items[index])
+        return outline % tuple(items)
+
+    return write
+
+
+def _outline(kind: type, path: str, leaves: dict[str, bool]) -> str:
+    """Return a dataclass's text with a gap for each leaf; notes their paths, and which are whole numbers.
+
+    A field that is always the same dataclass is written in place.
+    """
+    parts = []
+    for name, field in sorted(_fields_of(kind).items()):
+        part = vars(sys.modules[kind.__module__]).get(str(field.type))
+        if isinstance(part, type) and _fields_of(part):
+            text = _outline(part, f"{path}{name}.", leaves)
+        else:
+            leaves[path + name], text = field.type == "int", "%s"
+        parts.append(f"{encode_basestring_ascii(name)}:{text}")
+    return "{" + ",".join(parts) + "}"
+
+
+def _fields_of(kind: type) -> Mapping[str, dataclasses.Field[Any]]:
+    return getattr(kind, "__dataclass_fields__", {})
 
 
 def _items(value: tuple[Any, ...]) -> str:

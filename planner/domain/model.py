@@ -78,6 +78,12 @@ def options_for(model: Model, device_class: DeviceClass) -> tuple[int, ...]:
     )
 
 
+def stands_for(model: Model, option: int, device_class: DeviceClass) -> bool:
+    """Return whether an option is one of ``options_for`` a device class."""
+    names_it = model.footprints[option].device_class == device_class.name
+    return names_it or option in options_for(model, device_class)
+
+
 # What KServe calls the formats of Triton's backends (serving runtime `kserve-tritonserver`).
 _FRAMEWORKS = {"onnxruntime": "onnx", "libtorch": "pytorch", "tensorrt_plan": "tensorrt"}
 

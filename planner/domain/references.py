@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from planner.domain.fleet import ShardType
+from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names
@@ -15,10 +17,10 @@ def find_broken_references(parts: Names, placement: Placement) -> Iterator[Viola
     shards = {shard.name: shard for shard in placement.shards}
     seen: set[tuple[str, int]] = set()
     for placed in placement.placed:
-        fault = next(_placed_faults(parts, shards, placed), "")
-        if not fault and (placed.model, placed.replica) in seen:
+        fault, key = _placed_fault(parts, shards, placed), (placed.model, placed.replica)
+        if not fault and key in seen:
             fault = "the replica is placed twice"
-        seen.add((placed.model, placed.replica))
+        seen.add(key)
         if fault:
             yield Violation(rule=Rule.REFERENCE, subject=f"{placed.model}#{placed.replica}", detail=fault)
 
@@ -67,22 +69,25 @@ def in_group(shard_name: str, group: str) -> bool:
     return tail != shard_name and tail.isascii() and tail.isdigit() and not tail.startswith("0")
 
 
-def _placed_faults(parts: Names, shards: Mapping[str, Shard], placed: Placed) -> Iterator[str]:
-    """Yield what is wrong with a placed replica's own references; only the first means something."""
-    model = parts.models.get(placed.model)
-    shard = shards.get(placed.shard)
+def _placed_fault(parts: Names, shards: Mapping[str, Shard], placed: Placed) -> str:
+    """Return what is wrong with a placed replica's own references, the first thing only; empty is nothing."""
+    model, shard = parts.models.get(placed.model), shards.get(placed.shard)
     shard_type = parts.shard_types.get(shard.shard_type) if shard else None
     if model is None:
-        yield f"no model {placed.model!r}"
-        return
+        return f"no model {placed.model!r}"
     if shard_type is None:
-        yield f"no shard {placed.shard!r} of a known type"
-        return
+        return f"no shard {placed.shard!r} of a known type"
+    return _number_fault(placed, model, shard_type)
+
+
+def _number_fault(placed: Placed, model: Model, shard_type: ShardType) -> str:
+    devices = placed.devices
     if not 0 <= placed.replica < model.replicas:
-        yield f"the model has replicas 0 to {model.replicas - 1}"
-    if len(placed.devices) != model.devices_per_replica or len(set(placed.devices)) != len(placed.devices):
-        yield f"is on devices {list(placed.devices)} instead of {model.devices_per_replica} different ones"
-    if any(not 0 <= index < shard_type.device_count for index in placed.devices):
-        yield f"names a device that shard {placed.shard!r} does not have"
+        return f"the model has replicas 0 to {model.replicas - 1}"
+    if len(devices) != model.devices_per_replica or len(set(devices)) != len(devices):
+        return f"is on devices {list(devices)} instead of {model.devices_per_replica} different ones"
+    if min(devices, default=0) < 0 or max(devices, default=0) >= shard_type.device_count:
+        return f"names a device that shard {placed.shard!r} does not have"
     if not 0 <= placed.option < len(model.footprints):
-        yield f"the model has footprint options 0 to {len(model.footprints) - 1}"
+        return f"the model has footprint options 0 to {len(model.footprints) - 1}"
+    return ""

@@ -21,7 +21,7 @@ from planner.domain.memory import (
     shard_room,
     start_peak_bytes,
 )
-from planner.domain.model import Model, options_for
+from planner.domain.model import Model, stands_for
 from planner.domain.placement import Placed, Placement, Shard, parents
 from planner.domain.plan import Plan
 from planner.domain.references import find_broken_references
@@ -47,6 +47,12 @@ class _Open:
     shard_type: ShardType
     room: ShardRoom
     residents: tuple[_Resident, ...]
+
+    def on_device(self, index: int) -> tuple[_Resident, ...]:
+        """Return who is on a device."""
+        if len(self.room.devices) == 1:  # where else, if every name means something
+            return self.residents
+        return tuple(item for item in self.residents if index in item.placed.devices)
 
 
 # --------------------------------------------------------------------------------------------- entry points
@@ -110,7 +116,7 @@ def _open_shards(scenario: Scenario, parts: Names, placement: Placement) -> tupl
             runtime=parts.runtimes[types[placed.shard].runtime],
             quantile=scenario.policy.quantile,
         )
-        is_parent = first[placed.model] == placed
+        is_parent = first[placed.model] is placed
         residents[placed.shard].append(_Resident(placed=placed, model=model, need=wants, is_parent=is_parent))
     return tuple(
         _Open(
@@ -137,17 +143,13 @@ def _over(rule: Rule, subject: str, need: int, have: int, detail: str = "") -> I
         yield Violation(rule=rule, subject=subject, need=need, have=have, detail=detail)
 
 
-def _on_device(opened: _Open, index: int) -> tuple[_Resident, ...]:
-    return tuple(item for item in opened.residents if index in item.placed.devices)
-
-
 def device_memory(opened: _Open, scenario: Scenario, parts: Names) -> Iterator[Violation]:
     """On every GPU what is fixed, the backends' bases and the steady footprints fit; so does the start."""
     del scenario
     if parts.device_classes[opened.shard_type.device_class].kind == "cpu":
         return
     for index, room in enumerate(opened.room.devices):
-        using = tuple(item for item in _on_device(opened, index) if item.need.on_device)
+        using = tuple(item for item in opened.on_device(index) if item.need.on_device)
         backends = {item.model.backend for item in using}
         bases = sum(parts.backends[backend].device_base_bytes for backend in backends)
         steady = room.fixed_bytes + bases + sum(item.need.steady_bytes for item in using)
@@ -168,7 +170,7 @@ def device_time(opened: _Open, scenario: Scenario, parts: Names) -> Iterator[Vio
     if parts.device_classes[opened.shard_type.device_class].kind == "cpu":
         return
     for index, room in enumerate(opened.room.devices):
-        used = sum(item.need.device_milli for item in _on_device(opened, index))
+        used = sum(item.need.device_milli for item in opened.on_device(index))
         yield from _over(Rule.DEVICE_TIME, f"{opened.shard.name}/{index}", used, room.capacity_milli)
 
 
@@ -176,7 +178,7 @@ def exclusive_devices(opened: _Open, scenario: Scenario, parts: Names) -> Iterat
     """A replica on several devices has them for itself."""
     del scenario, parts
     for index in range(len(opened.room.devices)):
-        here = _on_device(opened, index)
+        here = opened.on_device(index)
         if len(here) > 1 and any(item.model.devices_per_replica > 1 for item in here):
             yield Violation(
                 rule=Rule.EXCLUSIVE_DEVICES,
@@ -201,7 +203,8 @@ def host_resources(opened: _Open, scenario: Scenario, parts: Names) -> Iterator[
         yield from _over(Rule.DISK, subject, sum(item.disk_bytes for item in needs), room.disk_bytes)
     wanted: Counter[str] = Counter()
     for item in needs:
-        wanted.update(item.extra)
+        if item.extra:
+            wanted.update(item.extra)
     for resource, amount in sorted(wanted.items()):
         yield from _over(Rule.EXTRA, subject, amount, room.extra.get(resource, 0), resource)
 
@@ -217,21 +220,23 @@ def shard_contents(opened: _Open, scenario: Scenario, parts: Names) -> Iterator[
     if scenario.policy.isolate_tenants:
         yield from _over(Rule.TENANTS, subject, len(tenants), 1, ", ".join(sorted(map(str, tenants))))
     served = parts.runtimes[opened.shard_type.runtime].backends
+    device_class = parts.device_classes[opened.shard_type.device_class]
     for item in opened.residents:
-        label = f"{item.model.name}#{item.placed.replica}"
         if served is not None and item.model.backend not in served:
             yield Violation(
                 rule=Rule.RUNTIME,
-                subject=label,
+                subject=_label(item.placed),
                 detail=f"{opened.shard_type.runtime} has no {item.model.backend}",
             )
-        if item.placed.option not in options_for(
-            item.model, parts.device_classes[opened.shard_type.device_class]
-        ):
-            yield Violation(rule=Rule.DEVICE_CLASS, subject=label, detail=opened.shard_type.device_class)
-    doubled = Counter(item.model.name for item in opened.residents)
+        if not stands_for(item.model, item.placed.option, device_class):
+            yield Violation(rule=Rule.DEVICE_CLASS, subject=_label(item.placed), detail=device_class.name)
+    doubled = Counter([item.model.name for item in opened.residents])
     for model, count in sorted(doubled.items()):
         yield from _over(Rule.SPREAD, model, count, 1, f"a server holds a name once: {subject}")
+
+
+def _label(placed: Placed) -> str:
+    return f"{placed.model}#{placed.replica}"
 
 
 _ShardRule = Callable[[_Open, Scenario, Names], Iterator[Violation]]
