@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ Floats = NDArray[np.float64]
 NO_TENANT = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resident:
-    """One replica of a model in a shard: which unit it is of, in which mode, on which of the devices."""
+class Resident(NamedTuple):
+    """One replica of a model in a shard: which unit it is of, in which mode, on which of the devices.
+
+    A tuple, because a large fleet has millions and they are made much faster.
+    """
 
     unit: int
     model: int
@@ -84,7 +87,8 @@ class Packing:
     def open(self, opening: Opening, *, name: str | None = None) -> int:
         """Open a shard and return its row; ``name`` None is given when the plan is written."""
         row, cells = self.rows, len(opening.rooms)
-        self._grow(row + 1, self.cells + cells)
+        if row == len(self.alive) or self.cells + cells > len(self.row_of):
+            self._grow(row + 1, self.cells + cells)
         self.openings.take(opening)
         self.opened.append(opening)
         self.names.append(name)
@@ -156,7 +160,8 @@ class Packing:
 
     def open_rows(self) -> list[int]:
         """Return the rows of the open shards in the order in which they were opened."""
-        return [int(row) for row in np.flatnonzero(self.alive[: self.rows])]
+        rows: list[int] = np.flatnonzero(self.alive[: self.rows]).tolist()
+        return rows
 
     @property
     def cost(self) -> int:
@@ -177,8 +182,7 @@ class Packing:
         """
         self.residents = residents
         self.row_of_unit = [where if where >= 0 else None for where in row_of_unit.tolist()]
-        for row, some in enumerate(residents):
-            domain = int(self.domain[row])
+        for domain, some in zip(self.domain.tolist(), residents, strict=False):
             for one in some:
                 self._domains_of_model[one.model].append(domain)
         for cell, peaks in enumerate(surpluses):

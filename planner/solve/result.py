@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from operator import attrgetter
+
+import numpy as np
 
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.references import in_group
-from planner.solve.packing import Packing
+from planner.solve.packing import Packing, Resident
 
 
 def placement_of(packing: Packing) -> Placement:
@@ -25,23 +28,32 @@ def placement_of(packing: Packing) -> Placement:
     )
     return Placement(
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
-        placed=tuple(sorted(_placed(packing, names))),
+        placed=tuple(sorted(_placed(packing, names), key=attrgetter("model", "replica"))),
     )
 
 
 def _placed(packing: Packing, names: dict[int, str]) -> Iterator[Placed]:
     problem = packing.problem
-    for row in packing.open_rows():
-        shard_type = packing.opened[row].shard_type
-        for item in packing.residents[row]:
-            mode = problem.modes[item.rank]
-            yield Placed(
-                model=problem.scenario.models[item.model].name,
-                replica=problem.units[item.unit].replica,
-                shard=names[row],
-                devices=item.devices,
-                option=int(mode.option[int(problem.kind[item.model]), shard_type]),
-            )
+    models, units = problem.scenario.models, problem.units
+    everyone = [(row, one) for row in packing.open_rows() for one in packing.residents[row]]
+    for (row, one), option in zip(everyone, _options(packing, everyone), strict=True):
+        yield Placed(
+            model=models[one.model].name,
+            replica=units[one.unit].replica,
+            shard=names[row],
+            devices=one.devices,
+            option=option,
+        )
+
+
+def _options(packing: Packing, everyone: list[tuple[int, Resident]]) -> list[int]:
+    """Return the index of the footprint that everyone runs under."""
+    problem = packing.problem
+    shard_type = packing.type_of[np.array([row for row, _ in everyone], dtype=np.int64)]
+    kind = problem.kind[np.array([one.model for _, one in everyone], dtype=np.int64)]
+    rank = np.array([one.rank for _, one in everyone], dtype=np.int64)
+    options: list[int] = np.stack([mode.option for mode in problem.modes])[rank, kind, shard_type].tolist()
+    return options
 
 
 def _shard_names(packing: Packing) -> dict[int, str]:

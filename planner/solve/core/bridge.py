@@ -5,11 +5,10 @@ Rows keep their numbers on the way in. What the compiled search does not move, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from planner.solve.core.state import (
+    AFTER,
     BEFORE,
     CLOSED,
     COUNT,
@@ -46,6 +45,7 @@ from planner.solve.core.tables import (
     KIND,
     LOADS,
     LOADS_MOST,
+    MODEL,
     Tables,
     host_columns,
 )
@@ -58,58 +58,78 @@ from planner.solve.settle import settle
 def state_of(packing: Packing, tables: Tables, rows: int) -> State:
     """Return the compiled state of a packing, with at least so many further rows."""
     state = make_state(tables, packing.rows + rows)
-    for row in packing.open_rows():
-        _read_row(packing, tables, state, row)
-        _read_residents(packing, tables, state, row)
-    for unit, where in enumerate(packing.row_of_unit):
-        if where is not None:
-            state.units[unit, ROW] = where
+    opened = np.array(packing.open_rows(), dtype=np.int64)
+    _read_rows(packing, tables, state, opened)
+    _read_cells(packing, tables, state)
+    _link_residents(packing, tables, state, opened)
+    placed = [NOWHERE if where is None else where for where in packing.row_of_unit]
+    state.units[:, ROW] = np.array(placed, dtype=np.int64)
     openings = packing.openings
     state.totals[[OPEN_PODS, OPEN_SHARDS, OPEN_COST]] = openings.pods, openings.shards, openings.cost
     state.totals[COUNTS:] = openings.counts
     return state
 
 
-def _read_row(packing: Packing, tables: Tables, state: State, row: int) -> None:
-    problem, rule = packing.problem, tables.rule
-    shard_type, columns = int(packing.type_of[row]), host_columns(problem)
-    bought = problem.scenario.shard_types[shard_type].provision == "new"
-    one, users = state.rows[row], HOST_LEFT + rule[DIMENSIONS] - HOST
-    one[TYPE], one[FIXED] = shard_type, packing.names[row] is not None or not bought
-    one[TENANT], one[DOMAIN] = packing.tenant[row], packing.domain[row]
-    one[FIRST] = NOWHERE
-    one[HOST_LEFT:users] = packing.host_left[row, columns]
-    one[users : users + rule[BACKENDS] - 1] = packing.host_users[row]
-    first = int(packing.first_cell[row])
-    for device in range(len(packing.opened[row].rooms)):
-        cell, there = state.cells[row, device], first + device
-        cell[LEFT], cell[MILLI_LEFT] = packing.memory_left[there], packing.milli_left[there]
-        cell[PEAK_SUM], cell[PEAK_LEAST] = packing.peak_sum[there], packing.peak_least[there]
-        cell[CROWD], cell[EXCLUSIVE] = packing.crowd[there], packing.exclusive[there]
-        kept = KEPT + rule[LOADS_MOST]
-        cell[kept : kept + rule[BACKENDS] - 1] = packing.device_users[there]
+def _read_rows(packing: Packing, tables: Tables, state: State, opened: Ints) -> None:
+    """Copy what is known of open shards."""
+    problem, rule, rows = packing.problem, tables.rule, state.rows
+    bought = np.array([item.provision == "new" for item in problem.scenario.shard_types], dtype=np.bool_)
+    named = np.array([name is not None for name in packing.names], dtype=np.bool_)
+    shard_type, users = packing.type_of[opened], HOST_LEFT + rule[DIMENSIONS] - HOST
+    rows[opened, TYPE], rows[opened, FIXED] = shard_type, named[opened] | ~bought[shard_type]
+    rows[opened, TENANT], rows[opened, DOMAIN] = packing.tenant[opened], packing.domain[opened]
+    rows[opened, FIRST] = NOWHERE
+    rows[opened, HOST_LEFT:users] = packing.host_left[opened][:, host_columns(problem)]
+    rows[opened, users : users + rule[BACKENDS] - 1] = packing.host_users[opened]
 
 
-def _read_residents(packing: Packing, tables: Tables, state: State, row: int) -> None:
+def _read_cells(packing: Packing, tables: Tables, state: State) -> None:
+    """Copy what is known of the devices of open shards."""
+    rule, cells = tables.rule, state.cells
+    there = np.flatnonzero(packing.alive[packing.row_of[: packing.cells]])
+    row = packing.row_of[there]
+    device = there - packing.first_cell[row]
+    cells[row, device, LEFT], cells[row, device, MILLI_LEFT] = (
+        packing.memory_left[there],
+        packing.milli_left[there],
+    )
+    cells[row, device, PEAK_SUM], cells[row, device, PEAK_LEAST] = (
+        packing.peak_sum[there],
+        packing.peak_least[there],
+    )
+    cells[row, device, CROWD], cells[row, device, EXCLUSIVE] = packing.crowd[there], packing.exclusive[there]
+    kept = KEPT + rule[LOADS_MOST]
+    cells[row, device, kept : kept + rule[BACKENDS] - 1] = packing.device_users[there]
+
+
+def _link_residents(packing: Packing, tables: Tables, state: State, opened: Ints) -> None:
+    """Put those that may be moved into the lists of their rows, and hold the others there."""
+    units, found = packing.problem.units, list[tuple[int, int, int, int]]()
+    for row in opened.tolist():
+        for one in packing.residents[row]:
+            if units[one.unit].simple:
+                found.append((one.unit, row, one.devices[0], one.rank))
+            else:
+                _hold(packing, tables, state, row, one)
+    unit, row, device, rank = np.array(found, dtype=np.int64).reshape(-1, 4).T
+    state.units[unit, DEVICE], state.units[unit, RANK] = device, rank
+    same = row[1:] == row[:-1]
+    state.units[unit[1:], AFTER] = np.where(same, unit[:-1], NOWHERE)
+    state.units[unit[:-1], BEFORE] = np.where(same, unit[1:], NOWHERE)
+    state.units[unit[:1], AFTER] = state.units[unit[-1:], BEFORE] = NOWHERE
+    last = np.flatnonzero(np.append(~same, len(row) > 0))  # of a row, which is the first of its list
+    state.rows[row[last], FIRST] = unit[last]
+    state.rows[:, COUNT] += np.bincount(row, minlength=len(state.rows))
+
+
+def _hold(packing: Packing, tables: Tables, state: State, row: int, resident: Resident) -> None:
+    """Note a resident that is not moved, and the room that it takes while it loads."""
     problem, loads = packing.problem, int(tables.types[packing.type_of[row], LOADS])
-    for resident in packing.residents[row]:
-        if problem.units[resident.unit].simple:
-            _link(state, row, resident)
-            continue
-        state.rows[row, HELD] += 1
-        mode = problem.modes[resident.rank]
-        at = int(problem.kind[resident.model]), int(packing.type_of[row])
-        for device in resident.devices:
-            insert_peak(state.cells[row, device, KEPT : KEPT + loads], loads, int(mode.surplus[at]))
-
-
-def _link(state: State, row: int, resident: Resident) -> None:
-    unit, following = resident.unit, state.rows[row, FIRST]
-    state.units[unit] = (row, resident.devices[0], resident.rank, NOWHERE, following)
-    if following != NOWHERE:
-        state.units[following, BEFORE] = unit
-    state.rows[row, FIRST] = unit
-    state.rows[row, COUNT] += 1
+    state.rows[row, HELD] += 1
+    mode = problem.modes[resident.rank]
+    at = int(problem.kind[resident.model]), int(packing.type_of[row])
+    for device in resident.devices:
+        insert_peak(state.cells[row, device, KEPT : KEPT + loads], loads, int(mode.surplus[at]))
 
 
 # ------------------------------------------------------------------------------------------------- and back
@@ -152,14 +172,12 @@ def _residents(
     ]
     devices = [(device,) for device in range(state.cells.shape[1])]
     moved = np.flatnonzero((placed >= 0) & (tables.units[:, KIND] >= 0))
-    columns: Iterable[tuple[int, int, int, int]] = zip(
+    columns = (
         moved.tolist(),
-        placed[moved].tolist(),
-        state.units[moved, DEVICE].tolist(),
+        tables.units[moved, MODEL].tolist(),
         state.units[moved, RANK].tolist(),
-        strict=True,
+        [devices[device] for device in state.units[moved, DEVICE].tolist()],
     )
-    for unit, row, device, rank in columns:
-        model = units[unit].members[0]
-        found[row].append(Resident(unit=unit, model=model, rank=rank, devices=devices[device]))
+    for row, resident in zip(placed[moved].tolist(), map(Resident, *columns), strict=True):
+        found[row].append(resident)
     return found
