@@ -72,8 +72,12 @@ LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 """Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 
 CONFIGURATION_METHOD = "configuration-lp"
-PATTERN_WORK = 7.0
-"""What column generation may spend with the work of nothing said, in roughly the seconds of an idle core."""
+PATTERN_WORK, TOGETHER_WORK = 6.0, 7.5
+"""What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
+what it, the improvement after it and CP-SAT may spend together."""
+
+IMPROVING_WORK = 0.1
+"""What one unit of the improvement's work counts for, of theirs."""
 
 PATTERNED_UNITS_A_SHARD = 32
 """Units in a shard, times the types that the relaxation uses, from which on column generation costs much and
@@ -155,6 +159,7 @@ class _Search:
         left = self.watch.reserve(FINISHING_RATIO, least_s=finishing_s)
         self.budget = options.work or default_work(len(self.problem.units))
         self.work = self.budget
+        self.proof_work = self.budget * PROOF_TIME_A_UNIT
         limit_s = self.watch.left_s() if left is None or left > RELAXING_RATIO else 0.0
         self.advice: Advice = make_advice(self.problem, limit_s)
         if not has_machine_code():
@@ -187,7 +192,7 @@ class _Search:
         from planner.solve.exact.assign import assign  # ortools takes seconds to import
 
         self._tell("assign", packing)
-        found = assign(packing, effort=self._effort(self.budget * PROOF_TIME_A_UNIT))
+        found = assign(packing, effort=self._effort(self.proof_work))
         self.watch.is_over()
         return found
 
@@ -202,7 +207,7 @@ class _Search:
         if self.watch.is_over():
             return known
         self._tell("prove", packing)
-        bound = proved_bound(packing, self.advice, known, self._effort(self.budget * PROOF_TIME_A_UNIT))
+        bound = proved_bound(packing, self.advice, known, self._effort(self.proof_work))
         self.watch.is_over()
         return bound
 
@@ -300,18 +305,23 @@ class _Search:
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
         self._tell("patterns", packing)
-        work = PATTERN_WORK * min(1.0, self.budget / default_work(len(self.problem.units)))
-        found = search(packing, work=work, seed=self.options.seed, watch=self.watch)
+        part = min(1.0, self.budget / default_work(len(self.problem.units)))
+        found = search(packing, work=PATTERN_WORK * part, seed=self.options.seed, watch=self.watch)
         if found is None:
             return packing
-        if (
-            found.packing is not None
-            or found.bound_microusd_per_h > self._known_bound(packing).microusd_per_h
-        ):
+        known = self._known_bound(packing).microusd_per_h
+        if found.packing is not None or found.bound_microusd_per_h > known:
             self.work //= PATTERNED_DIVISOR
+        self._share(max(0.0, TOGETHER_WORK * part - found.spent))
         self._configuration = found.bound_microusd_per_h
         self._bounds.clear()
         return found.packing or packing
+
+    def _share(self, left: float) -> None:
+        """Let the improvement and CP-SAT, where it is asked, spend no more than what is left."""
+        asked = len(self.problem.units) <= ASSIGNED_UNITS
+        self.proof_work = min(self.proof_work, left / 2)
+        self.work = min(self.work, int(left / (1 + asked) / IMPROVING_WORK))
 
     def _construct(self, *, by_priority: bool) -> tuple[Packing, Fleet | None]:
         packing, fleet = construct(

@@ -34,7 +34,7 @@ class Column:
     pattern: Pattern
 
 
-LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 7e-8, 1e-8, 4e-3
+LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 1e-8, 1.4e-8, 4e-3
 """What the engine's work, that of pricing and a round as such count for: measured seconds of an idle core."""
 
 
@@ -45,11 +45,17 @@ LEAST_WORK = 100_000
 class Purse:
     """Work that may be spent, in what are roughly seconds; the clock is a safety stop beside it.
 
-    ``left`` is deterministic: what was given less what was spent.
+    ``left`` and ``spent`` are deterministic.
     """
 
     def __init__(self, amount: float, watch: Watch) -> None:
-        self.left, self.watch = amount, watch
+        self.amount = self.left = amount
+        self.watch = watch
+
+    @property
+    def spent(self) -> float:
+        """What was spent, which a part that had begun may take above what was given."""
+        return self.amount - self.left
 
     def spend(self, *, engine: int = 0, search: int = 0) -> None:
         """Count the work of a round, or of a part of it."""

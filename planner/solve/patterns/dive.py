@@ -19,7 +19,7 @@ WHOLE = 1 - 1e-6
 MORE_ROUNDS = 3
 """Further rounds of pricing where a dive looks too dear."""
 
-OVERDRAFT = 1.5
+OVERDRAFT = 0.5
 """How much more than there is a dive that has begun may spend."""
 
 

@@ -54,10 +54,13 @@ class Found:
         Cheaper than the one that was known; None if nothing is.
     bound_microusd_per_h
         No plan that places every unit costs less.
+    spent
+        What of the work it took; a little more than was allowed where something was in hand.
     """
 
     packing: Packing | None
     bound_microusd_per_h: int
+    spent: float
 
 
 def search(packing: Packing, *, work: float, seed: int, watch: Watch) -> Found | None:
@@ -108,6 +111,7 @@ class _Search:
         return Found(
             packing=self.best if self.best.cost < self.known else None,
             bound_microusd_per_h=self.columns.bound,
+            spent=self.purse.spent,
         )
 
     def _is_over(self) -> bool:
@@ -178,7 +182,7 @@ class _Search:
                 self.columns.add(column)
             if plan is not None:
                 self._take([*plan, *self._rest(near)])
-            if not self.columns.is_tight(shares):
+            if self.purse.left > 0 and not self.columns.is_tight(shares):
                 self._generate(self.purse.left * ROOT_RATIO)
 
     def _rest(self, columns: Columns) -> list[Column]:
