@@ -72,7 +72,7 @@ LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 """Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 
 CONFIGURATION_METHOD = "configuration-lp"
-PATTERN_WORK, TOGETHER_WORK = 6.0, 7.5
+PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
 what it, the improvement after it and CP-SAT may spend together."""
 

@@ -38,6 +38,10 @@ LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 1e-8, 1.4e-8, 4e-3
 """What the engine's work, that of pricing and a round as such count for: measured seconds of an idle core."""
 
 
+MANY_RATIO, KEPT_RATIO = 6, 3
+"""Columns a class from which on most of them are forgotten, and how many are kept."""
+
+
 LEAST_WORK = 100_000
 """Work of a search that is made although nothing is left for it."""
 
@@ -114,6 +118,24 @@ class Columns:
         self.master.add(column.shard_type, column.pattern)
         return True
 
+    def thin(self, shares: Shares) -> None:
+        """Forget the columns of most reduced cost where there are many; a solution of the master stays one."""
+        if len(self.known) <= MANY_RATIO * len(self.demand):
+            return
+        cost = [self._reduced_cost(column, shares) for column in self.known]
+        cost = np.where(shares.value > 0, -np.inf, cost)
+        kept = np.sort(np.argsort(cost, kind="stable")[: KEPT_RATIO * len(self.demand)])
+        known, spent = [self.known[number] for number in kept], self.master.work
+        self.master = Master(self.floors, self.demand, self.least, self.most)
+        self.master.work = spent
+        self.known, self._seen = [], set()
+        for column in known:
+            self.add(column)
+
+    def _reduced_cost(self, column: Column, shares: Shares) -> float:
+        worth = sum(float(shares.worth[of_class]) * count for of_class, count in column.pattern)
+        return self.floors[column.shard_type] + float(shares.rent[column.shard_type]) - worth
+
     def fix(self, column: Column) -> None:
         """Take a pattern as decided: what it covers is no longer asked for."""
         for of_class, count in column.pattern:
@@ -127,8 +149,7 @@ class Columns:
         """Return the columns of less reduced cost, in shards of the dearest type, with all of the demand."""
         other = Columns(self.classes, self.pricing, self.purse)
         for column in self.known:
-            worth = sum(float(shares.worth[c]) * count for c, count in column.pattern)
-            if self.floors[column.shard_type] + shares.rent[column.shard_type] - worth < dearer:
+            if self._reduced_cost(column, shares) < dearer:
                 other.add(column)
         return other
 

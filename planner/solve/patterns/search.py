@@ -163,6 +163,7 @@ class _Search:
             dear = self.columns.truncated or self.columns.proof > PROOF_RATIO * self.purse.left
             few = max(2, int(len(self.classes.units) * (DEAR_RATIO if dear else FEW_RATIO)))
             last = self.purse.left < keep
+            self.columns.thin(shares)
             added = self.columns.extend(shares)
             if last or added < few:
                 added += self.columns.prove(shares)
