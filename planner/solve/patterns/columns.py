@@ -39,8 +39,8 @@ LP_UNIT, SEARCH_UNIT, ROUND_UNIT = 1e-8, 1.4e-8, 4e-3
 
 
 MANY_RATIO, KEPT_RATIO = 6, 3
-"""Columns a class from which on most of them are forgotten, and how many are kept."""
-
+"""Columns for each row of the master from which on most are forgotten, and how many are kept; a row has at
+most one in use."""
 
 LEAST_WORK = 100_000
 """Work of a search that is made although nothing is left for it."""
@@ -119,17 +119,18 @@ class Columns:
         return True
 
     def thin(self, shares: Shares) -> None:
-        """Forget the columns of most reduced cost where there are many; a solution of the master stays one."""
-        if len(self.known) <= MANY_RATIO * len(self.demand):
+        """Forget columns of much reduced cost where there are many; a solution of the master stays one."""
+        rows = len(self.demand) + len(self.floors)
+        if len(self.known) <= MANY_RATIO * rows:
             return
-        cost = [self._reduced_cost(column, shares) for column in self.known]
-        cost = np.where(shares.value > 0, -np.inf, cost)
-        kept = np.sort(np.argsort(cost, kind="stable")[: KEPT_RATIO * len(self.demand)])
-        known, spent = [self.known[number] for number in kept], self.master.work
+        cost = np.array([self._reduced_cost(column, shares) for column in self.known])
+        cost[shares.value > 0] = -np.inf
+        kept = [
+            self.known[number] for number in np.sort(np.argsort(cost, kind="stable")[: KEPT_RATIO * rows])
+        ]
         self.master = Master(self.floors, self.demand, self.least, self.most)
-        self.master.work = spent
         self.known, self._seen = [], set()
-        for column in known:
+        for column in kept:
             self.add(column)
 
     def _reduced_cost(self, column: Column, shares: Shares) -> float:
