@@ -61,9 +61,9 @@ class Purse:
         """What was spent, which a part that had begun may take above what was given."""
         return self.amount - self.left
 
-    def spend(self, *, engine: int = 0, search: int = 0) -> None:
-        """Count the work of a round, or of a part of it."""
-        self.left -= LP_UNIT * engine + SEARCH_UNIT * search + ROUND_UNIT
+    def spend(self, *, engine: int = 0, search: int = 0, proof: float = 0.0) -> None:
+        """Count the work of a round, or of a part of it; that of a proof in deterministic time."""
+        self.left -= LP_UNIT * engine + SEARCH_UNIT * search + proof + ROUND_UNIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,12 +182,12 @@ class Columns:
         each, added = self.pricing.each, 0
         for index in range(len(self.classes.sites)):
             floor = self._floor(index, shares)
-            known, knapsack = self._knapsack(index, values)
+            known, knapsack = self.knapsack(index, values)
             _, sizes, patterns, _, work = search_each(
-                knapsack, 0, max(0, floor // 2), each, self._limit(self.pricing.round)
+                knapsack, 0, max(0, floor // 2), each, self.limit(self.pricing.round)
             )
             self.purse.spend(search=work)
-            added += self._add_best(index, _named(known, sizes, patterns), real, floor + TOLERANCE)
+            added += self._add_best(index, named(known, sizes, patterns), real, floor + TOLERANCE)
         return added
 
     def prove(self, shares: Shares) -> int:
@@ -201,19 +201,19 @@ class Columns:
         values, added, most_worth = as_integers(shares.worth), 0, []
         for index in range(len(self.classes.sites)):
             floor = max(0, self._floor(index, shares))
-            known, knapsack = self._knapsack(index, values)
-            limit = self._limit(self.pricing.proof)
+            known, knapsack = self.knapsack(index, values)
+            limit = self.limit(self.pricing.proof)
             _, sizes, patterns, worth, work = search_each(knapsack, 1, floor, limit, limit)
             self.purse.spend(search=work)
             self.truncated |= work >= limit
             self.proof = max(self.proof, SEARCH_UNIT * work)
             most_worth.append(worth)
-            added += self._add_best(index, _named(known, sizes, patterns), values, floor + TOLERANCE)
+            added += self._add_best(index, named(known, sizes, patterns), values, floor + TOLERANCE)
         if np.array_equal(self.demand, self.classes.demand):
             self.bound = max(self.bound, configuration_bound(self.classes, values, most_worth))
         return added
 
-    def _limit(self, most: int) -> int:
+    def limit(self, most: int) -> int:
         """Return the work for one type: a fair part of what is allowed, or of half of what is left."""
         left, left_s = self.purse.left, self.purse.watch.left_s()
         if left_s is not None:
@@ -223,7 +223,8 @@ class Columns:
     def _floor(self, index: int, shares: Shares) -> int:
         return int((self.floors[index] + shares.rent[index]) * SCALE)
 
-    def _knapsack(self, index: int, values: Ints) -> tuple[Ints, Knapsack]:
+    def knapsack(self, index: int, values: Ints) -> tuple[Ints, Knapsack]:
+        """Return the class of each place and the knapsack of a type, for the demand that is left."""
         return make_knapsack(self.classes.sites[index], values, self._shares[index], self.demand)
 
     def _add_best(self, index: int, patterns: list[Ints], values: Ints, floor: int) -> int:
@@ -242,7 +243,7 @@ def pattern_of(classes: Iterable[int]) -> Pattern:
     return tuple(sorted(Counter(int(item) for item in classes).items()))
 
 
-def _named(known: Ints, sizes: Ints, patterns: Ints) -> list[Ints]:
+def named(known: Ints, sizes: Ints, patterns: Ints) -> list[Ints]:
     """Return the classes of the patterns that were found."""
     return [known[patterns[place, :size]] for place, size in enumerate(sizes) if size]
 

@@ -350,3 +350,85 @@ def fill(knapsack: Knapsack, order: Ints, demand: Ints, limit: int) -> tuple[Int
                 demand[frames.best[k]] -= 1
             count += 1
     return sizes[:count], patterns[:count]
+
+
+@compiled
+def _is_full(knapsack: Knapsack, frames: Frames, depth: int) -> bool:
+    """Return whether no place can be added to what is chosen at a depth."""
+    label = knapsack.label[frames.chosen[0]]
+    for j in range(len(knapsack.value)):
+        more = frames.taken[j] < knapsack.most[j] and knapsack.label[j] == label
+        if more and _push(knapsack, frames, depth, j):
+            return False
+    return True
+
+
+@compiled
+def _advance(knapsack: Knapsack, frames: Frames, depth: int, floor: int) -> tuple[int, int]:
+    """Go to the next pattern that may become worth more than a floor.
+
+    Returns its depth, 0 at the end; and the places that were tried.
+    """
+    tried = 0
+    while depth >= 1:
+        k = frames.place[depth]
+        j = frames.candidates[depth, k]
+        most = frames.worth[depth] + knapsack.table[j, frames.slack[depth]]
+        if k >= frames.many[depth] or most <= floor:
+            depth -= 1
+            frames.taken[frames.chosen[depth]] -= 1
+            continue
+        frames.place[depth] = k + 1
+        tried += 1
+        if _push(knapsack, frames, depth, j):
+            depth += 1
+            frames.taken[j] += 1
+            frames.many[depth] = _gather(knapsack, frames, depth, k, floor - frames.worth[depth])
+            frames.place[depth] = 0
+            break
+    return depth, tried
+
+
+@compiled
+def list_full(knapsack: Knapsack, floor: int, most: int, limit: int) -> tuple[Ints, Ints, bool, int]:
+    """List every pattern that is worth more than a floor and to which nothing can be added.
+
+    Parameters
+    ----------
+    knapsack
+        What is searched.
+    floor
+        Patterns worth no more are left out.
+    most, limit
+        Patterns that are listed at most, and work that may be spent.
+
+    Returns
+    -------
+    sizes, patterns, complete, work
+        ``(patterns,)`` and ``(patterns, DEEPEST)`` of places, whether these are all, and the work.
+    """
+    sizes = np.zeros(most, dtype=np.int64)
+    patterns = np.zeros((most, DEEPEST), dtype=np.int64)
+    frames = make_frames(knapsack)
+    count = work = 0
+    for first in range(len(knapsack.value)):
+        _offer(knapsack, frames, first, first)
+        if not _enter(knapsack, frames, first):
+            continue
+        frames.taken[first] += 1
+        frames.many[1] = _gather(knapsack, frames, 1, 0, floor - frames.worth[1])
+        frames.place[1] = 0
+        depth = 1
+        while depth >= 1:
+            listed = frames.worth[depth] > floor
+            work += frames.many[depth] + (PUSH_WORK * len(knapsack.value) if listed else 0)
+            listed = listed and _is_full(knapsack, frames, depth)
+            if work >= limit or depth + 1 >= DEEPEST or (listed and count == most):
+                return sizes[:count], patterns[:count], False, work
+            if listed:
+                sizes[count] = depth
+                patterns[count, :depth] = frames.chosen[:depth]
+                count += 1
+            depth, tried = _advance(knapsack, frames, depth, floor)
+            work += PUSH_WORK * tried
+    return sizes[:count], patterns[:count], True, work

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.solve.exact.master import Shares
 from planner.solve.heuristics import insert_all, open_required, price_shares
 from planner.solve.packing import Packing
+from planner.solve.patterns.close import close
 from planner.solve.patterns.columns import Column, Columns, Pricing, Purse, pattern_of
 from planner.solve.patterns.dive import Dive, dive
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
@@ -37,8 +39,8 @@ ROOT_RATIO = 0.4
 HASTY, HASTY_CLASSES = Dive(rounds=1, least_share=0.5, step_ratio=0.3, least_ratio=0.1), 200
 """What is dived first where there are more classes than that: a round then takes a tenth of a second."""
 
-DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4)))
-"""Dives one after the other; the first is the most promising one."""
+DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4) * 3))
+"""Dives one after the other while there is work left; the first is the most promising one."""
 
 NEAR = 0.15
 """Columns that a dive starts with: of a reduced cost of less, in shards of the dearest type."""
@@ -85,7 +87,7 @@ def search(packing: Packing, *, work: float, seed: int, watch: Watch) -> Found |
         any(s.most[c] for s in classes.sites) for c in _all(classes)
     ):
         return None
-    return _Search(packing, classes, np.random.default_rng(seed), Purse(work, watch)).run()
+    return _Search(packing, classes, seed, Purse(work, watch)).run()
 
 
 def _all(classes: Classes) -> range:
@@ -95,11 +97,13 @@ def _all(classes: Classes) -> range:
 class _Search:
     """The columns, the best packing so far and the bound."""
 
-    def __init__(self, packing: Packing, classes: Classes, rng: np.random.Generator, purse: Purse) -> None:
-        self.problem, self.classes, self.rng = packing.problem, classes, rng
+    def __init__(self, packing: Packing, classes: Classes, seed: int, purse: Purse) -> None:
+        self.problem, self.classes, self.seed = packing.problem, classes, seed
+        self.rng = np.random.default_rng(seed)
         self.known, self.best = packing.cost, packing
         self.purse, self.watch = purse, purse.watch
         self.columns = Columns(classes, Pricing(), purse)
+        self._asked: int | None = None  # the cost that was last asked to be beaten
 
     def run(self) -> Found:
         for column in self._columns_of(self.best):
@@ -183,8 +187,22 @@ class _Search:
                 self.columns.add(column)
             if plan is not None:
                 self._take([*plan, *self._rest(near)])
+            self._close(shares)
             if self.purse.left > 0 and not self.columns.is_tight(shares):
                 self._generate(self.purse.left * ROOT_RATIO)
+
+    def _close(self, shares: Shares) -> None:
+        """Ask whether a shard less is enough, where that would be the bound."""
+        price, *others = self.classes.prices
+        if others or self.columns.truncated or self.best.cost - self.columns.bound > price:
+            return
+        if not self._is_over() and self.best.cost != self._asked:
+            self._asked = known = self.best.cost
+            closed = close(self.columns, shares, shards=known // price - 1, seed=self.seed)
+            if closed.impossible:
+                self.columns.bound = max(self.columns.bound, known)
+            if closed.plan is not None:
+                self._take(closed.plan)
 
     def _rest(self, columns: Columns) -> list[Column]:
         """Return the cheapest patterns that fill shards with what a dive left over, if anything."""

@@ -15,7 +15,7 @@ from planner.solve.guide import make_advice
 from planner.solve.packing import Packing
 from planner.solve.patterns.bound import SCALE, configuration_bound
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
-from planner.solve.patterns.pricing import fill, search_each
+from planner.solve.patterns.pricing import fill, list_full, search_each
 from planner.solve.patterns.search import search
 from planner.solve.patterns.sites import Site, make_classes
 from planner.solve.problem import Ints, make_problem
@@ -78,6 +78,29 @@ def test_filling_packs_all_that_fits_alone_into_legal_patterns(site: Site, seed:
     for of_class, count in enumerate(demand):
         alone = [int(number == of_class) for number in range(len(demand))]
         assert packed[of_class] == (count if fits(site, alone) else 0)
+
+
+@settings(_SLOW, max_examples=200)
+@given(sites(), st.integers(0, 100), st.integers(0, 150))
+def test_the_full_patterns_above_a_floor_are_all_listed_once(site: Site, seed: int, floor: int) -> None:
+    values = np.maximum(1, values_of(site, seed))
+    every = set(patterns(site))
+    wanted = {
+        counts
+        for counts in every
+        if any(counts)
+        and int(np.dot(counts, values)) > floor
+        and not any(_and_one_more(counts, number) in every for number in range(len(counts)))
+    }
+    known, knapsack = make_knapsack(site, values, shares_of(site), site.most)
+    sizes, found, complete, _ = list_full(knapsack, floor, len(every), AMPLE_WORK)
+    listed = [tuple(counts_of(site, known[found[number, :size]])) for number, size in enumerate(sizes)]
+    assert complete
+    assert sorted(listed) == sorted(wanted)
+
+
+def _and_one_more(counts: tuple[int, ...], number: int) -> tuple[int, ...]:
+    return (*counts[:number], counts[number] + 1, *counts[number + 1 :])
 
 
 @_SLOW

@@ -8,9 +8,13 @@ import time
 import numpy as np
 
 from planner.domain.scenario import Scenario
+from planner.solve.exact.cover import cover
 from planner.solve.heuristics import insert_all, largest_first, price_shares
+from planner.solve.options import Effort
 from planner.solve.packing import Packing
 from planner.solve.patterns.bound import SCALE, configuration_bound
+from planner.solve.patterns.close import Closed, close
+from planner.solve.patterns.columns import Column, Columns, Pricing, Purse
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
 from planner.solve.patterns.pricing import search_each
 from planner.solve.patterns.search import Found, search
@@ -74,6 +78,7 @@ def test_the_same_seed_finds_the_same() -> None:
     scenario = bins(*(int(size) for size in rng.integers(20, 70, 40)), room=100)
     one, other = (found_in(best_fit(scenario), seed=3) for _ in range(2))
     assert one.bound_microusd_per_h == other.bound_microusd_per_h
+    assert one.spent == other.spent > 0
     assert _content(one) == _content(other)
 
 
@@ -135,3 +140,52 @@ def test_models_that_are_alike_are_one_class() -> None:
     classes = make_classes(make_problem(a_scenario(*models)))
     assert classes.demand.tolist() == [3, 3]
     assert classes.sites[0].most.tolist() == [3, 3]
+
+
+def two_rings() -> Classes:
+    """Two rings of five units, in which only neighbours fit together."""
+    apart = [(i, j) for i in range(5) for j in range(i + 2, 5) if (i, j) != (0, 4)]
+    sizes = [[6 * (unit in pair) for pair in apart] for unit in range(5)]
+    label = np.repeat(np.arange(2, dtype=np.int64), 5)
+    return Classes(
+        units=tuple((unit,) for unit in range(10)),
+        sites=(a_site((10,) * len(apart), *sizes, *sizes, label=label),),
+        prices=(7,),
+        least=(0,),
+        most=(None,),
+    )
+
+
+def closed(classes: Classes, shards: int) -> Closed:
+    columns = Columns(classes, Pricing(), Purse(1.0, Watch(time.monotonic)))
+    for ring in (0, 5):
+        for i in range(5):
+            pair = sorted((ring + i, ring + (i + 1) % 5))
+            columns.add(Column(shard_type=0, pattern=tuple((unit, 1) for unit in pair)))
+    shares = columns.solve()
+    assert shares is not None
+    assert round(shares.cost, 6) == 5  # half of every pair
+    return close(columns, shares, shards=shards, seed=0)
+
+
+def test_no_pairs_cover_two_odd_rings_as_cheaply_as_their_halves_do() -> None:
+    assert closed(two_rings(), 5) == Closed(plan=None, impossible=True)
+
+
+def test_all_that_a_plan_may_use_is_enough_to_find_one() -> None:
+    found = closed(two_rings(), 6)
+    assert not found.impossible
+    assert found.plan is not None
+    assert len(found.plan) == 6
+    assert {unit for column in found.plan for unit, _ in column.pattern} == set(range(10))
+
+
+def test_a_demand_is_covered_by_no_more_patterns_than_said() -> None:
+    patterns = [((0, 1),), ((0, 1), (1, 1))]
+    effort = Effort(deterministic_time=1.0, workers=1, seed=0)
+    demand = np.array([3, 1], dtype=np.int64)
+    found = cover(demand, patterns, 3, effort)
+    assert found.chosen is not None
+    assert sum(dict(patterns[number]).get(1, 0) for number in found.chosen) >= 1
+    assert len(found.chosen) == 3
+    assert cover(demand, patterns, 2, effort).impossible
