@@ -84,10 +84,11 @@ def _number_fault(placed: Placed, model: Model, shard_type: ShardType) -> str:
     devices = placed.devices
     if not 0 <= placed.replica < model.replicas:
         return f"the model has replicas 0 to {model.replicas - 1}"
-    if len(devices) != model.devices_per_replica or len(set(devices)) != len(devices):
+    if len(devices) != model.devices_per_replica or (len(devices) > 1 and len(set(devices)) < len(devices)):
         return f"is on devices {list(devices)} instead of {model.devices_per_replica} different ones"
-    if min(devices, default=0) < 0 or max(devices, default=0) >= shard_type.device_count:
-        return f"names a device that shard {placed.shard!r} does not have"
+    for index in devices:
+        if not 0 <= index < shard_type.device_count:
+            return f"names a device that shard {placed.shard!r} does not have"
     if not 0 <= placed.option < len(model.footprints):
         return f"the model has footprint options 0 to {len(model.footprints) - 1}"
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from planner.domain.canonical import sha256_of
 from planner.domain.fleet import ShardType
@@ -29,8 +30,7 @@ from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resident:
+class _Resident(NamedTuple):
     """A placed replica with what it is, what it needs and whether its shard is the model's parent."""
 
     placed: Placed
@@ -107,17 +107,19 @@ def cost_microusd_per_h(scenario: Scenario, placement: Placement) -> int:
 def _open_shards(scenario: Scenario, parts: Names, placement: Placement) -> tuple[_Open, ...]:
     residents: dict[str, list[_Resident]] = defaultdict(list)
     types = {shard.name: parts.shard_types[shard.shard_type] for shard in placement.shards}
-    first = parents(placement.placed)
+    first, needs = parents(placement.placed), dict[tuple[str, int, str], Need]()
     for placed in placement.placed:
-        model = parts.models[placed.model]
-        wants = need(
-            model.footprints[placed.option],
-            backend=parts.backends[model.backend],
-            runtime=parts.runtimes[types[placed.shard].runtime],
-            quantile=scenario.policy.quantile,
-        )
+        model, runtime = parts.models[placed.model], types[placed.shard].runtime
+        key = placed.model, placed.option, runtime  # replicas need the same where they run the same way
+        if key not in needs:
+            needs[key] = need(
+                model.footprints[placed.option],
+                backend=parts.backends[model.backend],
+                runtime=parts.runtimes[runtime],
+                quantile=scenario.policy.quantile,
+            )
         is_parent = first[placed.model] is placed
-        residents[placed.shard].append(_Resident(placed=placed, model=model, need=wants, is_parent=is_parent))
+        residents[placed.shard].append(_Resident(placed, model, needs[key], is_parent))
     return tuple(
         _Open(
             shard=shard,

@@ -95,34 +95,19 @@ class _Program:
     ) -> list[tuple[int, pywraplp.Variable]]:
         found = []
         for way in range(len(item.allowed)):
+            members = np.array([overhead.members[way] for overhead in item.overheads], dtype=np.float64)
             for cluster, kinds in enumerate(self.clusters):
                 if not item.allowed[way, kinds[0]]:
                     continue
                 share = self.solver.NumVar(0.0, self.infinity, "")
                 self.covers[cluster].SetCoefficient(share, 1.0)
-                self._add_demand(share, (item, way, cluster), rows, links)
+                demand = item.demand[way, kinds] * self.weights[kinds][:, None] / SCALE
+                _add_demand(share, demand.sum(axis=0), rows)
+                paid = members[:, kinds] @ demand if links else ()
+                for overhead, part, linked in zip(item.overheads, paid, links, strict=True):
+                    _add_demand(share, part * (overhead.room > 0), linked)
                 found.append((cluster, share))
         return found
-
-    def _add_demand(
-        self,
-        share: pywraplp.Variable,
-        at: tuple[FluidType, int, int],
-        rows: list[pywraplp.Constraint],
-        links: list[list[pywraplp.Constraint]],
-    ) -> None:
-        item, way, cluster = at
-        kinds = self.clusters[cluster]
-        weights = self.weights[kinds]
-        demand = (item.demand[way, kinds] * weights[:, None]).sum(axis=0) / SCALE
-        for dimension in np.flatnonzero(demand):
-            rows[dimension].SetCoefficient(share, float(demand[dimension]))
-        for overhead, linked in zip(item.overheads, links, strict=True):
-            mine = overhead.members[way, kinds]
-            if mine.any():
-                part = (item.demand[way, kinds] * (weights * mine)[:, None]).sum(axis=0) / SCALE
-                for dimension in np.flatnonzero((part > 0) & (overhead.room > 0)):
-                    linked[dimension].SetCoefficient(share, float(part[dimension]))
 
     def solve(self, limit_s: float | None) -> Fluid | None:
         if limit_s is not None:
@@ -144,6 +129,12 @@ class _Program:
             shards=np.array([count.solution_value() for count in self.counts]),
             share=share,
         )
+
+
+def _add_demand(share: pywraplp.Variable, demand: Floats, rows: list[pywraplp.Constraint]) -> None:
+    """Let a share of a cluster take its demand of each dimension."""
+    for dimension in np.flatnonzero(demand).tolist():
+        rows[dimension].SetCoefficient(share, float(demand[dimension]))
 
 
 def _duals(rows: list[list[pywraplp.Constraint]], width: int) -> Floats:
