@@ -1,185 +1,138 @@
-"""A stronger bound on the moves between limits: what a move costs follows the size of what moves. Compiled.
+"""Prices of objects at which the moves between limits are bounded best.
 
-Every move has a giver and a taker. With a price ``p(size)`` that the taker pays and ``1 - p(size)`` that the
-giver pays, positive or not, each server pays at least the cheapest way to get its own load right, whatever
-the others do; the sum is a lower bound for every choice of prices (Lagrangian relaxation of "what is given is
-taken"). A subgradient finds good ones. An object that nobody can take without giving gets a negative price:
-who takes it is paid for what he then has to give away, and who gives it pays for all. Everything is in whole
-numbers; loads are rounded so that more is possible than is true.
+What all servers pay at any prices is a bound (``market``); a subgradient method looks for the prices at which
+it is largest. Each object has a price of its own, but objects of about one size are wanted by the same
+servers, so a step moves the prices of a whole class of sizes, and those of the objects that too many or too
+few want a little more: first of wide classes, then of narrow ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.solve.compiled import compiled
 from planner.solve.problem import Ints
-from planner.solve.repair.tables import Number
+from planner.solve.repair.market import PRICE, Market, excess_demand, make_offers
 
-PRICE = 1024
-"""One move."""
-_GRID = 512
-"""Steps of the load in which the aim is counted."""
-_CLASSES = 16
-"""Sizes of objects that have one price."""
-_STEPS = 200
-MOST_HELD = 14
-"""Objects of one server of which every subset is tried."""
-_MOST_TAKEN = 40
-"""Objects that a server may take; smaller ones than that are not priced."""
-_NEVER = 2**40
+_SHARES = 16
+"""Equal prices for all objects that are tried first, in parts of ``PRICE``."""
+_LATER_STARTS = (4, 8, 12)
+"""Shares from which the search starts anew where the best one has not led far enough."""
+_MOST_TAKINGS = 30
+"""Starts times the objects that a server may take: a step takes time in proportion to these."""
+_STEPS, _MOST_IDLE = 100, 8
+"""Steps of a phase, and those in a row without a gain after which they get shorter."""
+_SHORTEST = 0.1
+"""How much shorter steps get before a phase ends."""
+_GAIN = PRICE // 1024
+"""What counts as a gain."""
 
 
-@compiled
-def priced_bound(  # noqa: PLR0913, PLR0917 - an instance, and where the search starts and ends
-    loads: Ints, members: Ints, count: Ints, limits: Ints, target: int, start: int
-) -> Number:
-    """Return a number of moves below which no placement brings every load between the limits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What all servers pay at prices.
 
     Parameters
     ----------
-    loads
-        ``(objects,)``.
-    members, count
-        The objects of each server, and how many those are; at most ``MOST_HELD``.
-    limits
-        The least and the most load, and the aim.
-    target
-        Moves of a placement that is known: the search for prices ends when the bound meets it.
-    start
-        What a taker pays at first, in parts of ``PRICE``.
+    total
+        In parts of ``PRICE``; a lower bound on the moves.
+    each
+        ``(objects,)``: the price of each object.
     """
-    unit = max(1, limits[2] // _GRID)
-    sizes = loads // unit
-    if sizes.min() * _MOST_TAKEN < limits[1] // unit:
-        return 0
-    of_size = _classes(loads, sizes)
-    prices = np.full(_CLASSES, start, dtype=np.int64)
-    best: Number = np.int64(0)
-    step, idle = PRICE // 4, 0
+
+    total: int
+    each: Ints
+
+    @property
+    def moves(self) -> int:
+        """Return moves below which no placement is right."""
+        return -(-self.total // PRICE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phase:
+    """How steps are made: how many classes, their weight against single objects, and memory of steps."""
+
+    classes: int
+    weight: float
+    memory: float
+
+
+_PHASES = (
+    _Phase(classes=16, weight=5.0, memory=0.0),
+    _Phase(classes=48, weight=1.0, memory=0.0),
+    _Phase(classes=100, weight=0.3, memory=0.7),
+    _Phase(classes=24, weight=1.0, memory=0.7),
+)
+
+
+def better_prices(market: Market, target: int) -> Iterator[Prices]:
+    """Yield the best prices so far, from one start of the search after the other.
+
+    It ends where they prove that it takes ``target`` moves.
+
+    Parameters
+    ----------
+    target
+        Moves of a placement that is known, or more than those of any.
+    """
+    flat = [_flat(market, share) for share in range(_SHARES + 1)]
+    best = max(flat, key=lambda prices: prices.total)
+    starts = (best, *(flat[share] for share in _LATER_STARTS))
+    for start in starts[: max(1, _MOST_TAKINGS // market.takes)]:
+        reached = start
+        for phase in _PHASES:
+            reached = _ascend(market, reached, phase, target)
+            best = max(best, reached, key=lambda prices: prices.total)
+            if best.moves >= target:
+                break
+        yield best
+        if best.moves >= target:
+            return
+
+
+def _flat(market: Market, share: int) -> Prices:
+    each = np.full(len(market.loads), share * PRICE // _SHARES, dtype=np.int64)
+    return Prices(total=int(make_offers(market, each).pays.sum()), each=each)
+
+
+def _ascend(market: Market, start: Prices, phase: _Phase, target: int) -> Prices:
+    """Follow the subgradient with Polyak's steps and a memory (Camerini, Fratta and Maffioli, 1975)."""
+    of_class = _classes(market.loads, phase.classes)
+    crowd = np.sqrt(np.maximum(np.bincount(of_class, minlength=phase.classes), 1))
+    best, each, scale, idle = start, start.each, 1.0, 0
+    heading = np.zeros(len(each))
     for _ in range(_STEPS):
-        total, change = _paid(loads, sizes, of_size, members, count, limits, unit, prices)
-        if total > best:
-            best, idle = total, 0
-        else:
-            idle += 1
-        if -(-best // PRICE) >= target or step == 0:
+        offers = make_offers(market, each)
+        total = int(offers.pays.sum())
+        idle = 0 if total > best.total + _GAIN else idle + 1
+        if total > best.total:
+            best = Prices(total=total, each=each)
+        excess = excess_demand(market, offers, each).astype(np.float64)
+        if best.moves >= target or not excess.any():
             break
-        if idle >= 5:
-            step, idle = step // 2, 0
-        norm = max(1, np.abs(change).max())
-        for one in range(_CLASSES):
-            prices[one] += step * change[one] // norm
-    return -(-best // PRICE)
-
-
-@compiled
-def _classes(loads: Ints, sizes: Ints) -> Ints:
-    """Return the price class of each size in units, by equal ratios; -1 where no object has it."""
-    of_size = np.full(sizes.max() + 1, -1, dtype=np.int64)
-    low, high = np.log(loads.min()), np.log(loads.max())
-    for item in range(len(loads)):
-        share = (np.log(loads[item]) - low) / max(high - low, 1e-9)
-        of_size[sizes[item]] = min(_CLASSES - 1, int(share * _CLASSES))
-    return of_size
-
-
-@compiled
-def _paid(  # noqa: PLR0913, PLR0917 - a knapsack for each server
-    loads: Ints,
-    sizes: Ints,
-    of_size: Ints,
-    members: Ints,
-    count: Ints,
-    limits: Ints,
-    unit: int,
-    prices: Ints,
-) -> tuple[Number, Ints]:
-    """Return what all servers pay at these prices, and taken less given of each class."""
-    top = limits[1] // unit
-    smallest = sizes.min()
-    takes = top // smallest + 1
-    cheapest = _takings(of_size, prices, top, takes)
-    worth, how, at = _best_takings(cheapest, limits, unit, top)
-    change = np.zeros(_CLASSES, dtype=np.int64)
-    total = np.int64(0)
-    for server in range(len(count)):
-        mine = members[server, : count[server]]
-        pays, subset, taken = _server(loads, of_size, sizes, mine, limits, unit, prices, worth)
-        total += pays
-        load = np.int64(0)
-        for one in range(count[server]):
-            item = members[server, one]
-            if subset >> one & 1:
-                change[of_size[sizes[item]]] -= 1
-            else:
-                load += loads[item]
-        if taken:
-            left, room = how[load // unit], at[load // unit]
-            while left > 0:
-                size = _last_taken(of_size, prices, cheapest, left, room)
-                change[of_size[size]] += 1
-                left, room = left - 1, room - size
-    return total, change
-
-
-@compiled
-def _takings(of_size: Ints, prices: Ints, top: int, takes: int) -> Ints:
-    """Return ``(takes, sizes in all)``: the least price of taking so many; any object any number of times."""
-    cheapest = np.full((takes + 1, top + 1), _NEVER, dtype=np.int64)
-    cheapest[0, 0] = 0
-    for taken in range(takes):
-        here, there = cheapest[taken], cheapest[taken + 1]
-        for size in range(len(of_size)):
-            if of_size[size] >= 0:
-                price = prices[of_size[size]]
-                for room in range(top + 1 - size):
-                    there[room + size] = min(there[room + size], here[room] + price)
-    return cheapest
-
-
-@compiled
-def _last_taken(of_size: Ints, prices: Ints, cheapest: Ints, left: int, room: int) -> int:
-    """Return the size of an object with which so many were taken at the least price."""
-    for size in range(len(of_size)):
-        if of_size[size] >= 0 and size <= room:
-            before = cheapest[left - 1, room - size]
-            if before + prices[of_size[size]] == cheapest[left, room]:
-                return size
-    return room
-
-
-@compiled
-def _best_takings(cheapest: Ints, limits: Ints, unit: int, top: int) -> tuple[Ints, Ints, Ints]:
-    """Return for each load in units what it costs at least to take some and be right; how many, how much."""
-    worth = np.full(top + 2, _NEVER, dtype=np.int64)
-    how, at = np.zeros(top + 2, dtype=np.int64), np.zeros(top + 2, dtype=np.int64)
-    for load in range(top + 1):
-        for taken in range(1, len(cheapest)):
-            low = max(0, limits[0] // unit - taken - 1 - load)
-            for room in range(low, top + 1 - load):
-                if cheapest[taken, room] < min(worth[load], _NEVER // 2):
-                    worth[load], how[load], at[load] = cheapest[taken, room], taken, room
-    return worth, how, at
-
-
-@compiled
-def _server(  # noqa: PLR0913, PLR0917 - a loop body
-    loads: Ints, of_size: Ints, sizes: Ints, mine: Ints, limits: Ints, unit: int, prices: Ints, worth: Ints
-) -> tuple[Number, Number, bool]:
-    """Return the least that one server pays, for giving which objects, and whether it then takes some."""
-    best, chosen, takes = np.int64(_NEVER), np.int64(0), False
-    for subset in range(np.int64(1) << len(mine)):
-        load, price = np.int64(0), np.int64(0)
-        for one in range(len(mine)):
-            if subset >> one & 1:
-                price += PRICE - prices[of_size[sizes[mine[one]]]]
-            else:
-                load += loads[mine[one]]
-        if load > limits[1]:
+        if idle >= _MOST_IDLE:
+            scale, idle, each = scale / 1.5, 0, best.each
+            heading[:] = 0.0
+            if scale < _SHORTEST:
+                break
             continue
-        if load >= limits[0] and price < best:
-            best, chosen, takes = price, np.int64(subset), False
-        if price + worth[load // unit] < best:
-            best, chosen, takes = price + worth[load // unit], np.int64(subset), True
-    return best, chosen, takes
+        wanted = excess + phase.weight * (np.bincount(of_class, excess, phase.classes) / crowd)[of_class]
+        heading = phase.memory * heading + wanted
+        if heading @ excess <= 0:
+            heading = wanted
+        missing = max(0.1 * PRICE, (target - 0.5) * PRICE - total)
+        step = np.rint(scale * missing / (heading @ excess) * heading).astype(np.int64)
+        each = np.clip(each + step, -4 * PRICE, 5 * PRICE)
+    return best
+
+
+def _classes(loads: Ints, count: int) -> NDArray[np.int64]:
+    """Return a class of each object, by equal ratios of loads."""
+    logs = np.log(np.maximum(loads, 1))
+    wide = max(float(logs.max() - logs.min()), 1e-9)
+    classes: NDArray[np.int64] = ((logs - logs.min()) / wide * count).astype(np.int64)
+    return np.minimum(classes, count - 1)

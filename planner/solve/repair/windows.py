@@ -6,25 +6,20 @@ are over have to give, servers that are under have to take, and one move may do 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from planner.solve.compiled import compiled
 from planner.solve.problem import Ints
-from planner.solve.repair.prices import MOST_HELD, PRICE, priced_bound
 from planner.solve.repair.tables import NOWHERE, Number
 
-ATTEMPTS = 60
-"""Orders of the servers that are tried while the moves are above the bound."""
 _MOST_GIVEN, _MOST_TAKEN = 3, 3
 """Objects given and taken by one server of which every choice is weighed in the bound."""
 _WIDE = 12
 """Next moves of a chain that are tried."""
-_EFFORTS = ((6, 3_000, ATTEMPTS), (8, 60_000, 12))
-"""Moves of a chain that makes one server right, tries at it, and attempts; the later where all failed."""
-_DEEPEST = 8
+MOST_DEEP = 8
+"""Moves of a chain that makes one server right."""
 _SHARES = 16
 """Splits of a move's price between giver and taker that the bound tries."""
 
@@ -60,68 +55,8 @@ class Servers(NamedTuple):
     """``(1,)``: how many those are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evened:
-    """Where objects are afterwards.
-
-    Parameters
-    ----------
-    home
-        ``(objects,)``: the server of each.
-    moves
-        How many are on another server than before.
-    at_least
-        Fewer moves cannot bring every load between the limits.
-    fulfilled
-        Whether every load is between the limits; otherwise no way was found.
-    """
-
-    home: Ints
-    moves: int
-    at_least: int
-    fulfilled: bool
-
-
-def even_out(window: Window, home: Ints, servers: int, *, seed: int = 0) -> Evened:
-    """Return a placement with every load between the limits, in which few objects moved.
-
-    Parameters
-    ----------
-    window
-        The loads and the limits.
-    home
-        ``(objects,)``: the server of each now.
-    servers
-        How many there are.
-    seed
-        Of the orders in which servers are seen to.
-    """
-    bound, share = least_moves(window, _servers(window, home, servers))
-    at_least = int(bound)
-    rng = np.random.default_rng(seed)
-    best, fewest, broken = home, len(home) + 1, servers + 1
-    for deepest, nodes, attempts in _EFFORTS:
-        for attempt in range(attempts if broken else 0):
-            order = np.arange(servers) if attempt == 0 else rng.permutation(servers)
-            state = _servers(window, home, servers)
-            effort = np.array([attempt % 2, deepest, nodes], dtype=np.int64)
-            left = int(_even_all(window, state, home, order, effort))
-            moves = int(np.count_nonzero(state.home != home))
-            if (left, moves) < (broken, fewest):
-                best, fewest, broken = state.home, moves, left
-            if not broken and fewest <= at_least:
-                break
-    if fewest > at_least:
-        start = _servers(window, home, servers)
-        if start.held.max() <= MOST_HELD:
-            limits = np.array([window.least, window.most, window.aim], dtype=np.int64)
-            pays = PRICE * (_SHARES - share) // _SHARES
-            priced = priced_bound(window.loads, start.members, start.held, limits, fewest, pays)
-            at_least = max(at_least, int(priced))
-    return Evened(home=best, moves=fewest, at_least=at_least, fulfilled=broken == 0)
-
-
-def _servers(window: Window, home: Ints, servers: int) -> Servers:
+def servers_of(window: Window, home: Ints, servers: int) -> Servers:
+    """Return who is where, for ``home``, the server of each object."""
     count = np.bincount(home, minlength=servers)
     state = Servers(
         home=home.copy(),
@@ -129,7 +64,7 @@ def _servers(window: Window, home: Ints, servers: int) -> Servers:
         held=np.zeros(servers, dtype=np.int64),
         members=np.zeros((servers, max(window.objects, int(count.max(initial=0)))), dtype=np.int64),
         place=np.zeros(len(home), dtype=np.int64),
-        log=np.zeros((_DEEPEST + 1, 2), dtype=np.int64),
+        log=np.zeros((MOST_DEEP + 1, 2), dtype=np.int64),
         logged=np.zeros(1, dtype=np.int64),
     )
     for item, server in enumerate(home.tolist()):
@@ -143,8 +78,8 @@ def _servers(window: Window, home: Ints, servers: int) -> Servers:
 
 
 @compiled
-def least_moves(w: Window, s: Servers) -> tuple[Number, int]:
-    """Return moves below which no placement brings every load between the limits, and the giver's share.
+def least_moves(w: Window, s: Servers) -> Number:
+    """Return moves below which no placement brings every load between the limits.
 
     Every move has a giver and a taker. However its price is split between them, each server pays at least the
     cheapest way to get its own load right; the best split is taken (Lagrangian relaxation of "what is given
@@ -164,8 +99,8 @@ def least_moves(w: Window, s: Servers) -> tuple[Number, int]:
                     if able[given, taken]:
                         cheapest = min(cheapest, share * given + keeps * taken)
             costs[share] += cheapest
-    best = int(costs.argmax())
-    return -(-costs[best] // _SHARES), best
+    most: Number = costs.max()
+    return -(-most // _SHARES)
 
 
 @compiled
@@ -225,8 +160,12 @@ def _may_take(w: Window, load: int, taken: int, ordered: Ints) -> Number:
 
 
 @compiled
-def _even_all(w: Window, s: Servers, home: Ints, order: Ints, effort: Ints) -> Number:
-    """Bring every load between the limits; returns how many servers are not."""
+def even_all(w: Window, s: Servers, home: Ints, order: Ints, effort: Ints) -> Number:
+    """Bring every load between the limits; returns how many servers are not.
+
+    ``effort`` is whether not to match givers with takers first, moves of a chain at most (``MOST_DEEP``), and
+    tries at one.
+    """
     plain, deepest, nodes = effort[0], effort[1], effort[2]
     if not plain:
         _match(w, s, order)

@@ -2,7 +2,7 @@
 
 1,024 objects on 128 servers, at most 16 each; ``load_i = 1e6 / (i + 1)^z``, z uniform in 0.05 to 0.30 and
 drawn anew each round; every server is to be within 10 % of the mean. It is no scenario (loads have a least,
-too), so it runs on the arrays of ``solve.repair.windows``.
+too), so it runs on the arrays of ``solve.repair.fewest``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.solve.repair.windows import Window, even_out
+from planner.solve.repair.fewest import even_out
+from planner.solve.repair.windows import Window
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 

@@ -1,0 +1,179 @@
+"""The fewest moves that bring every server's load between a least and a most.
+
+A quick search first (``windows``). If it makes more moves than a quick bound, prices of the objects give a
+better bound (``prices``), and say which few choices servers have in anything better (``choices``); of those
+CP-SAT picks (``exact.moves``), or finds that there is no such placement, which raises the bound by a move.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.solve.options import Effort
+from planner.solve.problem import Ints
+from planner.solve.repair.choices import Choices, near_choices
+from planner.solve.repair.market import PRICE, Market, open_market
+from planner.solve.repair.prices import Prices, better_prices
+from planner.solve.repair.windows import Window, even_all, least_moves, servers_of
+
+_QUICK = (6, 3_000, 24)
+"""Moves of a chain that makes one server right, tries at it, and orders of the servers that are tried."""
+_DEEP = (8, 60_000, 6)
+"""The same where nothing else has led to a right placement."""
+_MOST_ABOVE = 4
+"""Moves above the bound that are tried where no placement is known."""
+_NARROWER = 0.6
+"""What part of a gap is tried next where its choices are too many."""
+_NARROWEST = PRICE // 64
+_NEAR = PRICE // 4
+"""So near below a whole number of moves the prices are good enough to look for a placement of so many."""
+_PICKING = 0.4
+"""CP-SAT's deterministic time for one number of moves: a third where prices are worse, half for the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evened:
+    """Where objects are afterwards.
+
+    Parameters
+    ----------
+    home
+        ``(objects,)``: the server of each.
+    moves
+        How many are on another server than before.
+    at_least
+        Fewer moves cannot bring every load between the limits; more than there are objects if nothing can.
+    wrong
+        Servers whose load is not between the limits, or that have too many objects.
+    """
+
+    home: Ints
+    moves: int
+    at_least: int
+    wrong: int
+
+    @property
+    def fulfilled(self) -> bool:
+        """Return whether every load is between the limits; otherwise no way was found."""
+        return self.wrong == 0
+
+
+def even_out(window: Window, home: Ints, servers: int, *, seed: int = 0) -> Evened:
+    """Return a placement with every load between the limits, in which few objects moved.
+
+    Efforts are counted in steps and in CP-SAT's deterministic time, never by the clock: equal calls give
+    equal answers.
+
+    Parameters
+    ----------
+    window
+        The loads and the limits.
+    home
+        ``(objects,)``: the server of each now.
+    servers
+        How many there are.
+    seed
+        Of the orders in which servers are seen to, and of CP-SAT.
+    """
+    at_least = int(least_moves(window, servers_of(window, home, servers)))
+    start = Evened(home=home, moves=len(home) + 1, at_least=at_least, wrong=servers + 1)
+    found = _searched(window, home, start, servers, seed=seed, effort=_QUICK)
+    if not found.fulfilled or found.moves > at_least:
+        found = _priced(window, home, found, servers, seed=seed)
+    if not found.fulfilled and found.at_least <= len(home):
+        found = _searched(window, home, found, servers, seed=seed, effort=_DEEP)
+    return found
+
+
+def _searched(  # noqa: PLR0913 - an instance, what is known of it, and an effort
+    window: Window, home: Ints, found: Evened, servers: int, *, seed: int, effort: tuple[int, int, int]
+) -> Evened:
+    """Return the best of some searches, and of what was found before."""
+    rng = np.random.default_rng(seed)
+    deepest, nodes, attempts = effort
+    for attempt in range(attempts):
+        order = np.arange(servers) if attempt == 0 else rng.permutation(servers)
+        state = servers_of(window, home, servers)
+        wrong = int(even_all(window, state, home, order, np.array([attempt % 2, deepest, nodes])))
+        moves = int(np.count_nonzero(state.home != home))
+        if (wrong, moves) < (found.wrong, found.moves):
+            found = Evened(home=state.home, moves=moves, at_least=found.at_least, wrong=wrong)
+        if found.fulfilled and found.moves <= found.at_least:
+            break
+    return found
+
+
+def _priced(window: Window, home: Ints, found: Evened, servers: int, *, seed: int) -> Evened:
+    """Return a placement with fewer moves, or a better bound on them."""
+    most = found.moves if found.fulfilled else found.at_least + _MOST_ABOVE + 1
+    takes = min(window.objects, most - 1 if found.fulfilled else window.objects)
+    market = open_market(window.loads, home, servers, (window.least, window.most, window.objects, takes))
+    if market is None:
+        return found
+    tried = 0
+    for prices in better_prices(market, most):
+        at_least = min(max(found.at_least, prices.moves), found.moves if found.fulfilled else len(home) + 1)
+        found = dataclasses.replace(found, at_least=at_least)
+        if found.at_least * PRICE - prices.total <= _NEAR and prices.total > tried:
+            found, most, tried = *_settled(window, market, found, most, prices, seed=seed), prices.total
+        if found.at_least >= most:
+            return found
+    if prices.total > tried:
+        found, _ = _settled(window, market, found, most, prices, seed=seed)
+    return found
+
+
+def _settled(  # noqa: PLR0913 - an instance, and what is known of it
+    window: Window, market: Market, found: Evened, most: int, prices: Prices, *, seed: int
+) -> tuple[Evened, int]:
+    """Return what is found, or excluded, between the bound and ``most`` moves; and the new ``most``."""
+    time = _PICKING if found.at_least * PRICE - prices.total <= _NEAR else _PICKING / 3
+    for moves in range(found.at_least, most):
+        effort = Effort(deterministic_time=time, workers=1, seed=seed)
+        better, none = _picked(market, prices, moves, effort)
+        if better is not None:
+            wrong = _wrong(window, better, len(market.held))
+            return Evened(home=better, moves=moves, at_least=found.at_least, wrong=wrong), moves
+        if none and moves == found.at_least:
+            found = dataclasses.replace(found, at_least=moves + 1)
+        time /= 2
+    return found, most
+
+
+def _picked(market: Market, prices: Prices, moves: int, effort: Effort) -> tuple[Ints | None, bool]:
+    """Return a placement with at most so many moves, and whether there is none."""
+    from planner.solve.exact.moves import pick_choices
+
+    choices, whole = _narrowed(market, prices, moves * PRICE - prices.total)
+    if choices is None:
+        return None, False
+    listed = [
+        (server, [item for item in given if item >= 0], [item for item in taken if item >= 0])
+        for server, given, taken in zip(*(array.tolist() for array in choices[:3]), strict=True)
+    ]
+    picked = pick_choices(listed, len(market.held), most_moves=moves, effort=effort)
+    if not picked:
+        return None, whole and picked is not None
+    home = market.home.copy()
+    for server, _, taken in (listed[at] for at in picked):
+        home[taken] = server
+    return home, False
+
+
+def _narrowed(market: Market, prices: Prices, gap: int) -> tuple[Choices | None, bool]:
+    """Return the choices within a gap, or a part of it if they are too many, and whether it is the whole."""
+    choices, part = near_choices(market, prices.each, gap), gap
+    while choices is None and part > _NARROWEST:
+        part = math.floor(part * _NARROWER)
+        choices = near_choices(market, prices.each, part)
+    return choices, part == gap
+
+
+def _wrong(window: Window, home: Ints, servers: int) -> int:
+    load = np.bincount(home, window.loads, servers)
+    held = np.bincount(home, minlength=servers)
+    return int(((load < window.least) | (load > window.most) | (held > window.objects)).sum())
