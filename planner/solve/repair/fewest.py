@@ -8,7 +8,6 @@ CP-SAT picks (``exact.moves``), or finds that there is no such placement, which 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +19,17 @@ from planner.solve.repair.market import PRICE, Market, open_market
 from planner.solve.repair.prices import Prices, better_prices
 from planner.solve.repair.windows import Window, even_all, least_moves, servers_of
 
-_QUICK = (6, 3_000, 24)
+_QUICK = (6, 3_000, 8)
 """Moves of a chain that makes one server right, tries at it, and orders of the servers that are tried."""
-_DEEP = (8, 60_000, 6)
+_DEEP = (8, 60_000, 3)
 """The same where nothing else has led to a right placement."""
 _MOST_ABOVE = 4
 """Moves above the bound that are tried where no placement is known."""
-_NARROWER = 0.6
-"""What part of a gap is tried next where its choices are too many."""
-_NARROWEST = PRICE // 64
+_MOVING = (96, 48, 24)
+"""Objects that may move at most where choices are too many otherwise."""
 _NEAR = PRICE // 4
 """So near below a whole number of moves the prices are good enough to look for a placement of so many."""
-_PICKING = 0.4
+_PICKING = 0.33
 """CP-SAT's deterministic time for one number of moves: a third where prices are worse, half for the next."""
 
 
@@ -165,12 +163,15 @@ def _picked(market: Market, prices: Prices, moves: int, effort: Effort) -> tuple
 
 
 def _narrowed(market: Market, prices: Prices, gap: int) -> tuple[Choices | None, bool]:
-    """Return the choices within a gap, or a part of it if they are too many, and whether it is the whole."""
-    choices, part = near_choices(market, prices.each, gap), gap
-    while choices is None and part > _NARROWEST:
-        part = math.floor(part * _NARROWER)
-        choices = near_choices(market, prices.each, part)
-    return choices, part == gap
+    """Return the choices within a gap, or of few objects if they are too many, and whether these are all."""
+    choices = near_choices(market, prices.each, gap)
+    if choices is not None:
+        return choices, True
+    for most in _MOVING:
+        choices = near_choices(market, prices.each, gap, most_moving=most)
+        if choices is not None:
+            return choices, False
+    return None, False
 
 
 def _wrong(window: Window, home: Ints, servers: int) -> int:

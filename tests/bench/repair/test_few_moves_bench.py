@@ -49,6 +49,16 @@ def _first(window: Window) -> np.ndarray:
     return home
 
 
+@pytest.fixture(scope="module")
+def _machine_code() -> None:
+    """Rounds of another seed: machine code is made before the clock runs."""
+    rng = np.random.default_rng(106)
+    home = _first(_window(rng))
+    for _ in range(30):
+        home = even_out(_window(rng), home, SERVERS).home
+
+
+@pytest.mark.usefixtures("_machine_code")
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
 def test_few_moves(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def fewest(window: Window, home: np.ndarray) -> int | None:
     return min((int((one != home).sum()) for one in every if is_right(window, one)), default=None)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(windows())
 def test_the_bound_is_not_above_the_fewest_moves_and_what_is_called_right_is(
     drawn: tuple[Window, np.ndarray],
