@@ -13,6 +13,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.bench.records import commit, keep
 from tests.bench.solve.peers import best_fit_decreasing, first_fit_decreasing
 from tests.bench.vbp.instances import Known, published, regression, scenario_of, texts
 from tests.bench.vbp.plain_cp_sat import plain_cp_sat
+from tests.support.fleets import a_fleet
 
 BESIDE = Path(__file__).parents[4] / "shared" / "bench" / "vbp"
 LIMIT_S = 10.0
@@ -33,8 +35,6 @@ LIMIT_S = 10.0
 
 PEER_ITEMS = 120
 """Items up to which CP-SAT is asked; its model of more is built for longer than it is solved."""
-
-_SMALL = (5, 4, 4, 3, 2, 2)
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(36_000)]
 
@@ -67,8 +67,17 @@ def test_vbp(vbp: Path, request: pytest.FixtureRequest) -> None:
 
 
 def _compile() -> None:
-    """Solve something small, so that no instance waits for machine code."""
-    make_plan(scenario_of("small", f"1\n10\n{len(_SMALL)}\n" + "".join(f"{size} 1\n" for size in _SMALL)))
+    """Make small plans that go through the whole search, so that no instance waits for machine code."""
+    make_plan(scenario_of("rings", _two_rings()))
+    make_plan(a_fleet(100, seed=100), SolveOptions(work=2))
+
+
+def _two_rings() -> str:
+    """Return ten items of which only neighbours in a ring of five fit together: a gap to be closed."""
+    near = {frozenset((ring + i, ring + (i + 1) % 5)) for ring in (0, 5) for i in range(5)}
+    apart = [pair for pair in combinations(range(10), 2) if frozenset(pair) not in near]
+    rows = [" ".join(str(6 * (item in pair)) for pair in apart) + " 1" for item in range(10)]
+    return "\n".join((str(len(apart)), " ".join("10" for _ in apart), "10", *rows))
 
 
 def _record(scenario: Scenario, known: Known, *, seed: int) -> dict[str, Any]:
