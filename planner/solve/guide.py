@@ -21,9 +21,11 @@ from planner.solve.relaxation import Relaxation, backend_of_kinds, make_relaxati
 if TYPE_CHECKING:
     from planner.solve.exact.fluid import Fluid
 
-CLUSTERS, FROM_KINDS = (500, 1500), 5_000
-"""Clusters of kinds in the linear program, in small fleets and in those from ``FROM_KINDS`` on: one to four
-seconds. On 20,000 models 1,200 clusters give a bound 0.2 % above that of 500."""
+CLUSTERS = 400
+"""Clusters of kinds in the linear program, half a second to one; what that loses ``ascent`` gains back."""
+
+DEAR = 0.01
+"""A replica whose home costs so much more than its best type, as a share, gets that one for a home."""
 
 BOUND_METHOD, PROOF_METHOD = "fluid-lp", "whole-shards-cp-sat"
 
@@ -46,15 +48,17 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
 
     ``limit_s`` None is no limit, 0 does not ask the engine.
     """
-    from planner.solve.exact.fluid import solve_fluid  # ortools takes seconds to import
+    from planner.solve.exact.fluid import REFUSAL_PRICE, solve_fluid  # ortools takes seconds to import
 
     relaxation = make_relaxation(problem)
     weights = _replicas_of_kinds(problem)
-    clusters = make_clusters(
-        relaxation, weights, backend_of_kinds(problem), CLUSTERS[len(weights) >= FROM_KINDS]
-    )
+    clusters = make_clusters(relaxation, weights, backend_of_kinds(problem), CLUSTERS)
     fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters and limit_s != 0 else None
     prices = fluid.prices if fluid is not None else _no_prices(relaxation)
+    if fluid is not None and len(clusters) < np.count_nonzero(weights):
+        from planner.solve.core.ascent import ascend  # machine code takes long to make the first time
+
+        prices = ascend(relaxation, prices, weights, REFUSAL_PRICE * float(problem.prices.max()))
     values, _ = values_of_kinds(relaxation, prices)
     shares = price_shares(problem)
     size = _sizes(problem, shares)
