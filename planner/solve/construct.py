@@ -16,7 +16,7 @@ from planner.solve.watch import Watch
 
 
 def construct(
-    problem: Problem, advice: Advice, *, seed: int, watch: Watch, by_priority: bool = False
+    problem: Problem, advice: Advice, *, seed: int, watch: Watch, work: int = 0
 ) -> tuple[Packing, Fleet | None]:
     """Return a packing of as many units as find room until the time is up.
 
@@ -28,9 +28,8 @@ def construct(
         Of all random choices.
     watch
         When to stop; what is not placed then stays so.
-    by_priority
-        Whether each priority is packed before the next one is looked at: the right thing in a fleet that is
-        too small, and dearer in one that is not.
+    work
+        What may be spent on improving the parts of a large fleet.
 
     Returns
     -------
@@ -38,18 +37,20 @@ def construct(
     """
     packing = Packing(problem)
     open_required(packing)
-    fleet = None
-    for units in _levels(problem, by_priority=by_priority):
-        packing, fleet = extend(packing, units, advice, seed=seed, watch=watch)
-    return packing, None if by_priority else fleet
+    return extend(packing, range(len(problem.units)), advice, seed=seed, watch=watch, work=work)
 
 
-def _levels(problem: Problem, *, by_priority: bool) -> list[list[int]]:
-    everything = range(len(problem.units))
-    if not by_priority:
-        return [list(everything)]
-    levels = sorted({unit.priority for unit in problem.units}, reverse=True)
-    return [[i for i in everything if problem.units[i].priority == level] for level in levels]
+def construct_by_priority(problem: Problem, advice: Advice, *, seed: int, watch: Watch) -> Packing:
+    """Return a packing in which each priority is packed before the next one is looked at.
+
+    It is the right thing in a fleet that is too small, and dearer in one that is not.
+    """
+    packing = Packing(problem)
+    open_required(packing)
+    for level in sorted({unit.priority for unit in problem.units}, reverse=True):
+        units = [i for i, unit in enumerate(problem.units) if unit.priority == level]
+        packing, _ = extend(packing, units, advice, seed=seed, watch=watch)
+    return packing
 
 
 MOST_IN_A_SHARD = 48
@@ -71,8 +72,8 @@ def suits_fleet(problem: Problem, advice: Advice) -> bool:
     return shards == 0 or len(problem.units) <= MOST_IN_A_SHARD * max(shards, 1.0)
 
 
-def extend(
-    packing: Packing, units: Sequence[int], advice: Advice, *, seed: int, watch: Watch
+def extend(  # noqa: PLR0913 - the settings of a search
+    packing: Packing, units: Sequence[int], advice: Advice, *, seed: int, watch: Watch, work: int = 0
 ) -> tuple[Packing, Fleet | None]:
     """Place further units, as far as there is room and time.
 
@@ -89,7 +90,7 @@ def extend(
     fleet = None
     if simple and suits_fleet(problem, advice):
         fleet = Fleet(packing, advice, seed=seed, watch=watch)
-        fleet.construct(simple)
+        fleet.construct(simple, work)
         packing = fleet.packing()
     elif simple:
         rng = np.random.default_rng(seed)

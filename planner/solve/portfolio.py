@@ -22,7 +22,7 @@ from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve.balance import balance
 from planner.solve.compiled import has_machine_code
-from planner.solve.construct import construct, extend, suits_fleet
+from planner.solve.construct import construct, construct_by_priority, extend, suits_fleet
 from planner.solve.core.fleet import Fleet
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
@@ -86,14 +86,14 @@ finds little."""
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
 
-FINISHING_RATIO, FINISHING_S_A_UNIT = 1.2, 40e-6
+FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
 """Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
-scenario, measured 0.8 to 1.1 on 20,000 models, or seconds for each unit where reading takes none, as many
+scenario, measured 3.0 to 3.2 on 100,000 replicas, or seconds for each unit where reading takes none, as many
 replicas of one model do. The larger counts."""
 
-RELAXING_RATIO = 3.0
+RELAXING_RATIO = 12.0
 """Less time than this, in times that of reading, is better spent on placing than on the relaxation, which
-takes 2 to 3 of it."""
+takes 5 to 7 of it."""
 
 
 def make_plan(
@@ -289,9 +289,12 @@ class _Search:
         return packing_from(self.problem, placement)
 
     def _fresh(self) -> tuple[Packing, Fleet | None]:
-        best, fleet = self._construct(by_priority=False)
-        if _unplaced(best) and len({unit.priority for unit in self.problem.units}) > 1:
-            other, _ = self._construct(by_priority=True)
+        problem, seed = self.problem, self.options.seed
+        best, fleet = construct(problem, self.advice, seed=seed, watch=self.watch, work=self.work)
+        self._tell("construct", best)
+        if _unplaced(best) and len({unit.priority for unit in problem.units}) > 1:
+            other = construct_by_priority(problem, self.advice, seed=seed, watch=self.watch)
+            self._tell("construct", other)
             if self._better(best, other) is other:
                 return other, None
         return best, fleet
@@ -322,17 +325,6 @@ class _Search:
         asked = len(self.problem.units) <= ASSIGNED_UNITS
         self.proof_work = min(self.proof_work, left / 2)
         self.work = min(self.work, int(left / (1 + asked) / IMPROVING_WORK))
-
-    def _construct(self, *, by_priority: bool) -> tuple[Packing, Fleet | None]:
-        packing, fleet = construct(
-            self.problem,
-            self.advice,
-            seed=self.options.seed,
-            watch=self.watch,
-            by_priority=by_priority,
-        )
-        self._tell("construct", packing)
-        return packing, fleet
 
     def _better(self, one: Packing, other: Packing) -> Packing:
         return min((one, other), key=_placed_and_cost)

@@ -83,7 +83,7 @@ def a_search(scenario: Scenario, seed: int = 0) -> Fleet:
     packing = Packing(problem)
     open_required(packing)
     fleet = Fleet(packing, make_advice(problem), seed=seed, watch=Watch(time.monotonic))
-    fleet.construct(unit for unit, one in enumerate(problem.units) if one.simple)
+    fleet.construct([unit for unit, one in enumerate(problem.units) if one.simple])
     return fleet
 
 

@@ -1,28 +1,38 @@
-"""The compiled search over a whole fleet, round by round."""
+"""The compiled search over a whole fleet: shards are built around the largest units, then improved.
+
+A large fleet is cut into parts that are searched apart, as many at a time as there are cores; each part is
+much larger than what one shard chooses from, so little is lost, and equal seeds give equal plans whatever the
+number of cores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from planner.solve.core.apart import Part, cut, join, parts_of
 from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.core.fill import Rows, Taste
 from planner.solve.core.items import make_items
-from planner.solve.core.pool import SIZE, SPENT, Pool, make_pool, put, shuffle
-from planner.solve.core.search import build, dissolve, fill_open, sweep
-from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, TYPE, State
+from planner.solve.core.pool import SIZE, SPENT, make_pool, put_all, shuffle
+from planner.solve.core.search import build, build_around, dissolve, fill_open, sweep
+from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, TYPE, State, make_state, may_open
 from planner.solve.core.tables import (
     BACKEND,
     DIMENSIONS,
     EXTRA,
     HOME,
     KIND,
+    PRICE,
     Floats,
     Tables,
     make_tables,
 )
-from planner.solve.core.worth import Worth, apply, learn, make_worth
+from planner.solve.core.worth import make_worth, relearn, reset
 from planner.solve.guide import Advice
 from planner.solve.packing import Packing
 from planner.solve.problem import Ints, Problem
@@ -31,19 +41,26 @@ from planner.solve.watch import Watch
 EVALUATIONS = 1_000_000
 """Of candidates and sets of them, in one unit of work: about a tenth of a second."""
 
-CANDIDATES = 128
+CANDIDATES = 256
 """That a device chooses from at once; more cost time and hardly pack better."""
 
-FIRST, LATER = (
-    Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=np.inf, depth=1, rounds=6),
-    Taste(alignment=1.0, reluctance=8.0, noise=0.1, loss=np.inf, depth=1, rounds=6),
-)
-RATE, PART, BLUR = 0.5, 0.1, 0.1
-"""How fast prices follow, the largest part of the fleet that is dissolved at once, and how randomly."""
+FIRST = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=0.05, depth=1, rounds=12)
+LAST = FIRST._replace(loss=np.inf)
+LATER = LAST._replace(noise=0.1, rounds=6)
+"""How devices choose while much waits, when little is left, and in shards that exchange with those left."""
+
+PART, BLUR = 0.1, 0.1
+"""The largest part of the fleet that is dissolved at once, and how randomly."""
 
 WORSE = 1.003
 """A fleet that costs so much more than the best one is given up for it."""
 
+BATCH, AT_ONCE_BUILT, LEAST_SHARDS = 0.05, 256, 4.0
+"""Of the shards that all that waits is worth, the part that is built between two looks at prices; so many at
+most; and what is too few for it."""
+
+ENOUGH, SUCCESS = (0.9, 0.8, 0.7, 0.5), 0.5
+"""What shards have to earn of their price: less as soon as fewer than so many of those that are tried do."""
 
 AT_ONCE = 16
 """Shards between two looks at the clock: some tens of milliseconds."""
@@ -72,21 +89,23 @@ class Fleet:
         self.tables: Tables = make_tables(
             problem, np.zeros(kinds), np.zeros((types, kinds)), advice.guide.home
         )
-        self.worth: Worth = make_worth(problem, advice.relaxation, advice.prices)
-        apply(self.worth, self.tables)
-        self.pool: Pool = make_pool(_kin(self.tables), seed)
-        self.items = make_items(self.tables, CANDIDATES)
-        self.state: State = state_of(packing, self.tables, _rows_needed(problem, self.tables))
+        self.worth = make_worth(problem, advice.relaxation, advice.prices)
+        reset(self.worth, self.tables)
         self.everything = np.arange(types)
         self.types = np.array(advice.guide.types or range(types), dtype=np.int64)
-        self._free = _closed_rows(self.state)
-        self._best = _copied(self.state)
-        self._rng = np.random.default_rng(seed)
+        self._start(state_of(packing, self.tables, _rows_needed(problem, self.tables)), seed)
+        self._apart = 0  # evaluations in parts
+
+    def _start(self, state: State, seed: int) -> None:
+        self.state, self._rng = state, np.random.default_rng(seed)
+        self.pool, self.items = make_pool(*_kin(self.tables), seed), make_items(self.tables, CANDIDATES)
+        self._free = _closed_rows(state)
+        self._best = _copied(state)
 
     @property
     def spent(self) -> int:
         """Units of work so far."""
-        return int(self.pool.book[SPENT]) // EVALUATIONS
+        return (int(self.pool.book[SPENT]) + self._apart) // EVALUATIONS
 
     @property
     def cost(self) -> int:
@@ -99,16 +118,27 @@ class Fleet:
 
     # --------------------------------------------------------------------------------------------- building
 
-    def construct(self, units: Iterable[int]) -> None:
-        """Place simple units into open and new shards; those that find no room, or no time, stay out."""
-        for unit in units:
-            put(self.pool, unit)
+    def construct(self, units: Sequence[int], work: int = 0) -> None:
+        """Place simple units into open and new shards; those that find no room, or no time, stay out.
+
+        The parts of a large fleet are improved, too, with so many units of work.
+        """
+        fresh = (self.state.rows[:, TYPE] == CLOSED).all()
+        wanted = np.asarray(units, dtype=np.int64)
+        parts = parts_of(self.tables, wanted, self._rng) if fresh else [wanted]
+        if len(parts) > 1:
+            self.construct_apart(parts, work)
+        else:
+            self._construct(units)
+
+    def _construct(self, units: Sequence[int]) -> None:
+        put_all(self.pool, np.asarray(units, dtype=np.int64))
         shuffle(self.pool)
-        rows = np.flatnonzero(self.state.rows[:, TYPE] != CLOSED)
-        for part in _parts(rows):
+        for part in _listed(np.flatnonzero(self.state.rows[:, TYPE] != CLOSED)):
             if not self.watch.is_over():
-                fill_open(self.tables, self.state, self.pool, self.items, part, FIRST)
-        self._build(FIRST)
+                fill_open(self.tables, self.state, self.pool, self.items, part, LAST)
+        self._build_around()
+        self._build(LAST)
         self._forget_waiting()
         self._best = _copied(self.state)
 
@@ -117,6 +147,34 @@ class Fleet:
         size = int(self.pool.book[SIZE])
         self.pool.position[self.pool.units[:size]] = -1
         self.pool.book[SIZE] = 0
+
+    def _build_around(self) -> None:
+        """Open shards that earn nearly all of their price, at prices that follow those that still wait."""
+        enough = list(ENOUGH)
+        while enough and not self.watch.is_over():
+            relearn(self.worth, self.tables, self.pool, self._types_left())
+            shards = self._waiting_shards()
+            if shards < LEAST_SHARDS:
+                return
+            wanted = max(1, min(AT_ONCE_BUILT, int(BATCH * shards)))
+            desk = self.pool, self.items, self._free
+            if build_around(self.tables, self.state, *desk, FIRST, wanted, enough[0]) < SUCCESS * wanted:
+                enough.pop(0)
+            if self._free.size[0] < AT_ONCE_BUILT:
+                self._grow()
+
+    def _types_left(self) -> Ints:
+        """Return the types of which more may be bought."""
+        return np.array(
+            [i for i in self.everything if may_open(self.tables, self.state, int(i))], dtype=np.int64
+        )
+
+    def _waiting_shards(self) -> float:
+        """Return how many shards of its best type, roughly, all that waits is worth."""
+        waiting = self.pool.units[: self.pool.book[SIZE]]
+        kinds = self.tables.units[waiting, KIND]
+        price = np.maximum(self.tables.types[np.argmin(self.tables.loss[:, kinds], axis=0), PRICE], 1)
+        return float((self.tables.value[kinds] / price).sum())
 
     def _build(self, taste: Taste) -> None:
         """Open shards for those that wait as long as something fits and there is time."""
@@ -137,6 +195,41 @@ class Fleet:
         self.state = state._replace(rows=rows, cells=cells)
         self._free = _closed_rows(self.state)
 
+    # ------------------------------------------------------------------------------------------------ parts
+
+    def construct_apart(self, parts: list[Ints], work: int) -> None:
+        """Search the parts of an empty fleet, as many at a time as there are cores, and put them together."""
+        share, seeds = work // len(parts), self._rng.integers(2**31, size=len(parts)).tolist()
+
+        def search(units: Ints, seed: int) -> tuple[Part, int]:
+            fleet = self._part(units, seed)
+            fleet.search(share)
+            return Part(units=units, state=fleet.best), int(fleet.pool.book[SPENT])
+
+        with ThreadPoolExecutor(max_workers=min(len(parts), os.cpu_count() or 1)) as threads:
+            found = list(threads.map(search, parts, seeds))
+        self._apart += sum(spent for _, spent in found)
+        self._best = join(self._best, [part for part, _ in found])
+        self._restore()
+
+    def _part(self, units: Ints, seed: int) -> Fleet:
+        """Return an empty fleet of some of the units only."""
+        part = copy.copy(self)
+        part.tables, part.worth = cut(self.tables, self.worth, units)
+        part._start(make_state(part.tables, AT_ONCE_BUILT), seed)  # noqa: SLF001 - a fleet, too
+        return part
+
+    def search(self, work: int) -> None:
+        """Place all units, and improve with so many units of work."""
+        self._construct(range(len(self.tables.units)))
+        while self.spent < work and self.can_improve() and not self.watch.is_over():
+            self.improve()
+
+    @property
+    def best(self) -> State:
+        """The best fleet so far."""
+        return self._best
+
     # -------------------------------------------------------------------------------------------- improving
 
     def can_improve(self) -> bool:
@@ -147,15 +240,15 @@ class Fleet:
     def improve(self) -> bool:
         """Dissolve, exchange and build once; returns whether that found something cheaper."""
         listed = self._open_rows()
-        learn(self.worth, self.tables, self.state, listed, RATE)
+        reset(self.worth, self.tables)
         wanted = max(2, int(self._rng.uniform(0.3, 1.0) * PART * len(listed)))
         dissolve(self.tables, self.state, self.pool, self._free, listed, wanted, BLUR)
         shuffle(self.pool)
-        rows = self._rng.permutation(self._open_rows())
-        for part in _parts(rows):
+        for part in _listed(self._rng.permutation(self._open_rows())):
             if not self.watch.is_over():
                 sweep(self.tables, self.state, self.pool, self.items, part, LATER)
-        self._build(LATER)
+        self._build_around()
+        self._build(LAST)
         cost, best = int(self.state.totals[OPEN_COST]), self.cost
         if self.pool.book[SIZE] or cost > best * WORSE:
             self._forget_waiting()
@@ -174,7 +267,7 @@ class Fleet:
         self._free = _closed_rows(self.state)
 
 
-def _parts(rows: Ints) -> list[Ints]:
+def _listed(rows: Ints) -> list[Ints]:
     return [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
 
 
@@ -197,9 +290,14 @@ def _rows_needed(problem: Problem, tables: Tables) -> int:
     return min(len(problem.units), 64 + int(2 * worth.sum() / cheapest)) + 8
 
 
-def _kin(tables: Tables) -> Ints:
-    """Return all units so that those of a home and a backend with as much room for loading are neighbours."""
+def _kin(tables: Tables) -> tuple[Ints, Ints]:
+    """Return all units by home and backend, and of each place the last one of the same home and backend.
+
+    Of these the first are those with most room for loading.
+    """
     kind, width = np.maximum(tables.units[:, KIND], 0), tables.rule[DIMENSIONS]
-    way = np.maximum(tables.units[:, HOME], 0)
-    surplus = tables.demand[way, kind, width + EXTRA]
-    return np.lexsort((-surplus, tables.demand[0, kind, width + BACKEND], tables.units[:, HOME]))
+    way, backend = np.maximum(tables.units[:, HOME], 0), tables.demand[0, kind, width + BACKEND]
+    order = np.lexsort((-tables.demand[way, kind, width + EXTRA], backend, way))
+    ends = np.flatnonzero(np.diff(way[order]) | np.diff(backend[order]))
+    ends = np.append(ends, len(order) - 1)
+    return order, ends[np.searchsorted(ends, np.arange(len(order)))]

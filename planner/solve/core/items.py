@@ -55,8 +55,9 @@ from planner.solve.problem import AMPLE, Ints
 RESIDENTS = 64
 """Residents of a device that are looked at at once; the others stay."""
 
-WALK = 256
-"""Neighbours of kin that are asked at most whether they wait."""
+SKEW = 3.0
+"""Of n kin the i-th is ``(i / n) ** SKEW`` of the way to the last one: more of those with as much room for
+loading, and some of all."""
 
 UNIT_OF, MODEL_OF = 3, 4
 """Behind the dimensions of an item, after ``EXTRA``, ``CHARGED`` and ``BACKEND``."""
@@ -156,12 +157,19 @@ def _offer(
 
 
 @compiled
+def _spread(index: int, count: int, span: int) -> int:
+    """Return how far along a span of places the next of kin is."""
+    return max(index, int(span * (index / count) ** SKEW))
+
+
+@compiled
 def gather_candidates(
     tables: Tables, state: State, pool: Pool, items: Items, where: tuple[int, int], seed: int, loss: float
 ) -> int:
     """Put those that wait and may enter behind the residents; returns where they end.
 
-    Half of them are the next of kin of a seed, the others a sample; all of them, if there are few.
+    Half of them are kin of a seed: of its home and backend, with no more room for loading, mostly about as
+    much. The others are a sample; and if there are few, it is all of them.
     """
     row, after = where
     size, wanted = pool.book[SIZE], len(items.value) - RESIDENTS
@@ -171,16 +179,19 @@ def gather_candidates(
             end = _offer(tables, state, items, row, end, pool.units[index], seed, loss)
         pool.book[SPENT] += size
         return end
-    low, high = pool.rank[seed], pool.rank[seed] - 1
-    for turn in range(wanted // 2):
-        found = walk(pool, high + 1, 1, WALK) if turn % 2 == 0 else walk(pool, low - 1, -1, WALK)
+    low, kin = pool.rank[seed], wanted // 2
+    span = pool.last[low] + 1 - low
+    for index in range(kin):
+        place, following = _spread(index, kin, span), _spread(index + 1, kin, span)
+        if place >= span:
+            break
+        found = walk(pool, low + place, 1, following - place)
         if found >= 0:
-            low, high = min(low, found), max(high, found)
             end = _offer(tables, state, items, row, end, pool.kin[found], seed, loss)
-    start, step = draw(pool, size), size / (wanted - wanted // 2)
-    for index in range(wanted - wanted // 2):
+    start, step = draw(pool, size), size / (wanted - kin)
+    for index in range(wanted - kin):
         unit = pool.units[(start + int(index * step)) % size]
-        if not low <= pool.rank[unit] <= high:
+        if not low <= pool.rank[unit] <= pool.last[low]:
             end = _offer(tables, state, items, row, end, unit, seed, loss)
     pool.book[SPENT] += wanted
     return end

@@ -24,8 +24,9 @@ class Pool(NamedTuple):
     ----------
     units, position
         Those that wait come first; and where each unit is, -1 where it does not wait.
-    kin, rank
-        All units in an order in which like ones are neighbours, and where in it each unit is.
+    kin, rank, last
+        All units in an order in which like ones are neighbours; where in it each unit is; and of each place
+        the last one of the same home and backend.
     book
         ``SIZE``, ``RANDOM`` and ``SPENT``.
     """
@@ -34,10 +35,11 @@ class Pool(NamedTuple):
     position: Ints
     kin: Ints
     rank: Ints
+    last: Ints
     book: Ints
 
 
-def make_pool(kin: Ints, seed: int) -> Pool:
+def make_pool(kin: Ints, last: Ints, seed: int) -> Pool:
     """Return an empty pool for units, given in an order in which like ones are neighbours."""
     units = len(kin)
     rank = np.empty(units, dtype=np.int64)
@@ -48,6 +50,7 @@ def make_pool(kin: Ints, seed: int) -> Pool:
         position=np.full(units, -1, dtype=np.int64),
         kin=kin,
         rank=rank,
+        last=last,
         book=np.array([0, start, 0], dtype=np.int64),
     )
 
@@ -73,6 +76,13 @@ def put(pool: Pool, unit: int) -> None:
     pool.units[size] = unit
     pool.position[unit] = size
     pool.book[SIZE] = size + 1
+
+
+@compiled
+def put_all(pool: Pool, units: Ints) -> None:
+    """Let units wait."""
+    for unit in units:
+        put(pool, unit)
 
 
 @compiled

@@ -12,20 +12,31 @@ import numpy as np
 
 from planner.solve.compiled import compiled
 from planner.solve.core.exchange import earned, polish
-from planner.solve.core.fill import Rows, Taste, empty_row, fill_devices, open_best
+from planner.solve.core.fill import Rows, Taste, empty_row, fill_devices, fill_row, open_best
 from planner.solve.core.items import RESIDENTS, Items
-from planner.solve.core.pool import SIZE, Pool, chance, draw
+from planner.solve.core.pool import SIZE, Pool, chance, draw, take
 from planner.solve.core.state import (
     CLOSED,
+    COUNT,
     COUNTS,
     FIXED,
     HELD,
     TYPE,
     State,
     close_row,
+    may_open,
+    open_row,
+    place,
+    takes,
 )
-from planner.solve.core.tables import LEAST, PRICE, Tables
+from planner.solve.core.tables import KIND, LEAST, PRICE, Tables
 from planner.solve.problem import Ints
+
+LARGEST_OF = 16
+"""Of so many that wait the largest comes first: the hard ones go while there is much to put beside them."""
+
+INDIFFERENCE = 0.005
+"""Types that cost so much more, as a share, are chosen a third as often."""
 
 
 @compiled
@@ -61,6 +72,72 @@ def build(
 
 
 @compiled
+def _largest(tables: Tables, pool: Pool, most: int) -> int:
+    """Return the one of some that wait which is worth most of a shard of its best type."""
+    seed, largest = pool.units[0], -1.0
+    for _ in range(most):
+        unit = pool.units[draw(pool, pool.book[SIZE])]
+        kind = tables.units[unit, KIND]
+        size = tables.value[kind] / max(1, tables.types[_best_type(tables, kind), PRICE])
+        if size > largest:
+            seed, largest = unit, size
+    return int(seed)
+
+
+@compiled
+def _best_type(tables: Tables, kind: int) -> int:
+    """Return the type on which a replica costs least."""
+    best = 0
+    for shard_type in range(len(tables.types)):
+        if tables.loss[shard_type, kind] < tables.loss[best, kind]:
+            best = shard_type
+    return best
+
+
+@compiled
+def _any_type(tables: Tables, pool: Pool, kind: int) -> int:
+    """Return a type on which a replica costs about least, at random where it hardly matters which."""
+    found, total = 0, 0.0
+    for shard_type in range(len(tables.types)):
+        chosen = np.exp(-min(700.0, tables.loss[shard_type, kind] / INDIFFERENCE))
+        total += chosen
+        if chance(pool) * total < chosen:
+            found = shard_type
+    return found
+
+
+@compiled
+def build_around(
+    tables: Tables, state: State, pool: Pool, items: Items, rows: Rows, taste: Taste, most: int, enough: float
+) -> int:
+    """Open so many shards, each around a large one of those that wait; returns how many.
+
+    Each is of a type that suits its first resident, and is only kept if it earns ``enough`` of its price.
+    """
+    opened = 0
+    for _ in range(most):
+        if pool.book[SIZE] == 0 or rows.size[0] == 0:
+            break
+        seed = _largest(tables, pool, LARGEST_OF)
+        shard_type = _any_type(tables, pool, tables.units[seed, KIND])
+        if not may_open(tables, state, shard_type):
+            continue
+        row = rows.free[rows.size[0] - 1]
+        open_row(tables, state, row, shard_type)
+        if takes(tables, state, row, 0, seed, 0):
+            take(pool, seed)
+            place(tables, state, row, 0, seed, 0)
+        worth = fill_row(tables, state, pool, items, row, taste, seed)
+        if worth >= enough * tables.types[shard_type, PRICE] and state.rows[row, COUNT] > 0:
+            rows.size[0] -= 1
+            opened += 1
+        else:
+            empty_row(tables, state, pool, row)
+            close_row(tables, state, row)
+    return opened
+
+
+@compiled
 def fill_open(tables: Tables, state: State, pool: Pool, items: Items, listed: Ints, taste: Taste) -> None:
     """Fill open shards from those that wait; nobody who is in them is moved."""
     for row in listed:
@@ -84,9 +161,9 @@ def dissolve(
         share = earned(tables, state, row) / price
         keys[index] = share + blur * chance(pool)
     order, closed = np.argsort(keys, kind="mergesort"), 0
-    for place in range(len(order)):
-        row = listed[order[place]]
-        if closed == wanted or keys[order[place]] == np.inf:
+    for rank in range(len(order)):
+        row = listed[order[rank]]
+        if closed == wanted or keys[order[rank]] == np.inf:
             break
         shard_type = state.rows[row, TYPE]
         if state.totals[COUNTS + shard_type] <= tables.types[shard_type, LEAST]:

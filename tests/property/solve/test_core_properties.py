@@ -77,7 +77,9 @@ def shuffled(rng: np.random.Generator, tables: Tables, state: State, packing: Pa
 
 def waiting(rng: np.random.Generator, tables: Tables, state: State) -> Pool:
     """All that is not placed and may be, in a pool."""
-    pool = make_pool(rng.permutation(len(state.units)), int(rng.integers(1000)))
+    units = len(state.units)
+    last = np.full(units, units - 1)  # all are kin
+    pool = make_pool(rng.permutation(units), last, int(rng.integers(1000)))
     for unit in np.flatnonzero((state.units[:, ROW] == NOWHERE) & (tables.units[:, KIND] >= 0)):
         put(pool, int(unit))
     return pool

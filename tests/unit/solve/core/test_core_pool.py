@@ -8,7 +8,7 @@ from planner.solve.core.pool import RANDOM, SIZE, Pool, chance, draw, make_pool,
 
 
 def a_pool(*waiting: int, units: int = 8, seed: int = 0) -> Pool:
-    pool = make_pool(np.arange(units)[::-1].copy(), seed)
+    pool = make_pool(np.arange(units)[::-1].copy(), np.full(units, units - 1), seed)
     for unit in waiting:
         put(pool, unit)
     return pool

@@ -41,6 +41,11 @@ GREEDY = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=np.inf, depth=1, r
 POLISHED = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=np.inf, depth=3, rounds=8)
 
 
+def a_pool(units: int) -> Pool:
+    """An empty pool of units that are all kin."""
+    return make_pool(np.arange(units), np.full(units, units - 1), 0)
+
+
 class Bench:
     """A problem with nothing open, everything waiting, and a worth of each model by its memory."""
 
@@ -52,7 +57,7 @@ class Bench:
         price = float(self.tables.types[:, PRICE].max())
         memory = self.tables.demand[0, :, 0] / (16 * GIB)
         self.tables.value[:] = memory * price
-        self.pool: Pool = make_pool(np.arange(len(self.state.units)), 0)
+        self.pool: Pool = a_pool(len(self.state.units))
         self.items: Items = make_items(self.tables, candidates)
         for unit in range(len(self.state.units)):
             put(self.pool, unit)
@@ -101,7 +106,7 @@ def test_exchanges_find_the_set_that_fills_a_device(
 ) -> None:
     bench = Bench(sized(*gibs))
     open_row(bench.tables, bench.state, 0, 0)
-    bench.pool = make_pool(np.arange(len(gibs)), 0)
+    bench.pool = a_pool(len(gibs))
     for unit in range(len(gibs)):
         if unit in inside:
             place(bench.tables, bench.state, 0, 0, unit, 0)
@@ -116,7 +121,7 @@ def test_exchanges_find_the_set_that_fills_a_device(
 def test_a_shard_that_earns_its_price_is_left_alone() -> None:
     bench = Bench(sized(16, 8, 8))
     open_row(bench.tables, bench.state, 0, 0)
-    bench.pool = make_pool(np.arange(3), 0)
+    bench.pool = a_pool(3)
     place(bench.tables, bench.state, 0, 0, 0, 0)
     for unit in (1, 2):
         put(bench.pool, unit)
@@ -162,7 +167,7 @@ def test_the_shards_that_earn_least_are_dissolved_but_for_those_that_have_to_sta
         open_row(bench.tables, bench.state, row, 0)
         place(bench.tables, bench.state, row, 0, row, 0)
     bench.state.rows[0, FIXED] = 1
-    bench.pool = make_pool(np.arange(5), 0)
+    bench.pool = a_pool(5)
     free, listed = bench.free(), np.arange(5)
     closed = dissolve(bench.tables, bench.state, bench.pool, free, listed, 2, 0.0)
     assert closed == 2
@@ -177,7 +182,7 @@ def test_a_sweep_gains_what_shards_are_then_worth_more() -> None:
     for row in range(2):
         open_row(bench.tables, bench.state, row, 0)
         place(bench.tables, bench.state, row, 0, row, 0)
-    bench.pool = make_pool(np.arange(4), 0)
+    bench.pool = a_pool(4)
     for unit in (2, 3):
         put(bench.pool, unit)
     before = sum(earned(bench.tables, bench.state, row) for row in range(2))
@@ -217,7 +222,7 @@ def test_of_many_that_wait_a_sample_is_on_the_desk_once_each() -> None:
     units = bench.items.data[:end, column].tolist()
     assert 10 <= end <= 20
     assert len(set(units)) == end
-    assert set(range(96, 105)) <= set(units)
+    assert set(range(100, 104)) <= set(units)  # the next of kin, with as much room for loading or less
 
 
 def test_kinds_that_lose_too_much_on_a_type_are_left_out() -> None:

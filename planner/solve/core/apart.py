@@ -1,0 +1,103 @@
+"""A part of a fleet as a fleet of its own, with its own numbers for units and kinds, and back again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from planner.solve.core.state import AFTER, BEFORE, DOMAIN, FIRST, OWN_DOMAINS, ROW, State
+from planner.solve.core.tables import (
+    FROM,
+    KIND,
+    LEAST,
+    MODEL,
+    MOST,
+    MOST_COST,
+    MOST_PODS,
+    MOST_SHARDS,
+    TO,
+    Tables,
+)
+from planner.solve.core.worth import Worth
+from planner.solve.problem import AMPLE, Ints
+
+APART_UNITS, PART_UNITS = 40_000, 25_000
+"""Units from which on a fleet is cut into parts, and units in a part, about."""
+
+
+class Part(NamedTuple):
+    """A state of a part of a fleet, and the units of the fleet that its units are."""
+
+    units: Ints
+    state: State
+
+
+def parts_of(
+    tables: Tables,
+    units: Ints,
+    rng: np.random.Generator,
+    *,
+    least: int = APART_UNITS,
+    size: int = PART_UNITS,
+) -> list[Ints]:
+    """Return units in parts that can be searched apart, each rising: all of a model are in the same one.
+
+    There is one part where there are fewer than ``least``, or where parts would have to share a limit; else
+    parts have about ``size`` units.
+    """
+    count = len(units) // size if len(units) >= least else 1
+    if count < 2 or _is_limited(tables):
+        return [units]
+    models = tables.units[units, MODEL]
+    part = rng.integers(count, size=int(models.max()) + 1)[models]
+    return [np.sort(units[part == number]) for number in range(count)]
+
+
+def _is_limited(tables: Tables) -> bool:
+    limits = tables.rule[[MOST_PODS, MOST_SHARDS, MOST_COST]]
+    most, least = tables.types[:, MOST], tables.types[:, LEAST]
+    return bool((limits < AMPLE).any() or ((most > 0) & (most < AMPLE)).any() or least.any())
+
+
+def cut(tables: Tables, worth: Worth, units: Ints) -> tuple[Tables, Worth]:
+    """Return the tables and the worth of some units, which rise, with numbers of their own."""
+    own = tables.units[units]
+    kinds, own[:, KIND] = np.unique(own[:, KIND], return_inverse=True)
+    own[:, FROM], own[:, TO] = (np.searchsorted(units, own[:, column]) for column in (FROM, TO))
+    part = tables._replace(
+        units=own,
+        demand=np.ascontiguousarray(tables.demand[:, kinds]),
+        value=tables.value[kinds],
+        loss=np.ascontiguousarray(tables.loss[:, kinds]),
+    )
+    shares = np.ascontiguousarray(worth.shares[:, kinds])
+    return part, dataclasses.replace(worth, shares=shares, prices=worth.prices.copy())
+
+
+def join(empty: State, parts: list[Part]) -> State:
+    """Return the state of all parts together: rows one after the other."""
+    units, first, rows = empty.units.copy(), 0, []
+    for part in parts:
+        placed = np.flatnonzero(part.state.units[:, ROW] >= 0)
+        moved, listed = part.state.units[placed], part.state.rows.copy()
+        moved[:, ROW] += first
+        for column in (BEFORE, AFTER):
+            moved[:, column] = _renamed(moved[:, column], part.units)
+        units[part.units[placed]] = moved
+        listed[:, FIRST] = _renamed(listed[:, FIRST], part.units)
+        listed[:, DOMAIN] += np.where(listed[:, DOMAIN] >= OWN_DOMAINS, first, 0)
+        rows.append(listed)
+        first += len(listed)
+    return State(
+        rows=np.concatenate(rows),
+        cells=np.concatenate([part.state.cells for part in parts]),
+        units=units,
+        totals=empty.totals + sum(part.state.totals for part in parts),
+    )
+
+
+def _renamed(units: Ints, names: Ints) -> Ints:
+    """Return the fleet's numbers of a part's units; nobody stays nobody."""
+    return np.where(units >= 0, names[np.maximum(units, 0)], units)

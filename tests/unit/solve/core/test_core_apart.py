@@ -1,0 +1,83 @@
+"""A large fleet in parts: each model in one part, and together a legal fleet."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from planner.domain.canonical import canonical_json
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify_placement
+from planner.solve.core.apart import parts_of
+from planner.solve.core.fleet import Fleet
+from planner.solve.core.tables import FROM, MODEL, TO
+from planner.solve.guide import make_advice
+from planner.solve.packing import Packing
+from planner.solve.problem import make_problem
+from planner.solve.result import placement_of
+from planner.solve.watch import Watch
+from tests.support.builders import a_model, a_scenario, a_shard_type
+from tests.support.core_states import assert_consistent
+from tests.support.fleets import a_fleet
+
+
+def an_empty_fleet(scenario: Scenario) -> Fleet:
+    """A fleet with nothing open."""
+    packing = Packing(make_problem(scenario))
+    return Fleet(packing, make_advice(packing.problem), seed=5, watch=Watch(time.monotonic))
+
+
+def cut_up(fleet: Fleet) -> list[np.ndarray]:
+    """All of a fleet in parts of about 150 units."""
+    units = np.arange(len(fleet.tables.units))
+    return parts_of(fleet.tables, units, np.random.default_rng(0), least=100, size=150)
+
+
+def test_every_unit_is_in_one_part_with_all_of_its_model() -> None:
+    fleet = an_empty_fleet(a_fleet(600, seed=110))
+    parts = cut_up(fleet)
+    assert len(parts) == 4
+    assert sorted(np.concatenate(parts).tolist()) == list(range(600))
+    for units in parts:
+        known = fleet.tables.units[units]
+        together = np.concatenate([np.arange(a, b) for a, b in np.unique(known[:, [FROM, TO]], axis=0)])
+        assert together.tolist() == units.tolist()
+    models = [set(fleet.tables.units[units, MODEL].tolist()) for units in parts]
+    assert sum(map(len, models)) == len(set.union(*models))
+
+
+@pytest.mark.parametrize("work", [0, 8])
+def test_parts_are_searched_apart_and_together_are_a_legal_fleet(work: int) -> None:
+    scenario, found = a_fleet(600, seed=110), []
+    for _ in range(2):
+        fleet = an_empty_fleet(scenario)
+        fleet.construct_apart(cut_up(fleet), work)
+        packing = assert_consistent(fleet.state, fleet.tables, fleet.before)
+        assert verify_placement(scenario, placement_of(packing)) == ()
+        assert None not in packing.row_of_unit
+        assert fleet.cost == packing.cost
+        assert fleet.spent >= work
+        found.append(canonical_json(placement_of(fleet.packing())))
+        fleet.improve()  # as one fleet from here on
+        assert_consistent(fleet.state, fleet.tables, fleet.before)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("limit", [{"max_shards": 500}, {"max_usd_per_h_microusd": 10**9}])
+def test_what_shares_a_limit_is_not_cut(limit: dict[str, int]) -> None:
+    fleet = an_empty_fleet(a_fleet(600, seed=110, **limit))
+    assert len(cut_up(fleet)) == 1
+
+
+def test_a_type_that_is_limited_or_required_is_shared_too() -> None:
+    models = [a_model(f"m{i:03}") for i in range(300)]
+    for bounds in ({"max_count": 400}, {"min_count": 1}):
+        fleet = an_empty_fleet(a_scenario(*models, types=(a_shard_type(**bounds),)))
+        assert len(cut_up(fleet)) == 1
+
+
+def test_a_small_fleet_stays_whole() -> None:
+    fleet = an_empty_fleet(a_fleet(90, seed=110))
+    assert len(cut_up(fleet)) == 1
