@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solve.core.fleet import Fleet
+from planner.solve.core.fleet import Fleet, Tell
 from planner.solve.filling import Filler, Pool, Style, fill_at_home, fill_by_worth, fill_open
 from planner.solve.guide import Advice
 from planner.solve.heuristics import insert_all, largest_first, open_required
@@ -15,8 +15,8 @@ from planner.solve.problem import Problem
 from planner.solve.watch import Watch
 
 
-def construct(
-    problem: Problem, advice: Advice, *, seed: int, watch: Watch, work: int = 0
+def construct(  # noqa: PLR0913 - the settings of a search
+    problem: Problem, advice: Advice, *, seed: int, watch: Watch, work: int = 0, tell: Tell | None = None
 ) -> tuple[Packing, Fleet | None]:
     """Return a packing of as many units as find room until the time is up.
 
@@ -28,8 +28,8 @@ def construct(
         Of all random choices.
     watch
         When to stop; what is not placed then stays so.
-    work
-        What may be spent on improving the parts of a large fleet.
+    work, tell
+        What may be spent on improving the parts of a large fleet, and who hears of it.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def construct(
     """
     packing = Packing(problem)
     open_required(packing)
-    return extend(packing, range(len(problem.units)), advice, seed=seed, watch=watch, work=work)
+    return extend(packing, range(len(problem.units)), advice, seed=seed, watch=watch, work=work, tell=tell)
 
 
 def construct_by_priority(problem: Problem, advice: Advice, *, seed: int, watch: Watch) -> Packing:
@@ -73,7 +73,14 @@ def suits_fleet(problem: Problem, advice: Advice) -> bool:
 
 
 def extend(  # noqa: PLR0913 - the settings of a search
-    packing: Packing, units: Sequence[int], advice: Advice, *, seed: int, watch: Watch, work: int = 0
+    packing: Packing,
+    units: Sequence[int],
+    advice: Advice,
+    *,
+    seed: int,
+    watch: Watch,
+    work: int = 0,
+    tell: Tell | None = None,
 ) -> tuple[Packing, Fleet | None]:
     """Place further units, as far as there is room and time.
 
@@ -90,7 +97,7 @@ def extend(  # noqa: PLR0913 - the settings of a search
     fleet = None
     if simple and suits_fleet(problem, advice):
         fleet = Fleet(packing, advice, seed=seed, watch=watch)
-        fleet.construct(simple, work)
+        fleet.construct(simple, work, tell)
         packing = fleet.packing()
     elif simple:
         rng = np.random.default_rng(seed)

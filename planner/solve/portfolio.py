@@ -290,7 +290,11 @@ class _Search:
 
     def _fresh(self) -> tuple[Packing, Fleet | None]:
         problem, seed = self.problem, self.options.seed
-        best, fleet = construct(problem, self.advice, seed=seed, watch=self.watch, work=self.work)
+
+        def tell(cost: int, refused: int) -> None:
+            self._say("improve parts", cost, refused)
+
+        best, fleet = construct(problem, self.advice, seed=seed, watch=self.watch, work=self.work, tell=tell)
         self._tell("construct", best)
         if _unplaced(best) and len({unit.priority for unit in problem.units}) > 1:
             other = construct_by_priority(problem, self.advice, seed=seed, watch=self.watch)

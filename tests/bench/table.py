@@ -33,7 +33,7 @@ def row(record: dict[str, Any]) -> str:
         "-" if bound is None else f"{bound / 1e6:.3f}",
         "-" if gap is None else f"{gap:.2%}",
         f"{record['seconds']:.1f}",
-        *(over(record["peers"][peer], cost) for peer in ("best-fit-decreasing", "first-fit-decreasing")),
+        *(over(record["peers"].get(peer), cost) for peer in ("best-fit-decreasing", "first-fit-decreasing")),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -45,8 +45,10 @@ def name(record: dict[str, Any]) -> str:
     return f"{record['instance']}, {'correlated' if record['correlated'] else 'independent'}"
 
 
-def over(peer: dict[str, Any], cost: int) -> str:
-    """Return a peer's cost over ours, and its seconds."""
+def over(peer: dict[str, Any] | None, cost: int) -> str:
+    """Return a peer's cost over ours, and its seconds; a dash where it was not run."""
+    if peer is None:
+        return "-"
     ratio = "-" if not cost else f"{peer['cost_microusd_per_h'] / cost - 1:+.1%}"
     return f"{ratio} in {peer['seconds']:.1f} s"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,7 +20,7 @@ from planner.solve.core.fill import Rows, Taste
 from planner.solve.core.items import make_items
 from planner.solve.core.pool import SIZE, SPENT, make_pool, put_all, shuffle
 from planner.solve.core.search import build, build_around, dissolve, fill_open, sweep
-from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, TYPE, State, make_state, may_open
+from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, ROW, TYPE, State, make_state, may_open
 from planner.solve.core.tables import (
     BACKEND,
     DIMENSIONS,
@@ -61,6 +61,12 @@ most; and what is too few for it."""
 
 ENOUGH, SUCCESS = (0.9, 0.8, 0.7, 0.5), 0.5
 """What shards have to earn of their price: less as soon as fewer than so many of those that are tried do."""
+
+STEPS = 8
+"""In which the parts of a large fleet are improved: what they cost together is told between them."""
+
+Tell = Callable[[int, int], None]
+"""Hears what a search has found so far: its cost, and how many units it leaves out."""
 
 AT_ONCE = 16
 """Shards between two looks at the clock: some tens of milliseconds."""
@@ -118,16 +124,16 @@ class Fleet:
 
     # --------------------------------------------------------------------------------------------- building
 
-    def construct(self, units: Sequence[int], work: int = 0) -> None:
+    def construct(self, units: Sequence[int], work: int = 0, tell: Tell | None = None) -> None:
         """Place simple units into open and new shards; those that find no room, or no time, stay out.
 
-        The parts of a large fleet are improved, too, with so many units of work.
+        The parts of a large fleet are improved, too, with so many units of work; ``tell`` then hears of it.
         """
         fresh = (self.state.rows[:, TYPE] == CLOSED).all()
         wanted = np.asarray(units, dtype=np.int64)
         parts = parts_of(self.tables, wanted, self._rng) if fresh else [wanted]
         if len(parts) > 1:
-            self.construct_apart(parts, work)
+            self.construct_apart(parts, work, tell)
         else:
             self._construct(units)
 
@@ -197,33 +203,40 @@ class Fleet:
 
     # ------------------------------------------------------------------------------------------------ parts
 
-    def construct_apart(self, parts: list[Ints], work: int) -> None:
-        """Search the parts of an empty fleet, as many at a time as there are cores, and put them together."""
-        share, seeds = work // len(parts), self._rng.integers(2**31, size=len(parts)).tolist()
+    def construct_apart(self, parts: list[Ints], work: int, tell: Tell | None = None) -> None:
+        """Build the parts of an empty fleet, improve them, and put them together.
 
-        def search(units: Ints, seed: int) -> tuple[Part, int]:
-            fleet = self._part(units, seed)
-            fleet.search(share)
-            return Part(units=units, state=fleet.best), int(fleet.pool.book[SPENT])
-
+        As many parts at a time as there are cores are at work; ``tell`` hears of all of them between steps.
+        """
+        seeds = self._rng.integers(2**31, size=len(parts)).tolist()
         with ThreadPoolExecutor(max_workers=min(len(parts), os.cpu_count() or 1)) as threads:
-            found = list(threads.map(search, parts, seeds))
-        self._apart += sum(spent for _, spent in found)
-        self._best = join(self._best, [part for part, _ in found])
+            fleets = list(threads.map(self._built_part, parts, seeds))
+            for step in range(1, STEPS + 1):
+                if tell is not None:
+                    tell(self.cost + sum(fleet.cost for fleet in fleets), sum(map(Fleet.unplaced, fleets)))
+                until = work * step // (STEPS * len(parts))
+                list(threads.map(Fleet.improve_until, fleets, [until] * len(fleets)))
+        self._apart += sum(int(fleet.pool.book[SPENT]) for fleet in fleets)
+        states = [Part(units=units, state=fleet.best) for units, fleet in zip(parts, fleets, strict=True)]
+        self._best = join(self._best, states)
         self._restore()
 
-    def _part(self, units: Ints, seed: int) -> Fleet:
-        """Return an empty fleet of some of the units only."""
+    def _built_part(self, units: Ints, seed: int) -> Fleet:
+        """Return a fleet of some of the units only, in shards of their own."""
         part = copy.copy(self)
         part.tables, part.worth = cut(self.tables, self.worth, units)
         part._start(make_state(part.tables, AT_ONCE_BUILT), seed)  # noqa: SLF001 - a fleet, too
+        part.construct(range(len(units)))
         return part
 
-    def search(self, work: int) -> None:
-        """Place all units, and improve with so many units of work."""
-        self._construct(range(len(self.tables.units)))
+    def improve_until(self, work: int) -> None:
+        """Improve until so many units of work are spent in all."""
         while self.spent < work and self.can_improve() and not self.watch.is_over():
             self.improve()
+
+    def unplaced(self) -> int:
+        """Return how many units the best fleet so far leaves out."""
+        return int((self._best.units[:, ROW] < 0).sum())
 
     @property
     def best(self) -> State:
