@@ -86,6 +86,10 @@ finds little."""
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
 
+IMPROVED_UNITS, IMPROVED_DIVISOR = 1_000, 8
+"""Above so many units some of the work is spent on improvement before column generation is asked, which might
+leave nothing for it."""
+
 FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
 """Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
 scenario, measured 3.0 to 3.2 on 100,000 replicas, or seconds for each unit where reading takes none, as many
@@ -169,6 +173,8 @@ class _Search:
         candidates = [] if self.base is None else self._near(self.base.placement)
         if not candidates or self._wants_fresh(candidates[0]):
             made, fleet = self._fresh()
+            if fleet is not None and len(self.problem.units) > IMPROVED_UNITS:
+                made = self._improve(made, fleet.spent + self.work // IMPROVED_DIVISOR, fleet)
             fresh = self._patterned(made)
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
             candidates.append(fresh)

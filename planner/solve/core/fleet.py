@@ -32,7 +32,7 @@ from planner.solve.core.tables import (
     Tables,
     make_tables,
 )
-from planner.solve.core.worth import make_worth, relearn, reset
+from planner.solve.core.worth import FEW_UNITS, make_worth, relearn, reset
 from planner.solve.guide import Advice
 from planner.solve.packing import Packing
 from planner.solve.problem import Ints, Problem
@@ -67,6 +67,9 @@ STEPS = 8
 
 Tell = Callable[[int, int], None]
 """Hears what a search has found so far: its cost, and how many units it leaves out."""
+
+FEW_SHARDS, PART_AROUND = 100, 0.5
+"""In so few shards only such a part of the rounds builds around the largest."""
 
 AT_ONCE = 16
 """Shards between two looks at the clock: some tens of milliseconds."""
@@ -143,16 +146,32 @@ class Fleet:
         for part in _listed(np.flatnonzero(self.state.rows[:, TYPE] != CLOSED)):
             if not self.watch.is_over():
                 fill_open(self.tables, self.state, self.pool, self.items, part, LAST)
+        before = _copied(self.state) if self.pool.book[SIZE] <= FEW_UNITS else None
+        waiting = self.pool.units[: self.pool.book[SIZE]].copy()
         self._build_around()
         self._build(LAST)
-        self._forget_waiting()
+        left = self._forget_waiting()
         self._best = _copied(self.state)
+        if before is not None:
+            self._try_plainly(before, waiting, left)
 
-    def _forget_waiting(self) -> None:
-        """Leave those out that find no room: they wait no more."""
+    def _try_plainly(self, before: State, waiting: Ints, left: int) -> None:
+        """Build another time, opening what earns most: among few units that may well be better."""
+        self.state, self._free = before, _closed_rows(before)
+        reset(self.worth, self.tables)
+        put_all(self.pool, waiting)
+        self._build(LAST)
+        found = self._forget_waiting(), int(self.state.totals[OPEN_COST])
+        if found < (left, self.cost):
+            self._best = _copied(self.state)
+        self._restore()
+
+    def _forget_waiting(self) -> int:
+        """Leave those out that find no room: they wait no more. Returns how many they were."""
         size = int(self.pool.book[SIZE])
         self.pool.position[self.pool.units[:size]] = -1
         self.pool.book[SIZE] = 0
+        return size
 
     def _build_around(self) -> None:
         """Open shards that earn nearly all of their price, at prices that follow those that still wait."""
@@ -260,7 +279,8 @@ class Fleet:
         for part in _listed(self._rng.permutation(self._open_rows())):
             if not self.watch.is_over():
                 sweep(self.tables, self.state, self.pool, self.items, part, LATER)
-        self._build_around()
+        if len(listed) > FEW_SHARDS or self._rng.random() < PART_AROUND:
+            self._build_around()
         self._build(LAST)
         cost, best = int(self.state.totals[OPEN_COST]), self.cost
         if self.pool.book[SIZE] or cost > best * WORSE:

@@ -21,8 +21,9 @@ from planner.solve.core.tables import KIND, Floats, Tables, host_columns
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import FIRST_COLUMN, Relaxation
 
-FLOOR = 0.01
-"""Least price of a dimension, as a share of the shard's: what is free today may be scarce in the end."""
+FLOORS, FEW_UNITS = (0.02, 0.01), 5_000
+"""Least price of a dimension, as a share of the shard's, among few units and among more: what is free today
+may be scarce in the end, the sooner the fewer shards there are."""
 
 WAITING, STEPS, LATE = 8_000, 12, 100
 """Kinds of which ``relearn`` asks, the steps that it takes, and how calm they are: as the so-manieth of
@@ -44,6 +45,8 @@ class Worth:
         ``(types, dimensions)``: whether anyone takes any of it.
     full
         ``(types,)``: the price of a shard.
+    floor
+        Least price of a dimension, as a share of the shard's.
     """
 
     shares: Floats
@@ -51,6 +54,7 @@ class Worth:
     prices: Floats
     counted: Floats
     full: Floats
+    floor: float
 
 
 def make_worth(problem: Problem, relaxation: Relaxation, prices: DualPrices) -> Worth:
@@ -63,6 +67,7 @@ def make_worth(problem: Problem, relaxation: Relaxation, prices: DualPrices) -> 
         prices=np.empty((len(shares), len(columns))),
         counted=taken(shares[:, None]),
         full=problem.prices.astype(np.float64),
+        floor=FLOORS[len(problem.units) > FEW_UNITS],
     )
     worth.prices[:] = worth.start
     _level(worth)
@@ -71,7 +76,7 @@ def make_worth(problem: Problem, relaxation: Relaxation, prices: DualPrices) -> 
 
 def _level(worth: Worth) -> None:
     """Keep prices from vanishing, and let those of a shard add up to its own."""
-    worth.prices[:] = levelled(worth.prices, worth.full, worth.counted, FLOOR)
+    worth.prices[:] = levelled(worth.prices, worth.full, worth.counted, worth.floor)
 
 
 def reset(worth: Worth, tables: Tables) -> None:
