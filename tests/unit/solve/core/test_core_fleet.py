@@ -164,9 +164,12 @@ def test_prices_of_a_shard_add_up_to_its_own_whatever_is_learnt() -> None:
     fleet = a_search(a_fleet(120, seed=103))
     prices = fleet.before.problem.prices
     before = fleet.worth.prices.copy()
-    fleet.improve()
-    np.testing.assert_allclose(fleet.worth.prices.sum(axis=1), prices)
-    assert (fleet.worth.prices != before).any()
+    changed = False
+    for _ in range(8):  # not every round looks at prices anew
+        fleet.improve()
+        np.testing.assert_allclose(fleet.worth.prices.sum(axis=1), prices)
+        changed = changed or bool((fleet.worth.prices != before).any())
+    assert changed
     assert (fleet.tables.value > 0).all()
 
 
