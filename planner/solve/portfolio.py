@@ -74,7 +74,7 @@ LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 CONFIGURATION_METHOD = "configuration-lp"
 PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
-what it, the improvement after it and CP-SAT may spend together."""
+what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of less."""
 
 IMPROVING_WORK = 0.1
 """What one unit of the improvement's work counts for, of theirs."""
@@ -325,7 +325,7 @@ class _Search:
         known = self._known_bound(packing).microusd_per_h
         if found.packing is not None or found.bound_microusd_per_h > known:
             self.work //= PATTERNED_DIVISOR
-        self._share(max(0.0, TOGETHER_WORK * part - found.spent))
+        self._share(max(0.0, TOGETHER_WORK - found.spent))
         self._configuration = found.bound_microusd_per_h
         self._bounds.clear()
         return found.packing or packing
