@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from agent.observed import Observed, Seen
+from agent.observed import Copy, Observed, Seen
 from agent.pins import CPU, UNPINNED, Pin, Target
 
 
@@ -26,7 +26,19 @@ class Download:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Install:
-    """Move a fetched copy into the repository; the server does not hold the model."""
+    """Move a fetched copy into the repository, its pin in its config; the server does not hold the model.
+
+    A server that starts with every model of the repository then loads it where it should.
+    """
+
+    name: str
+    pin: Pin
+    framework: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stow:
+    """Move a model out of the repository that the server does not hold, and keep its files."""
 
     name: str
 
@@ -63,8 +75,8 @@ class Discard:
     name: str
 
 
-Action = Download | Install | Load | Unload | Remove | Discard
-FileAction = Download | Install | Remove | Discard
+Action = Download | Install | Stow | Load | Unload | Remove | Discard
+FileAction = Download | Install | Stow | Remove | Discard
 ServerAction = Load | Unload
 
 
@@ -88,14 +100,17 @@ def next_action(name: str, target: Target | None, observed: Observed) -> Action 
         return None
     if target is None:
         return _towards_gone(name, seen, observed)
-    model = target.model
-    if seen.installed is None or seen.installed.storage_uri != model.storage_uri:
+    if target.model.state == "standby":
+        return _towards_standby(target, seen, observed)
+    if not _is_current(target, seen.installed):
         return _towards_files(target, seen, observed)
     if seen.staged is not None:
         return Discard(name=name)
-    if model.state == "standby":
-        return _towards_free(name, seen, observed) if seen.held else None
     return _towards_loaded(target, seen, observed)
+
+
+def _is_current(target: Target, copy: Copy | None) -> bool:
+    return copy is not None and copy.storage_uri == target.model.storage_uri
 
 
 def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
@@ -104,7 +119,7 @@ def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
         return Discard(name=name) if seen.staged is not None else None
     if seen.held or seen.unsure:
         return _towards_free(name, seen, observed)
-    if not observed.server_live:
+    if not observed.may_touch_files:
         return None  # it may hold the model all the same
     if seen.installed.storage_uri is None:
         return (
@@ -115,13 +130,29 @@ def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
 
 def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | None:
     model = target.model
-    if seen.staged is None or seen.staged.storage_uri != model.storage_uri:
+    if not _is_current(target, seen.staged):
         return Download(name=model.name, storage_uri=model.storage_uri, urgency=_urgency(target))
     if seen.held or (seen.unsure and seen.installed is not None):
         return _towards_free(model.name, seen, observed)
-    if seen.installed is not None and not observed.server_live:
+    if seen.installed is not None and not observed.may_touch_files:
         return None  # it may hold the copy that would be replaced
-    return Install(name=model.name)
+    if target.pin is None:
+        return None
+    return Install(name=model.name, pin=target.pin, framework=model.framework)
+
+
+def _towards_standby(target: Target, seen: Seen, observed: Observed) -> Action | None:
+    """Return what gets a copy staged, out of the repository: a server may load all of that at its start."""
+    name = target.model.name
+    if seen.installed is None and _is_current(target, seen.staged):
+        return None
+    if not _is_current(target, seen.installed):
+        return _towards_files(target, seen, observed)
+    if seen.staged is not None:
+        return Discard(name=name)
+    if seen.held or seen.unsure:
+        return _towards_free(name, seen, observed)
+    return Stow(name=name) if observed.may_touch_files else None
 
 
 def _towards_free(name: str, seen: Seen, observed: Observed) -> Action | None:
@@ -167,7 +198,7 @@ def next_actions(targets: Mapping[str, Target], observed: Observed) -> tuple[Act
 def rank(action: Action) -> tuple[int, tuple[int, int], str]:
     """Return the sort key of an action: what frees room comes before what takes it."""
     match action:
-        case Unload() | Remove() | Discard():
+        case Unload() | Remove() | Discard() | Stow():
             return 0, (0, 0), action.name
         case Install():
             return 1, (0, 0), action.name
@@ -222,7 +253,7 @@ def admit(
         if files <= 0 and server <= 0:
             break
         match action:
-            case Download() | Install() | Remove() | Discard():
+            case Download() | Install() | Stow() | Remove() | Discard():
                 if files > 0:
                     files -= 1
                     admitted.append(action)

@@ -30,8 +30,8 @@ class Copy:
     total_bytes, download_seconds
         What the download measured; None where it is not known.
     loaded_pin
-        The ``instance_group`` text with which the copy was last loaded, empty for the author's own; None when
-        it was not loaded, or its config has been written since.
+        The ``instance_group`` text with which the copy is loaded if it is: that of its config, empty for the
+        author's own. None when the config was written, or about to be, since it may have been loaded.
     loaded_devices
         The devices of that pin.
     """
@@ -155,13 +155,21 @@ class Observed:
         By name; what is not here is nowhere.
     server_live
         Whether the server answered last time; when not, the rows are from before and nothing is asked of it.
+    server_absent
+        Whether there is certainly no server: then nobody holds any file.
     now_s
         A clock that only runs forward.
     """
 
     models: Mapping[str, Seen] = field(default_factory=dict)
     server_live: bool
+    server_absent: bool = False
     now_s: float
+
+    @property
+    def may_touch_files(self) -> bool:
+        """Whether it is known which files the server holds."""
+        return self.server_live or self.server_absent
 
     def seen(self, name: str) -> Seen:
         """Return what is known of a model."""

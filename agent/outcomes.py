@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
+from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow, Unload
 from agent.errors import PinError, RefusedError, Retry, StorageError, SupersededError, UnreachableError
 from agent.observed import NOTHING, Copy, FailedState, Failure, Probation, Seen
 from agent.repository import Repository
@@ -27,6 +27,13 @@ class Downloaded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
     """A staged copy is in the repository."""
+
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stowed:
+    """A copy is out of the repository and staged."""
 
     copy: Copy
 
@@ -69,7 +76,7 @@ class Failed:
     retry: Retry
 
 
-Outcome = Downloaded | Installed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
+Outcome = Downloaded | Installed | Stowed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
 
 
 def carry_out(
@@ -101,7 +108,7 @@ def carry_out(
         return _failed(action, error)
 
 
-def _carry_out(
+def _carry_out(  # noqa: PLR0911 - one a case
     action: Action,
     repository: Repository,
     server: ModelServer,
@@ -111,8 +118,10 @@ def _carry_out(
     match action:
         case Download(name=name, storage_uri=uri):
             return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=seconds))
-        case Install(name=name):
-            return Installed(copy=repository.install(name))
+        case Install(name=name, pin=pin, framework=framework):
+            return Installed(copy=repository.install(name, pin, framework))
+        case Stow(name=name):
+            return Stowed(copy=repository.stow(name))
         case Load(name=name, pin=pin, framework=framework):
             started_s = seconds()
             repository.place(name, pin, framework)
@@ -133,7 +142,10 @@ def _carry_out(
 
 def _failed(action: Action, error: Exception) -> Failed:
     reason, retry = _judged(action, error)
-    return Failed(state=_failed_state(action), reason=reason, message=str(error), retry=retry)
+    state: FailedState = (
+        "FailedToLoad" if isinstance(error, PinError | UnicodeError) else _failed_state(action)
+    )
+    return Failed(state=state, reason=reason, message=str(error), retry=retry)
 
 
 def _failed_state(action: Action) -> FailedState:
@@ -142,7 +154,7 @@ def _failed_state(action: Action) -> FailedState:
             return "DownloadFailed"
         case Load():
             return "FailedToLoad"
-        case Unload() | Remove() | Discard():
+        case Unload() | Remove() | Discard() | Stow():
             return "Unloading"
         case _:
             assert_never(action)
@@ -189,6 +201,8 @@ def after(  # noqa: PLR0911 - one a case
             return replace(seen, staged=copy, failure=None)
         case Installed(copy=copy):
             return replace(seen, installed=copy, staged=None, row=None, failure=None, probation=None)
+        case Stowed(copy=copy):
+            return replace(seen, installed=None, staged=copy, row=None, failure=None, probation=None)
         case Loaded(copy=copy, seconds=load_seconds):
             return replace(
                 seen,

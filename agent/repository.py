@@ -4,11 +4,11 @@ Two trees on one filesystem, so that everything moves by rename::
 
     <model-dir>/<model>/...         what the server lists and loads; nothing else is written here
     <state-dir>/parts/<model>/      a download under way; worthless after a crash
-    <state-dir>/staged/<model>/     a complete download: model/, record.json, config.pbtxt
+    <state-dir>/staged/<model>/     a complete download or a standby: model/, record.json, config.pbtxt
     <state-dir>/records/<model>/    the same without model/, which has been moved to <model-dir>
     <state-dir>/trash/<chance>/     being deleted
 
-``record.json`` says where a copy came from and with which pin it was last loaded; ``config.pbtxt`` is the one
+``record.json`` says where a copy came from and with which pin it is loaded; ``config.pbtxt`` is the one
 that the model brought, from which the one in the repository is always made anew. Every step is one rename;
 ``recover`` finishes what a crash cut short. What was downloaded is synced before it is staged; what the
 agent writes besides is not: lost in a crash of the machine, it is made anew, by a download at worst.
@@ -181,16 +181,39 @@ class Repository:
         ready.rename(self._staged(name))
         return copy
 
-    def install(self, name: str) -> Copy:
-        """Move a staged copy into the repository, in place of any other; the server must not hold it."""
+    def install(self, name: str, pin: Pin, framework: str) -> Copy:
+        """Move a staged copy into the repository, in place of any other; the server must not hold it.
+
+        Raises
+        ------
+        PinError
+            The model's own config cannot be read, or it has none and needs one.
+        """
         staged = self._staged(name)
         copy = _read_record(staged)
         if copy is None:
             raise FileNotFoundError(f"no staged copy of {name}")
+        self._write_config(staged / _MODEL, _placed_config(staged, name, pin, framework))
+        # Whoever loads it from now on finds this pin.
+        copy = replace(copy, loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
+        _write_record(staged, copy)
         self._discard(self._live(name))
         self._discard(self._record(name))
         (staged / _MODEL).rename(self._live(name))
         staged.rename(self._record(name))
+        return copy
+
+    def stow(self, name: str) -> Copy:
+        """Move a copy out of the repository and keep it staged; the server must not hold it.
+
+        The steps of `install` backwards: stopped between them, `recover` undoes the first.
+        """
+        self._discard(self._staged(name))
+        self._record(name).rename(self._staged(name))
+        self._live(name).rename(self._staged(name) / _MODEL)
+        copy = _read_record(self._staged(name))
+        if copy is None:
+            raise FileNotFoundError(f"no record of {name}")
         return copy
 
     def place(self, name: str, pin: Pin, framework: str) -> None:
@@ -201,17 +224,13 @@ class Repository:
         PinError
             The model's own config cannot be read, or it has none and needs one.
         """
-        original = self._record(name) / CONFIG
-        text = original.read_text(encoding="utf-8") if original.is_file() else minimal_config(framework)
-        placed = with_placement(text, name=name, instance_group=pin.instance_group)
+        placed = _placed_config(self._record(name), name, pin, framework)
         live = self._live(name) / CONFIG
-        if live.is_file() and live.read_bytes() == placed.encode():
+        if live.is_file() and live.read_bytes() == placed:
             return
         # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
         self._write_record(name, replace(self._known(name), loaded_pin=None))
-        temporary = self._trash_path()
-        temporary.write_text(placed, encoding="utf-8")
-        temporary.rename(live)
+        self._write_config(self._live(name), placed)
 
     def remember_loaded(self, name: str, pin: Pin) -> Copy:
         """Note that the copy in the repository is loaded with this pin."""
@@ -244,11 +263,13 @@ class Repository:
         return _read_record(self._record(name)) or Copy()
 
     def _write_record(self, name: str, copy: Copy) -> None:
-        folder = self._record(name)
-        folder.mkdir(exist_ok=True)
-        temporary = folder / f".{_RECORD}"
-        temporary.write_text(json.dumps(asdict(copy)), encoding="utf-8")
-        temporary.rename(folder / _RECORD)
+        self._record(name).mkdir(exist_ok=True)
+        _write_record(self._record(name), copy)
+
+    def _write_config(self, folder: Path, content: bytes) -> None:
+        temporary = self._trash_path()
+        temporary.write_bytes(content)
+        temporary.rename(folder / CONFIG)
 
     def _trash_path(self) -> Path:
         return self.state_dir / "trash" / secrets.token_hex(8)
@@ -268,6 +289,19 @@ def _copy_synced(source: Path, target: Path) -> None:
         stream.write(source.read_bytes())
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _placed_config(record: Path, name: str, pin: Pin, framework: str) -> bytes:
+    """Return the config that a model's own, kept in its record, becomes with a pin."""
+    original = record / CONFIG
+    text = original.read_text(encoding="utf-8") if original.is_file() else minimal_config(framework)
+    return with_placement(text, name=name, instance_group=pin.instance_group).encode()
+
+
+def _write_record(folder: Path, copy: Copy) -> None:
+    temporary = folder / f".{_RECORD}"
+    temporary.write_text(json.dumps(asdict(copy)), encoding="utf-8")
+    temporary.rename(folder / _RECORD)
 
 
 def _read_record(folder: Path) -> Copy | None:

@@ -135,7 +135,8 @@ def all_attempted(targets: Mapping[str, Target], models: Mapping[str, Seen]) -> 
 
 
 def _has_files(target: Target, seen: Seen) -> bool:
-    return seen.installed is not None and seen.installed.storage_uri == target.model.storage_uri
+    copies = (seen.installed, seen.staged if target.model.state == "standby" else None)
+    return any(copy is not None and copy.storage_uri == target.model.storage_uri for copy in copies)
 
 
 def _serves(target: Target, seen: Seen) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.actions import Install
 from agent.desired import Desired, DesiredDevice, DesiredModel, placement_chunks
 from agent.observed import Copy, Observed, Seen
 from agent.pins import Target, pin_of
@@ -35,6 +36,11 @@ def copy(storage_uri: str | None = URI, *, loaded_on: Target | None = None) -> C
         return Copy(storage_uri=storage_uri)
     pin = loaded_on.pin
     return Copy(storage_uri=storage_uri, loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
+
+
+def install(one: Target) -> Install:
+    assert one.pin is not None
+    return Install(name=one.model.name, pin=one.pin, framework=one.model.framework)
 
 
 def row(state: Any) -> IndexRow:

@@ -6,13 +6,25 @@ the desire changes, the server restarts, loads and downloads fail, the agent for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.actions import Action, Discard, Download, Install, Lanes, Load, Remove, Unload, admit, next_actions
+from agent.actions import (
+    Action,
+    Discard,
+    Download,
+    Install,
+    Lanes,
+    Load,
+    Remove,
+    Stow,
+    Unload,
+    admit,
+    next_actions,
+)
 from agent.observed import Copy, Observed, Seen, with_row
 from agent.outcomes import (
     Discarded,
@@ -22,10 +34,11 @@ from agent.outcomes import (
     Loaded,
     Outcome,
     Removed,
+    Stowed,
     UnloadAsked,
     after,
 )
-from agent.pins import Target
+from agent.pins import Pin, Target
 from agent.servers.port import IndexRow
 from tests.support.agent_models import on_gpu, target
 
@@ -42,6 +55,7 @@ class World:
     installed: dict[str, Copy] = field(default_factory=dict)
     rows: dict[str, IndexRow] = field(default_factory=dict)
     served: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    configs: dict[str, str] = field(default_factory=dict)
     on_their_way: dict[str, Load] = field(default_factory=dict)
     loads: int = 0
 
@@ -53,17 +67,21 @@ class World:
             case Download(storage_uri=uri):
                 self.staged[name] = Copy(storage_uri=uri)
                 return Downloaded(copy=self.staged[name])
-            case Install():
+            case Install(pin=pin):
                 self.leave_alone_what_is_held(name)
-                self.installed[name] = self.staged.pop(name)
+                self.installed[name] = _placed(self.staged.pop(name), pin)
+                self.configs[name] = pin.instance_group or ""
                 return Installed(copy=self.installed[name])
+            case Stow():
+                self.leave_alone_what_is_held(name)
+                self.staged[name] = self.installed.pop(name)
+                return Stowed(copy=self.staged[name])
             case Load(pin=pin):
                 assert self.installed[name].storage_uri is not None
                 self.loads += 1
                 text = pin.instance_group or ""
-                self.installed[name] = Copy(
-                    storage_uri=self.installed[name].storage_uri, loaded_pin=text, loaded_devices=pin.devices
-                )
+                self.installed[name] = _placed(self.installed[name], pin)
+                self.configs[name] = text
                 self.rows[name] = IndexRow("READY")
                 self.served[name] = (self.installed[name].storage_uri, text)
                 return Loaded(copy=self.installed[name], seconds=0.0)
@@ -101,10 +119,24 @@ class World:
                 self.rows[name] = IndexRow("UNAVAILABLE", "unloaded")
                 self.served.pop(name, None)
 
-    def restart_server(self) -> None:
+    def send(self, load: Load) -> None:
+        """Write a load's pin and send the load; its caller is killed before the answer."""
+        self.installed[load.name] = replace(self.installed[load.name], loaded_pin=None)
+        self.configs[load.name] = load.pin.instance_group or ""
+        self.on_their_way[load.name] = load
+
+    def restart_server(self, *, with_all: bool) -> None:
+        """Let another process begin, with no model or with all of the repository."""
         self.on_their_way.clear()
         self.rows.clear()
         self.served.clear()
+        for name, copy in self.installed.items() if with_all else ():
+            self.rows[name] = IndexRow("READY")
+            self.served[name] = (copy.storage_uri, self.configs.get(name, ""))
+
+
+def _placed(copy: Copy, pin: Pin) -> Copy:
+    return Copy(storage_uri=copy.storage_uri, loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
 
 
 @dataclass
@@ -148,6 +180,12 @@ class Agent:
             self.seen.get(action.name, Seen()), outcome, now_s=self.now_s, wait_s=1.0
         )
 
+    def send_loads(self) -> None:
+        """Begin to load, and learn nothing of what comes of it."""
+        for action in self.admitted():
+            if isinstance(action, Load):
+                self.world.send(action)
+
     def settle(self) -> int:
         """Go on until there is nothing to do; return how many rounds it took."""
         for rounds in range(60):
@@ -178,7 +216,7 @@ events = st.one_of(
     acts.map(lambda act: (act[0], act[1], False)),  # most actions do not fail
     st.tuples(st.just("look")),
     st.tuples(st.just("unloads end")),
-    st.tuples(st.just("server restarts")),
+    st.tuples(st.just("server restarts"), st.booleans()),
     st.tuples(st.just("agent restarts")),
     st.tuples(st.just("agent is killed while it loads")),
     st.tuples(st.just("loads arrive")),
@@ -204,15 +242,14 @@ def happen(agent: Agent, event: tuple[object, ...]) -> None:
             agent.look()
         case ("unloads end",):
             world.finish_unloads()
-        case ("server restarts",):
+        case ("server restarts", bool() as with_all):
             # The agent knows before it acts: a call to a dead server fails, and a look follows.
-            world.restart_server()
+            world.restart_server(with_all=with_all)
             agent.look()
         case ("agent restarts",):
             agent.restart()
         case ("agent is killed while it loads",):
-            loads = [action for action in agent.admitted() if isinstance(action, Load)]
-            world.on_their_way |= {load.name: load for load in loads}
+            agent.send_loads()
             agent.restart()
         case ("loads arrive",):
             world.finish_loads(*NAMES)
@@ -234,10 +271,10 @@ def test_it_ends_as_desired_and_then_rests(
     pins = {name: one.pin.instance_group for name, one in agent.targets.items() if one.pin}
     residents = {name for name, (_, _, state) in last.items() if state == "resident"}
     assert world.served == {name: (last[name][0], pins[name]) for name in residents}
-    assert {name: copy.storage_uri for name, copy in world.installed.items()} == {
-        name: uri for name, (uri, _, _) in last.items()
-    }
-    assert world.staged == {}
+    for copies, state in ((world.installed, "resident"), (world.staged, "standby")):
+        assert {name: copy.storage_uri for name, copy in copies.items()} == {
+            name: uri for name, (uri, _, wanted) in last.items() if wanted == state
+        }
     done = world.loads
     agent.restart()
     assert agent.settle() == 0

@@ -8,18 +8,18 @@ from agent.actions import (
     Action,
     Discard,
     Download,
-    Install,
     Lanes,
     Load,
     Remove,
+    Stow,
     Unload,
     admit,
     next_action,
     next_actions,
 )
-from agent.observed import NOTHING, Failure, Seen
+from agent.observed import NOTHING, Failure, Observed, Seen
 from agent.pins import Target
-from tests.support.agent_models import URI, copy, observed, on_gpu, row, target
+from tests.support.agent_models import URI, copy, install, observed, on_gpu, row, target
 
 M = target()
 OTHER = "file:///models/other"
@@ -29,6 +29,7 @@ FAULTY = Target(model=M.model, pin=None)
 
 DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
 LOAD = Load(name="m", pin=M.pin, framework="sim", urgency=(0, 0)) if M.pin else None
+INSTALL = install(M)
 MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.pin else None
 UNLOAD = Unload(name="m", devices=("cpu",))
 ASKED = Unload(name="m", devices=())
@@ -40,7 +41,7 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
     ("situation", "wanted", "seen", "step"),
     [
         ("nothing anywhere", M, NOTHING, DOWNLOAD),
-        ("fetched", M, Seen(staged=copy()), Install(name="m")),
+        ("fetched", M, Seen(staged=copy()), INSTALL),
         ("fetched, but something else", M, Seen(staged=copy(OTHER)), DOWNLOAD),
         ("installed, never loaded", M, Seen(installed=copy()), LOAD),
         ("loads", M, Seen(installed=copy(), row=row("LOADING")), None),
@@ -62,9 +63,13 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
             UNLOAD,
         ),
         ("old copy unloads", M, Seen(installed=copy(OTHER), staged=copy(), row=row("UNLOADING")), None),
-        ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy()), Install(name="m")),
+        ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
         ("standby serves", STANDBY, SERVES, UNLOAD),
-        ("standby is there", STANDBY, Seen(installed=copy()), None),
+        ("standby is out of the repository", STANDBY, Seen(staged=copy()), None),
+        ("standby is fetched, an old one is there", STANDBY, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
+        ("standby is in the repository", STANDBY, Seen(installed=copy()), Stow(name="m")),
+        ("standby, a load may be on its way", STANDBY, Seen(installed=copy(), unsure=True), ASKED),
+        ("fetched, pin cannot be resolved", FAULTY, Seen(staged=copy()), None),
         ("unwanted, serves", None, SERVES, UNLOAD),
         ("unwanted, loads", None, Seen(installed=copy(), row=row("LOADING")), None),
         ("unwanted, unloads", None, Seen(installed=copy(), row=row("UNLOADING")), None),
@@ -77,7 +82,7 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
             Seen(installed=copy(OTHER), staged=copy(), unsure=True),
             ASKED,
         ),
-        ("nothing installed that a load could find", M, Seen(staged=copy(), unsure=True), Install(name="m")),
+        ("nothing installed that a load could find", M, Seen(staged=copy(), unsure=True), INSTALL),
         ("somebody else's folder", None, Seen(installed=copy(None)), None),
         ("somebody else's repository", None, Seen(row=row("READY")), None),
     ],
@@ -90,17 +95,34 @@ def test_next_step(situation: str, wanted: Target | None, seen: Seen, step: Acti
     ("situation", "wanted", "seen", "step"),
     [
         ("files are fetched without a server", M, NOTHING, DOWNLOAD),
-        ("and installed where none is", M, Seen(staged=copy()), Install(name="m")),
+        ("and installed where none is", M, Seen(staged=copy()), INSTALL),
         ("but not in place of one it may hold", M, Seen(installed=copy(OTHER), staged=copy()), None),
         ("nothing is loaded", M, Seen(installed=copy()), None),
         ("nothing is unloaded", None, Seen(installed=copy(), row=row("READY")), None),
         ("nothing is deleted", None, Seen(installed=copy()), None),
+        ("no standby is moved out", STANDBY, Seen(installed=copy()), None),
     ],
 )
 def test_next_step_while_the_server_does_not_answer(
     situation: str, wanted: Target | None, seen: Seen, step: Action | None
 ) -> None:
     assert next_action("m", wanted, observed({"m": seen}, live=False)) == step
+
+
+@pytest.mark.parametrize(
+    ("situation", "wanted", "seen", "step"),
+    [
+        ("an old copy is replaced", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
+        ("nothing is loaded", M, Seen(installed=copy()), None),
+        ("what is not wanted is deleted", None, Seen(installed=copy()), Remove(name="m")),
+        ("a standby is moved out", STANDBY, Seen(installed=copy()), Stow(name="m")),
+    ],
+)
+def test_next_step_where_there_is_no_server(
+    situation: str, wanted: Target | None, seen: Seen, step: Action | None
+) -> None:
+    world = Observed(models={"m": seen}, server_live=False, server_absent=True, now_s=100.0)
+    assert next_action("m", wanted, world) == step
 
 
 def test_a_failure_is_retried_when_its_wait_is_over() -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from agent.actions import Download, Install
+from agent.actions import Download
 from agent.ledger import Ledger, Look, Waiting
 from agent.observed import NOTHING, Failure, Probation, Seen
 from agent.servers.port import IndexRow
-from tests.support.agent_models import URI, copy, on_gpu, row, target
+from tests.support.agent_models import URI, copy, install, on_gpu, row, target
 
 M = target()
 SERVES = Seen(installed=copy(loaded_on=M), row=row("READY"))
@@ -142,7 +142,7 @@ def test_what_changed_since_a_look_began_is_newer_than_the_look() -> None:
 
 def test_what_is_being_done_is_not_overwritten_by_a_look() -> None:
     made = ledger(Seen(staged=copy()))
-    made.start(Install(name="m"), wall_s=0.0)
+    made.start(install(target()), wall_s=0.0)
     made.look(look({}, ("m",)), now_s=11.0, wall_s=11.0)
     assert made.seen("m").installed is None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.actions import Action, Discard, Download, Install, Load, Remove, Unload
+from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload
 from agent.errors import RefusedError, UnreachableError
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
 from agent.outcomes import (
@@ -18,6 +18,7 @@ from agent.outcomes import (
     Loaded,
     Outcome,
     Removed,
+    Stowed,
     UnloadAsked,
     after,
     carry_out,
@@ -26,7 +27,7 @@ from agent.outcomes import (
 from agent.repository import Repository
 from agent.servers.port import IndexRow, ServerInfo
 from agent.storage import Limits
-from tests.support.agent_models import copy, model_folder, row, target
+from tests.support.agent_models import copy, install, model_folder, row, target
 
 M = target()
 FAILURE = Failure(state="FailedToLoad", reason="x", message="x", attempts=2, retry_at_s=5.0)
@@ -84,9 +85,10 @@ def test_every_action_does_its_part(repository: Repository, tmp_path: Path) -> N
     uri = model_folder(tmp_path / "source")
     download = Download(name="m", storage_uri=uri, urgency=(0, 0))
     assert isinstance(act(download, repository, server), Downloaded)
-    assert isinstance(act(Install(name="m"), repository, server), Installed)
+    assert isinstance(act(install(M), repository, server), Installed)
     assert isinstance(act(load(), repository, server), Loaded)
     assert act(Unload(name="m", devices=()), repository, server) == UnloadAsked()
+    assert isinstance(act(Stow(name="m"), repository, server), Stowed)
     assert server.calls == ["load m", "unload m"]
     assert isinstance(act(download, repository, server), Downloaded)
     assert act(Discard(name="m"), repository, server) == Discarded()
@@ -109,10 +111,11 @@ def test_a_failed_load_says_why_and_when_again(
 ) -> None:
     uri = model_folder(tmp_path / "source")
     act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
-    act(Install(name="m"), repository, Server())
+    act(install(M), repository, Server())
     outcome = act(load(), repository, Server(error))
     assert outcome == Failed(state="FailedToLoad", reason=reason, message=str(error), retry=retry)  # type: ignore[arg-type]
-    assert repository.installed()["m"].loaded_pin is None
+    assert M.pin is not None
+    assert repository.installed()["m"].loaded_pin == M.pin.instance_group  # the server will find it
 
 
 def test_a_model_whose_config_is_no_text_is_a_failure_of_that_model(
@@ -121,10 +124,9 @@ def test_a_model_whose_config_is_no_text_is_a_failure_of_that_model(
     uri = model_folder(tmp_path / "source")
     (tmp_path / "source" / "config.pbtxt").write_bytes(b"\xff\xfe")
     act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
-    act(Install(name="m"), repository, Server())
-    outcome = act(load(), repository, Server())
+    outcome = act(install(M), repository, Server())
     assert isinstance(outcome, Failed)
-    assert (outcome.reason, outcome.retry) == ("BadConfig", "late")
+    assert (outcome.state, outcome.reason, outcome.retry) == ("FailedToLoad", "BadConfig", "late")
 
 
 def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,8 +41,10 @@ def test_a_model_from_download_to_removal(repository: Repository, tmp_path: Path
     staged = download(repository, uri)
     assert staged.storage_uri == uri
     assert (repository.installed(), repository.staged()) == ({}, {"m": staged})
-    assert repository.install("m") == staged
-    assert (repository.installed(), repository.staged()) == ({"m": staged}, {})
+    installed = repository.install("m", CPU_PIN, "sim")
+    assert installed == replace(staged, loaded_pin=CPU_PIN.instance_group, loaded_devices=("cpu",))
+    assert (repository.installed(), repository.staged()) == ({"m": installed}, {})
+    assert config(repository).startswith(f'name: "m"\n{CPU_PIN.instance_group}\nbackend: "sim"\n')
     repository.place("m", GPU_PIN, "sim")
     assert config(repository).startswith(f'name: "m"\n{GPU_PIN.instance_group}\nbackend: "sim"\n')
     loaded = repository.remember_loaded("m", GPU_PIN)
@@ -53,7 +57,7 @@ def test_a_model_from_download_to_removal(repository: Repository, tmp_path: Path
 
 def test_only_models_lie_in_the_server_s_folder(repository: Repository, tmp_path: Path) -> None:
     download(repository, model_folder(tmp_path / "source"))
-    repository.install("m")
+    repository.install("m", CPU_PIN, "sim")
     repository.place("m", CPU_PIN, "sim")
     files = {str(p.relative_to(repository.model_dir)) for p in repository.model_dir.rglob("*")}
     assert files == {"m", "m/1", "m/1/weights", "m/config.pbtxt"}
@@ -63,14 +67,14 @@ def test_the_source_is_never_written(repository: Repository, tmp_path: Path) -> 
     uri = model_folder(tmp_path / "source")
     before = (tmp_path / "source" / "config.pbtxt").read_text()
     download(repository, uri)
-    repository.install("m")
+    repository.install("m", CPU_PIN, "sim")
     repository.place("m", GPU_PIN, "sim")
     assert (tmp_path / "source" / "config.pbtxt").read_text() == before
 
 
 def test_an_equal_config_is_not_written_again(repository: Repository, tmp_path: Path) -> None:
     download(repository, model_folder(tmp_path / "source"))
-    repository.install("m")
+    repository.install("m", CPU_PIN, "sim")
     repository.place("m", GPU_PIN, "sim")
     repository.remember_loaded("m", GPU_PIN)
     before = (repository.model_dir / "m" / "config.pbtxt").stat()
@@ -87,7 +91,7 @@ def test_a_new_pin_forgets_what_was_loaded_and_starts_from_the_author_s_config(
     with (tmp_path / "source" / "config.pbtxt").open("a") as stream:
         stream.write("instance_group [ { count: 7 } ]\n")
     download(repository, uri)
-    repository.install("m")
+    repository.install("m", CPU_PIN, "sim")
     repository.place("m", GPU_PIN, "sim")
     repository.remember_loaded("m", GPU_PIN)
     repository.place("m", Pin(instance_group=None, devices=("unpinned",)), "sim")
@@ -106,30 +110,31 @@ def test_a_failed_download_leaves_nothing(repository: Repository, tmp_path: Path
 def test_a_model_without_config_whose_framework_says_nothing(repository: Repository, tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_text("x")
     download(repository, (tmp_path / "model.pkl").as_uri())
-    repository.install("m")
     with pytest.raises(PinError, match=r"no config\.pbtxt"):
-        repository.place("m", CPU_PIN, "sklearn")
-    repository.place("m", CPU_PIN, "onnx")
+        repository.install("m", CPU_PIN, "sklearn")
+    assert (repository.installed(), list(repository.staged())) == ({}, ["m"])
+    repository.install("m", CPU_PIN, "onnx")
     assert 'backend: "onnxruntime"' in config(repository)
+
+
+def test_a_standby_leaves_the_server_s_folder_and_keeps_its_files(
+    repository: Repository, tmp_path: Path
+) -> None:
+    download(repository, model_folder(tmp_path / "source"))
+    installed = repository.install("m", CPU_PIN, "sim")
+    assert repository.stow("m") == installed
+    assert (repository.installed(), repository.staged()) == ({}, {"m": installed})
+    assert list(repository.model_dir.iterdir()) == []
+    repository.install("m", GPU_PIN, "sim")
+    assert config(repository).startswith(f'name: "m"\n{GPU_PIN.instance_group}\nbackend: "sim"\n')
+    assert (repository.model_dir / "m" / "1" / "weights").read_text() == "source"
 
 
 class Stopped(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("replaces", [False, True])
-@pytest.mark.parametrize("renames", range(12))
-def test_stopped_after_any_rename_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, *, replaces: bool
-) -> None:
-    repository = Repository(tmp_path / "models", tmp_path / "state", Limits())
-    repository.prepare()
-    old, new = model_folder(tmp_path / "old"), model_folder(tmp_path / "new")
-    if replaces:
-        download(repository, old)
-        repository.install("m")
-        repository.place("m", CPU_PIN, "sim")
-        repository.remember_loaded("m", CPU_PIN)
+def stop_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     left = renames
     real = os.rename
 
@@ -141,9 +146,43 @@ def test_stopped_after_any_rename_nothing_is_lost(
         real(source, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "rename", rename)
+
+
+@pytest.mark.parametrize("renames", range(6))
+def test_stopped_while_a_standby_leaves_its_files_stay(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    uri = model_folder(tmp_path / "source")
+    download(repository, uri)
+    installed = repository.install("m", CPU_PIN, "sim")
+    stop_after(renames, monkeypatch)
+    with contextlib.suppress(Stopped):
+        repository.stow("m")
+    monkeypatch.undo()
+    again = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    again.prepare()
+    again.recover()
+    assert {**again.installed(), **again.staged()} == {"m": installed}
+    assert len(again.installed()) + len(again.staged()) == 1
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("renames", range(14))
+def test_stopped_after_any_rename_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, *, replaces: bool
+) -> None:
+    repository = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    repository.prepare()
+    old, new = model_folder(tmp_path / "old"), model_folder(tmp_path / "new")
+    if replaces:
+        download(repository, old)
+        repository.install("m", CPU_PIN, "sim")
+        repository.place("m", CPU_PIN, "sim")
+        repository.remember_loaded("m", CPU_PIN)
+    stop_after(renames, monkeypatch)
     try:
         download(repository, new)
-        repository.install("m")
+        repository.install("m", CPU_PIN, "sim")
     except Stopped:
         pass
     monkeypatch.undo()
@@ -158,7 +197,7 @@ def test_stopped_after_any_rename_nothing_is_lost(
     if installed is None or installed.storage_uri != new:
         if "m" not in again.staged():
             download(again, new)
-        again.install("m")
+        again.install("m", CPU_PIN, "sim")
     assert (again.model_dir / "m" / "1" / "weights").read_text() == "new"
     assert again.installed()["m"].storage_uri == new
     assert list((again.state_dir / "trash").iterdir()) == list((again.state_dir / "parts").iterdir()) == []
@@ -168,7 +207,7 @@ def test_a_record_that_cannot_be_read_is_no_record(
     repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     download(repository, model_folder(tmp_path / "source"))
-    repository.install("m")
+    repository.install("m", CPU_PIN, "sim")
     (repository.state_dir / "records" / "m" / "record.json").write_text('{"storage_uri": 1')
     assert repository.installed() == {"m": Copy()}
     assert "a record cannot be read" in caplog.text

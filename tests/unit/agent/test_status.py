@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.actions import Action, Download, Install, Unload
+from agent.actions import Action, Download, Unload
 from agent.errors import PinError
 from agent.memory import DeviceMemory
 from agent.metrics import Metrics
@@ -18,7 +18,7 @@ from agent.outcomes import Downloaded, Dropped, Failed, Loaded
 from agent.pins import Target
 from agent.servers.port import ServerInfo
 from agent.status import Snapshot, attempted, state_of, status_document
-from tests.support.agent_models import URI, copy, desired, on_gpu, row, target
+from tests.support.agent_models import URI, copy, desired, install, on_gpu, row, target
 
 M = target()
 STANDBY = target(state="standby")
@@ -37,7 +37,7 @@ def failed(state: Any, reason: str = "x", attempts: int = 1) -> Failure:
     [
         (M, NOTHING, None, "Pending"),
         (M, NOTHING, DOWNLOAD, "Downloading"),
-        (M, Seen(staged=copy()), Install(name="m"), "Downloading"),
+        (M, Seen(staged=copy()), install(target()), "Downloading"),
         (M, Seen(failure=failed("DownloadFailed")), None, "DownloadFailed"),
         (M, Seen(failure=failed("DownloadFailed")), DOWNLOAD, "Downloading"),
         (M, Seen(installed=copy()), None, "Pending"),
@@ -47,6 +47,7 @@ def failed(state: Any, reason: str = "x", attempts: int = 1) -> Failure:
         (M, Seen(installed=copy(), failure=failed("FailedToLoad")), None, "FailedToLoad"),
         (FAULTY, Seen(installed=copy()), None, "FailedToLoad"),
         (STANDBY, Seen(installed=copy()), None, "Standby"),
+        (STANDBY, Seen(staged=copy()), None, "Standby"),
         (STANDBY, Seen(installed=copy(), row=row("READY")), None, "Pending"),
         (M, Seen(installed=copy(), row=row("UNLOADING")), None, "Unloading"),
         (None, Seen(installed=copy(), row=row("READY")), Unload(name="m", devices=()), "Unloading"),
