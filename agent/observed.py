@@ -142,7 +142,17 @@ def with_row(seen: Seen, row: IndexRow | None, *, now_s: float) -> Seen:
         probation = probation if now_s - probation.since_s < PROBATION_S else None
     if (row, asked_at_s, probation) == (seen.row, seen.unload_asked_at_s, seen.probation):
         return seen
-    return replace(seen, row=row, unload_asked_at_s=asked_at_s, probation=probation)
+    failure = None if _came_up(seen, row) else seen.failure
+    return replace(seen, row=row, unload_asked_at_s=asked_at_s, probation=probation, failure=failure)
+
+
+def _came_up(seen: Seen, row: IndexRow | None) -> bool:
+    """Return whether the server has loaded by itself, or later than we waited, what failed to load before."""
+    if seen.installed is None or seen.installed.loaded_pin is None:
+        return False
+    was_ready = seen.row is not None and seen.row.state == "READY"
+    failed = seen.failure is not None and seen.failure.state == "FailedToLoad"
+    return failed and not was_ready and row is not None and row.state == "READY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,13 +142,12 @@ def _carry_out(  # noqa: PLR0911 - one a case
 
 def _failed(action: Action, error: Exception) -> Failed:
     reason, retry = _judged(action, error)
-    state: FailedState = (
-        "FailedToLoad" if isinstance(error, PinError | UnicodeError) else _failed_state(action)
-    )
-    return Failed(state=state, reason=reason, message=str(error), retry=retry)
+    return Failed(state=_failed_state(action, error), reason=reason, message=str(error), retry=retry)
 
 
-def _failed_state(action: Action) -> FailedState:
+def _failed_state(action: Action, error: Exception) -> FailedState:
+    if isinstance(error, PinError | UnicodeError):
+        return "FailedToLoad"  # the files are there, their config is of no use
     match action:
         case Download() | Install():
             return "DownloadFailed"

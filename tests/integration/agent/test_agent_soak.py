@@ -68,7 +68,8 @@ def test_after_every_storm_the_server_holds_what_is_desired(
     mount_files(agent.configs, documents(*desired))
     states = {model.name: "Standby" if model.state == "standby" else "Loaded" for model in desired}
     eventually(lambda: agent.states() == states, "the states as desired")
-    eventually(lambda: {path.name for path in agent.models.iterdir()} == set(states), "no file is left over")
+    residents = {model.name for model in desired if model.state == "resident"}
+    eventually(lambda: {path.name for path in agent.models.iterdir()} == residents, "no file is left over")
     assert ready(server) == {name for name, state in states.items() if state == "Loaded"}
     for model in desired:
         weights = (agent.models / model.name / "1" / "weights").read_text()

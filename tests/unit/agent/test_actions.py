@@ -66,7 +66,7 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
         ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
         ("standby serves", STANDBY, SERVES, UNLOAD),
         ("standby is out of the repository", STANDBY, Seen(staged=copy()), None),
-        ("standby is fetched, an old one is there", STANDBY, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
+        ("standby, old copy there", STANDBY, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
         ("standby is in the repository", STANDBY, Seen(installed=copy()), Stow(name="m")),
         ("standby, a load may be on its way", STANDBY, Seen(installed=copy(), unsure=True), ASKED),
         ("fetched, pin cannot be resolved", FAULTY, Seen(staged=copy()), None),
