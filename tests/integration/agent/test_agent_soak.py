@@ -72,6 +72,8 @@ def test_after_every_storm_the_server_holds_what_is_desired(
     eventually(lambda: {path.name for path in agent.models.iterdir()} == residents, "no file is left over")
     assert ready(server) == {name for name, state in states.items() if state == "Loaded"}
     for model in desired:
+        if model.state == "standby":
+            continue
         weights = (agent.models / model.name / "1" / "weights").read_text()
         assert model.storage_uri.endswith(f"/{weights}")
     agent.kill()
