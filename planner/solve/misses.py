@@ -261,8 +261,10 @@ def _reasons(problem: Problem, groups: Sequence[Group], found: _Misses, types: I
             reasons.append(Reason(Rule.DEVICE_CLASS, "no shard type", proven=True))
             continue
         subject = _subject(problem, group, index, check)
-        numbers = (None, None) if ratio == np.inf else (need, have)
-        reasons.append(Reason(rules[check], subject, *numbers, proven=True))
+        if ratio == np.inf:
+            reasons.append(Reason(rules[check], subject, proven=True))
+        else:
+            reasons.append(Reason(rules[check], subject, need=need, have=have, proven=True))
     return reasons
 
 

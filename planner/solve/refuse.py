@@ -136,7 +136,9 @@ class _Shortages:
         """Return the first limit that stands against one more shard of some types."""
         if able not in self._out:
             limit = next((found for index in able if (found := self._limit(index)) is not None), None)
-            self._out[able] = limit and Reason(limit.rule, limit.subject, need=limit.need, have=limit.have)
+            self._out[able] = None
+            if limit is not None:
+                self._out[able] = Reason(limit.rule, limit.subject, need=limit.need, have=limit.have)
         return self._out[able]
 
     def _too_few_domains(self, group: Group) -> Reason:
