@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections import Counter as Tally
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import click
 from agent.actions import Action, Lanes
 from agent.backoff import Backoff
 from agent.documents import Documents
-from agent.errors import SettingsError
+from agent.errors import SettingsError, UnreachableError
 from agent.health import StatusServer, Views
 from agent.lock import exclusive
 from agent.loop import Loop
@@ -149,6 +150,19 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.option(
+    "--fetch-only",
+    is_flag=True,
+    help="Fetch every model, place it in the repository, and end: the step before a server starts that loads "
+    "its whole repository at once (Triton: --load-model=*), which is far faster than one load after another.",
+)
+@click.option(
+    "--fetch-timeout",
+    type=click.FloatRange(1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds after which --fetch-only ends with what is there.",
+)
 @click.option("--enable-puller", is_flag=True, hidden=True, help="KServe's flag: always on here.")
 @click.option(
     "--port",
@@ -165,7 +179,11 @@ def main(**options: Any) -> None:
     if options["proxy_port"] is not None:
         log.warning("there is no proxy; route to the server", extra={"port": options["proxy_port"]})
     try:
-        run(_settings(options))
+        settings = _settings(options)
+        if options["fetch_only"]:
+            fetch_only(settings, most_s=options["fetch_timeout"])
+        else:
+            run(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
 
@@ -234,9 +252,46 @@ def _run(settings: Settings) -> None:
     log.info("ended")
 
 
-def _prepare(loop: Loop) -> None:
+def fetch_only(settings: Settings, *, most_s: float) -> None:
+    """Get every model into the repository before its server starts.
+
+    What could not be fetched is left to the agent that runs beside the server: that is no failure of this.
+
+    Parameters
+    ----------
+    settings
+        Those of the agent that will run beside the server.
+    most_s
+        Seconds after which it ends with what is there.
+
+    Raises
+    ------
+    SettingsError
+        It cannot run with these settings, or the server answers already.
+    """
+    with exclusive(settings.state_dir):
+        nvml = open_nvml(settings.visible_devices)
+        loop = wire(settings, visible=None if nvml is None else nvml.uuids)
+        try:
+            server = loop.server.info()
+        except UnreachableError:
+            pass
+        else:
+            raise SettingsError(f"--fetch-only: {settings.server_url} answers already, as {server.kind}")
+        _prepare(loop, server_absent=True)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: loop.stop())
+        started_s = loop.clock.monotonic()
+        complete = loop.fetch(most_s=most_s)
+        states = Tally(str(state) for state, _ in loop.snapshot().since.values())
+        seconds = round(loop.clock.monotonic() - started_s, 1)
+        text = "fetched" if complete else "ended before everything was fetched"
+        log.info(text, extra={"seconds": seconds, **states})
+
+
+def _prepare(loop: Loop, *, server_absent: bool = False) -> None:
     try:
-        loop.prepare()
+        loop.prepare(server_absent=server_absent)
     except OSError as error:
         raise SettingsError(f"what an earlier run left cannot be taken up: {error}") from error
 

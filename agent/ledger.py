@@ -83,13 +83,16 @@ class Ledger:
     ----------
     models
         What an earlier run left on disk.
+    server_absent
+        Whether there is certainly no server.
     """
 
-    def __init__(self, models: Mapping[str, Seen]) -> None:
+    def __init__(self, models: Mapping[str, Seen], *, server_absent: bool = False) -> None:
         self.waiting = Waiting()
         self.running: dict[str, Action] = {}
         self.targets: Mapping[str, Target] = {}
         self.server_live = False
+        self._server_absent = server_absent
         self._lock = threading.Lock()
         self._models = dict(models)
         self._changed_at_s: dict[str, float] = {}
@@ -109,7 +112,12 @@ class Ledger:
 
     def observed(self, now_s: float) -> Observed:
         """Return everything as the decision wants it; a view, not a copy."""
-        return Observed(models=self._models, server_live=self.server_live, now_s=now_s)
+        return Observed(
+            models=self._models,
+            server_live=self.server_live,
+            server_absent=self._server_absent,
+            now_s=now_s,
+        )
 
     def freeing(self) -> frozenset[str]:
         """Return the devices on which an unload is under way."""

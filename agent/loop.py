@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,12 +37,13 @@ from agent.pins import targets
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
-from agent.status import Snapshot, attempted
+from agent.status import Snapshot, attempted, fetched
 from agent.workers import Workers
 
 log = logging.getLogger(__name__)
 
 _STUCK_S = 120.0  # the loop's own steps take milliseconds
+_DOCUMENTS_S = 60.0  # a kubelet mounts them before a container starts; a set may be half swapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +171,13 @@ class Loop:
 
     # ----------------------------------------------------------------------------------------------- the loop
 
-    def prepare(self) -> None:
+    def prepare(self, *, server_absent: bool = False) -> None:
         """Take up what an earlier run left behind.
+
+        Parameters
+        ----------
+        server_absent
+            Whether there is certainly no server: then no load can be on its way, and nobody holds any file.
 
         Raises
         ------
@@ -181,10 +188,14 @@ class Loop:
         self.repository.recover()
         installed, staged = self.repository.installed(), self.repository.staged()
         models = {
-            name: Seen(installed=installed.get(name), staged=staged.get(name), unsure=name in installed)
+            name: Seen(
+                installed=installed.get(name),
+                staged=staged.get(name),
+                unsure=name in installed and not server_absent,
+            )
             for name in {*installed, *staged}
         }
-        self._ledger = Ledger(models)
+        self._ledger = Ledger(models, server_absent=server_absent)
         self._workers = Workers(self.settings.lanes.files + self.settings.lanes.server + 1)
         self.documents.recall()
         self._turned_at_s = self.clock.monotonic()
@@ -198,6 +209,39 @@ class Loop:
         for event in self._unwanted.values():
             event.set()
         self.server.rest()
+
+    def fetch(self, *, most_s: float) -> bool:
+        """Get every model into the repository of a server that is not there yet (see `prepare`), and end.
+
+        Parameters
+        ----------
+        most_s
+            Seconds after which it ends with what is there.
+
+        Returns
+        -------
+        bool
+            Whether everything was had that can be had soon; not if time ran out or it was told to stop.
+        """
+        self._look_at_s = math.inf
+        began_s = self.clock.monotonic()
+        while not self._stopping:
+            self._turn()
+            if self._has_fetched():
+                return True
+            patience_s = min(most_s, _DOCUMENTS_S) if self.documents.desired is None else most_s
+            self._wait(began_s + patience_s)
+            if self.clock.monotonic() >= began_s + patience_s:
+                break
+        for event in self._unwanted.values():
+            event.set()
+        return False
+
+    def _has_fetched(self) -> bool:
+        ledger = self._ledger
+        if self.documents.desired is None or ledger.running or len(ledger.waiting):
+            return False
+        return all(fetched(target, ledger.seen(name)) for name, target in ledger.targets.items())
 
     def _turn(self) -> None:
         now_s = self.clock.monotonic()
@@ -220,10 +264,10 @@ class Loop:
         if not self._ledger.running:
             self._settle()
 
-    def _wait(self) -> None:
+    def _wait(self, until_s: float = math.inf) -> None:
         """Take over every message that has come, or wait for the first one until something is due."""
         now_s = self.clock.monotonic()
-        due = [self._read_at_s]
+        due = [self._read_at_s, until_s]
         if not self._looking:
             due.append(self._look_at_s)
         if self._retries:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from agent.errors import Retry
 from agent.servers.port import IndexRow
 
 UNLOAD_GRACE_S = 2.0
@@ -57,6 +58,8 @@ class Failure:
         Failed tries in a row, at least one.
     retry_at_s
         When to try again, on the clock of `Observed.now_s`.
+    retry
+        Whether that may soon help.
     """
 
     state: FailedState
@@ -64,6 +67,7 @@ class Failure:
     message: str
     attempts: int
     retry_at_s: float
+    retry: Retry = "late"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,6 +230,7 @@ def after(  # noqa: PLR0911 - one a case
                 message=outcome.message,
                 attempts=failed_tries(seen, outcome.state) + 1,
                 retry_at_s=now_s + wait_s,
+                retry=outcome.retry,
             )
             unanswered = outcome.state == "FailedToLoad" and outcome.reason == SERVER_UNREACHABLE
             # The tries before the load are in the failure now.

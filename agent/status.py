@@ -37,6 +37,9 @@ STATES: tuple[ModelState, ...] = (
 _TRIES_WITHOUT_SERVER = 3
 """A load that met no server counts as attempted only after so many tries: the server may just be starting."""
 
+_TRIES_TO_FETCH = 3
+"""So many stumbles in a row, and a starting server is not held up any longer by one model's files."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -127,6 +130,15 @@ def attempted(target: Target, seen: Seen) -> bool:
     if not _has_files(target, seen):
         return False
     return target.model.state == "standby" or (seen.row is not None and seen.row.state == "READY")
+
+
+def fetched(target: Target, seen: Seen) -> bool:
+    """Return whether a model's files are where a starting server needs them, or cannot be had soon."""
+    if seen.failure is not None:
+        return seen.failure.retry == "late" or seen.failure.attempts >= _TRIES_TO_FETCH
+    outside = target.model.state == "standby" or target.pin is None
+    copy = seen.staged if outside and seen.installed is None else seen.installed
+    return copy is not None and copy.storage_uri == target.model.storage_uri
 
 
 def all_attempted(targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:

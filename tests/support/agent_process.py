@@ -60,19 +60,29 @@ class AgentProcess:
         """Start it and return when it answers."""
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
+        self.spawn("--status-port", "0", "--status-port-file", str(port_file))
+        eventually(lambda: port_file.exists() or self.exit_code is not None, "the agent's port")
+        assert self.exit_code is None, self.log
+
+    def spawn(self, *more: str) -> None:
+        """Start it with more arguments and do not wait for anything."""
         self.configs.mkdir(exist_ok=True)
         command = [
             *(sys.executable, "-m", "agent.cli"),
             *("--config-dir", str(self.configs), "--model-dir", str(self.models)),
-            *("--server-url", self.server_url, "--status-port", "0", "--status-port-file", str(port_file)),
-            *("--poll-period", "0.2", "--retry-base", "1", *self.arguments),
+            *("--server-url", self.server_url, "--poll-period", "0.2", "--retry-base", "1"),
+            *(*self.arguments, *more),
         ]
         with (self.folder / "agent.log").open("ab") as output:
             self._process = subprocess.Popen(
                 command, stdout=output, stderr=output, cwd=Path(__file__).parents[2], env=self.environment
             )
-        eventually(lambda: port_file.exists() or self.exit_code is not None, "the agent's port")
-        assert self.exit_code is None, self.log
+
+    def fetch(self) -> int:
+        """Let it fetch every model before the server starts, and return its exit code."""
+        self.spawn("--fetch-only")
+        assert self._process is not None
+        return self._process.wait(_PATIENCE_S)
 
     @property
     def exit_code(self) -> int | None:
