@@ -26,7 +26,7 @@ from agent.repository import Repository
 from agent.servers.triton import Timeouts, Triton
 from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
 from agent.status import status_document
-from agent.storage import Limits
+from agent.storage import Limits, Reach
 from agent.watch import watch_directory
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Downloads at a time.",
 )
 @click.option(
+    "--streams-per-download",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Objects of one model, or parts of a large one, that are fetched at a time.",
+)
+@click.option(
     "--parallel-loads",
     type=click.IntRange(1, 64),
     default=4,
@@ -139,6 +146,32 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     default=1 << 40,
     show_default=True,
     help="Bytes that one model may be at most, unpacked.",
+)
+@click.option(
+    "--max-disk-bytes",
+    type=click.IntRange(1),
+    default=None,
+    help="Bytes that models and what is kept of former ones may take; what no model uses goes first.  "
+    "[default: all but the reserve]",
+)
+@click.option(
+    "--disk-reserve",
+    type=click.IntRange(0),
+    default=None,
+    help="Bytes that stay free on the models' filesystem.  [default: a twentieth of it, at most 1 GiB]",
+)
+@click.option(
+    "--pvc-dir",
+    type=_FOLDER,
+    default=Path("/mnt/pvc"),
+    show_default=True,
+    help="Where the claims of pvc:// are mounted, each under its name.",
+)
+@click.option(
+    "--storage-config",
+    type=_FOLDER,
+    default=None,
+    help="Where KServe's Secret storage-config is mounted; without it the environment has the credentials.",
 )
 @click.option(
     "--metrics-models",
@@ -204,7 +237,16 @@ def _settings(options: Mapping[str, Any]) -> Settings:
             loads_per_device=options["loads_per_device"],
         ),
         timeouts=Timeouts(load_s=options["load_timeout"]),
-        limits=Limits(total_bytes=options["max_model_bytes"]),
+        limits=Limits(
+            total_bytes=options["max_model_bytes"],
+            reserve_bytes=options["disk_reserve"],
+            disk_bytes=options["max_disk_bytes"],
+        ),
+        reach=Reach(
+            streams=options["streams_per_download"],
+            pvc_dir=options["pvc_dir"],
+            storage_config=options["storage_config"],
+        ),
         poll_s=options["poll_period"],
         stumble=Backoff(base_s=options["retry_base"] / 10, cap_s=60.0),
         refusal=Backoff(base_s=options["retry_base"], cap_s=600.0),
@@ -305,7 +347,7 @@ def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
             connections=settings.lanes.server + 1,  # one more for the looks at the index
             timeouts=settings.timeouts,
         ),
-        repository=Repository(settings.model_dir, settings.state_dir, settings.limits),
+        repository=Repository(settings.model_dir, settings.state_dir, settings.limits, settings.reach),
         documents=Documents(settings.config_dir, settings.state_dir),
         visible=visible,
     )

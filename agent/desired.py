@@ -20,7 +20,7 @@ MODELS_JSON = "models.json"
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 """Names that can be a path segment of a URL without encoding and a directory: Triton decodes no URL."""
 
-URI_SCHEMES = ("file", "http", "https")
+URI_SCHEMES = ("file", "pvc", "http", "https", "s3", "gs", "az", "abfs", "abfss", "hf")
 """The schemes of a ``storageUri`` that the agent fetches; any other ends as a failed download."""
 
 DeviceKind = Literal["gpu", "cpu"]

@@ -63,7 +63,7 @@ class Metrics:
             registry=self.registry,
         )
         self._downloaded = Counter(
-            "shardpack_agent_downloaded_bytes", "Bytes of downloaded models.", registry=self.registry
+            "shardpack_agent_downloaded_bytes", "Bytes read from models' sources.", registry=self.registry
         )
         Gauge("shardpack_build_info", "Always 1.", ["version"], registry=self.registry).labels(
             package_version()
@@ -77,7 +77,7 @@ class Metrics:
             self._load.observe(outcome.seconds)
         if isinstance(outcome, Downloaded):
             self._download.observe(outcome.copy.download_seconds or 0.0)
-            self._downloaded.inc(outcome.copy.total_bytes or 0)
+            self._downloaded.inc(outcome.copy.fetched_bytes or 0)
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

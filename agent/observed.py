@@ -30,6 +30,10 @@ class Copy:
         Where they came from; None for a folder that the agent did not put there.
     total_bytes, download_seconds
         What the download measured; None where it is not known.
+    fetched_bytes
+        How many of them were read from their source: none where the same files were kept from before.
+    digest
+        ``sha256:`` and a hash of the files' paths and contents as they were fetched.
     loaded_pin
         The ``instance_group`` text with which the copy is loaded if it is: that of its config, empty for the
         author's own. None when the config was written, or about to be, since it may have been loaded.
@@ -40,6 +44,8 @@ class Copy:
     storage_uri: str | None = None
     total_bytes: int | None = None
     download_seconds: float | None = None
+    fetched_bytes: int | None = None
+    digest: str | None = None
     loaded_pin: str | None = None
     loaded_devices: tuple[str, ...] = ()
 

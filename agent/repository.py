@@ -7,6 +7,8 @@ Two trees on one filesystem, so that everything moves by rename::
     <state-dir>/staged/<model>/     a complete download or a standby: model/, record.json, config.pbtxt
     <state-dir>/records/<model>/    the same without model/, which has been moved to <model-dir>
     <state-dir>/trash/<chance>/     being deleted
+    <state-dir>/contents/           what was fetched, by its hash (`agent.storage.contents`): the files of
+                                    models are links to it, so that the same bytes are not fetched twice
 
 ``record.json`` says where a copy came from and with which pin it is loaded; ``config.pbtxt`` is the one
 that the model brought, from which the one in the repository is always made anew. Every step is one rename;
@@ -25,7 +27,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from agent.errors import SettingsError, StorageError
 from agent.observed import Copy
 from agent.pbtxt import minimal_config, with_placement
 from agent.pins import Pin
-from agent.storage import Limits, fetch
-from agent.storage.file import local_path
+from agent.storage import Contents, Limits, Reach, fetch
+from agent.storage.contents import put
+from agent.storage.file import claim_path, local_path
 from agent.storage.layout import CONFIG
 from agent.storage.uri import public
 
@@ -56,12 +59,19 @@ class Repository:
     state_dir
         The agent's own tree, on the same filesystem, not inside ``model_dir``.
     limits
-        What one model may be at most.
+        What models may be at most.
+    reach
+        How their sources are reached.
     """
 
     model_dir: Path
     state_dir: Path
     limits: Limits
+    reach: Reach = field(default_factory=Reach)
+    contents: Contents = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contents", Contents(self.state_dir / "contents", self.limits))
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -83,6 +93,7 @@ class Repository:
             # First of all, or a full disk would keep the agent from making room.
             _empty(state_dir / "parts")
             _empty(state_dir / "trash")
+            self.contents.prepare()
             probe = self._trash_path()
             probe.mkdir()
             # Two mounts of one volume have equal device numbers and still refuse a rename, so try one.
@@ -154,9 +165,20 @@ class Repository:
         part.mkdir()
         started = seconds()
         try:
-            fetched = fetch(uri, into=part, limits=self.limits, unwanted=unwanted)
+            fetched = fetch(
+                uri,
+                into=part,
+                limits=self.limits,
+                unwanted=unwanted,
+                contents=self.contents,
+                reach=self.reach,
+            )
             copy = Copy(
-                storage_uri=uri, total_bytes=fetched.total_bytes, download_seconds=seconds() - started
+                storage_uri=uri,
+                total_bytes=fetched.total_bytes,
+                fetched_bytes=fetched.fetched_bytes,
+                digest=fetched.digest,
+                download_seconds=seconds() - started,
             )
             return self._stage(name, part, fetched.folder, copy)
         finally:
@@ -164,9 +186,12 @@ class Repository:
 
     def _check_source(self, uri: str) -> None:
         """Refuse a source that the agent would delete with the model."""
-        if not uri.startswith("file:"):
+        if uri.startswith("file:"):
+            source = local_path(uri).resolve()
+        elif uri.startswith("pvc:"):
+            source = claim_path(uri, self.reach.pvc_dir).resolve()
+        else:
             return
-        source = local_path(uri).resolve()
         if any(source.is_relative_to(own.resolve()) for own in (self.model_dir, self.state_dir)):
             raise StorageError("BadUri", f"{public(uri)}: lies in the server's model repository, not outside")
 
@@ -174,7 +199,8 @@ class Repository:
         ready = part / "ready"
         ready.mkdir()
         if (folder / CONFIG).is_file():
-            _copy_synced(folder / CONFIG, ready / CONFIG)
+            # A link where there can be one: the kept content stays in use when `place` writes another.
+            put(folder / CONFIG, ready / CONFIG)
         folder.rename(ready / _MODEL)
         (ready / _RECORD).write_text(json.dumps(asdict(copy)), encoding="utf-8")
         self._discard(self._staged(name))
@@ -282,13 +308,6 @@ class Repository:
         except FileNotFoundError:
             return
         _try_to_delete(trash)
-
-
-def _copy_synced(source: Path, target: Path) -> None:
-    with target.open("xb") as stream:
-        stream.write(source.read_bytes())
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _placed_config(record: Path, name: str, pin: Pin, framework: str) -> bytes:

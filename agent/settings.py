@@ -10,7 +10,7 @@ from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.errors import SettingsError
 from agent.servers.triton import Timeouts
-from agent.storage import Limits
+from agent.storage import Limits, Reach
 
 LONGEST_POLL_S = 60.0
 """The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
@@ -37,7 +37,9 @@ class Settings:
     visible_devices
         The server's ``CUDA_VISIBLE_DEVICES``: ordinals, UUIDs or their beginnings; None sees all.
     lanes, timeouts, limits
-        What runs side by side, how long a call may take, what a model may be.
+        What runs side by side, how long a call may take, what models may be.
+    reach
+        How models' sources are reached.
     poll_s
         Between two looks at the server and at the documents when nothing happens.
     settle_s
@@ -59,6 +61,7 @@ class Settings:
     lanes: Lanes = field(default_factory=Lanes)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    reach: Reach = field(default_factory=Reach)
     poll_s: float = 2.0
     settle_s: float = 0.1
     stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))

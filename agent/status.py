@@ -217,7 +217,7 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
         "plannedBytes": target.model.steady_bytes if target else None,
         "measuredBytes": None,
         "storageUri": public(copy.storage_uri) if copy and copy.storage_uri else None,
-        "digest": None,
+        "digest": copy.digest if copy else None,
     }
 
 

@@ -1,10 +1,14 @@
 """Where models' files come from: a URI in, a model folder as a server expects it out.
 
-``fetch`` is the door; ``file`` and ``http`` read one kind of URI each, ``archive`` unpacks what was not made
-by us, ``layout`` turns what came into a folder with numbered versions.
+``fetch`` is the door. ``bucket``, ``hub``, ``http`` and ``file`` read one kind of URI each; ``source`` is
+what the first three have in common, a list of objects, which ``transfer`` brings to disk. ``archive`` unpacks
+what was not made by us, ``layout`` turns what came into a folder with numbered versions, ``contents`` keeps
+it by its hash, ``room`` watches the disk.
 """
 
+from agent.storage.contents import Contents
 from agent.storage.fetch import Fetched, fetch
 from agent.storage.limits import Limits
+from agent.storage.reach import Reach
 
-__all__ = ["Fetched", "Limits", "fetch"]
+__all__ = ["Contents", "Fetched", "Limits", "Reach", "fetch"]

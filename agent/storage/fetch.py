@@ -6,13 +6,21 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from agent.desired import URI_SCHEMES
-from agent.errors import StorageError
-from agent.storage import archive, file, http
+from agent.errors import StorageError, SupersededError
+from agent.storage import archive, file
+from agent.storage.bucket import SCHEMES as BUCKETS
+from agent.storage.bucket import Bucket, is_azure, place_of
+from agent.storage.contents import Contents, Manifest
+from agent.storage.http import Web
+from agent.storage.hub import Hub
 from agent.storage.layout import arrange, sync_folders
 from agent.storage.limits import Budget, Limits
+from agent.storage.reach import Reach
+from agent.storage.source import Listing, Source
+from agent.storage.transfer import transfer
 from agent.storage.uri import public
 
 
@@ -26,71 +34,188 @@ class Fetched:
         The model's folder, somewhere below the one that was given.
     total_bytes
         Sum of its files.
+    fetched_bytes
+        How many were read from the source: none where the contents were kept from before.
+    digest
+        Of the files as the server sees them.
     """
 
     folder: Path
     total_bytes: int
+    fetched_bytes: int
+    digest: str
 
 
-def fetch(uri: str, *, into: Path, limits: Limits, unwanted: Callable[[], bool]) -> Fetched:
+def fetch(  # noqa: PLR0913 - what a download goes by
+    uri: str,
+    *,
+    into: Path,
+    limits: Limits,
+    unwanted: Callable[[], bool],
+    contents: Contents | None = None,
+    reach: Reach | None = None,
+) -> Fetched:
     """Fetch a model's files into an existing, empty folder and sync them.
 
     Parameters
     ----------
     uri
-        ``file://`` (a folder, an archive or a file) or ``http(s)://`` (an archive or a file).
+        A folder, an archive or a file: ``file://``, ``pvc://``, ``http(s)://``, ``s3://``, ``gs://``, Azure
+        blobs (``https://<account>.blob.core.windows.net/``, ``az://``, ``abfs(s)://``), ``hf://``.
     into
         Is filled; what it holds after an error is of no use.
     limits
         What the model may cost.
     unwanted
         Asked often; true ends the download.
+    contents
+        What was fetched before; None keeps nothing beyond the folder.
+    reach
+        Credentials and how many streams; None is the process's environment.
 
     Raises
     ------
     StorageError
         The files cannot be had; SupersededError when they are not wanted any more.
     """
+    if contents is None:
+        contents = Contents(into / "contents", limits)
+        contents.prepare()
+    errand = _Errand(uri, into, limits, unwanted, contents, reach or Reach())
     try:
-        fetched = _fetch(uri, into, limits, unwanted)
+        fetched = errand.run()
         sync_folders(fetched.folder)
     except OSError as error:
         raise _from_os(public(uri), error) from error
     return fetched
 
 
-def _fetch(uri: str, into: Path, limits: Limits, unwanted: Callable[[], bool]) -> Fetched:
-    content = into / "content"
-    content.mkdir()
-    budget = Budget(limits, unwanted)
-    match _scheme(uri):
-        case "file":
-            source = file.local_path(uri)
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """One download."""
+
+    uri: str
+    into: Path
+    limits: Limits
+    unwanted: Callable[[], bool]
+    contents: Contents
+    reach: Reach
+
+    def run(self) -> Fetched:
+        if self.unwanted():
+            raise SupersededError
+        parts = _split(self.uri)
+        content = self.into / "content"
+        content.mkdir()
+        match parts.scheme:
+            case "file":
+                return self._copied(file.local_path(self.uri), content)
+            case "pvc":
+                return self._copied(file.claim_path(self.uri, self.reach.pvc_dir), content)
+            case _:
+                source = self._source(parts)
+                try:
+                    return self._brought(source, content)
+                finally:
+                    source.close()
+
+    def _source(self, parts: SplitResult) -> Source:
+        if parts.scheme in BUCKETS or (parts.scheme == "https" and is_azure(parts)):
+            return Bucket(place_of(parts), self.reach)
+        if parts.scheme in ("http", "https"):
+            return Web(self.uri)
+        if parts.scheme == "hf":
+            return Hub(self.uri, self.reach.environment)
+        raise StorageError(
+            "UnsupportedUri",
+            f"{public(self.uri)}: {_unread(parts.scheme)}; this agent reads {', '.join(URI_SCHEMES)}",
+        )
+
+    # ------------------------------------------------------------------------------------------ local sources
+
+    def _copied(self, source: Path, content: Path) -> Fetched:
+        fingerprint = file.mark(source)
+        if fingerprint is not None:
+            kept = self.contents.lay_out(fingerprint, content)
+            if kept is not None:
+                return _fetched(content, kept, 0)
+        with self.contents.room.claim(0) as room:
+            budget = Budget(self.limits, self.unwanted, room)
             if source.is_dir():
                 file.copy_folder(source, content, budget=budget)
             elif archive.is_archive(source.name):
                 archive.unpack(source, content, name=source.name, budget=budget)
             else:
                 file.copy_file(source, content / source.name, budget=budget)
-        case "http" | "https":
-            name = http.object_name(uri)
-            if archive.is_archive(name):
-                http.download(uri, into / "archive", budget=Budget(limits, unwanted))
-                archive.unpack(into / "archive", content, name=name, budget=budget)
-                (into / "archive").unlink()
+            # Changed while it was copied, it is like nothing that could come again.
+            return self._kept(content, budget, fingerprint if file.mark(source) == fingerprint else None)
+
+    # ----------------------------------------------------------------------------------------- remote sources
+
+    def _brought(self, source: Source, content: Path) -> Fetched:
+        listing = source.listing(Budget(self.limits, self.unwanted))
+        if not listing.items:
+            raise StorageError("Empty", f"{public(self.uri)}: there is no file in it", retry="soon")
+        fingerprint = listing.fingerprint
+        if fingerprint is None:
+            incoming = self.into / "incoming"
+            incoming.mkdir()
+            return self._bring(source, listing, incoming, content)
+        # Two models of one URI: the second finds what the first has brought.
+        with self.contents.incoming(fingerprint, unwanted=self.unwanted) as incoming:
+            kept = self.contents.lay_out(fingerprint, content)
+            if kept is not None:
+                return _fetched(content, kept, 0)
+            try:
+                return self._bring(source, listing, incoming, content)
+            except StorageError as error:
+                if error.reason == "Changed":  # what has come is of no use to the next listing
+                    _empty(incoming)
+                raise
+
+    def _bring(self, source: Source, listing: Listing, incoming: Path, content: Path) -> Fetched:
+        there = sum(path.stat().st_blocks * 512 for path in incoming.iterdir())
+        with self.contents.room.claim(max(0, listing.total_bytes - there)) as room:
+            budget = Budget(self.limits, self.unwanted, room)
+            files = transfer(source, listing, incoming, budget=budget, streams=self.reach.streams)
+            fetched_bytes = budget.total_bytes
+            if listing.alone and archive.is_archive(listing.items[0].path):
+                budget = Budget(self.limits, self.unwanted, room)
+                archive.unpack(files[0], content, name=listing.items[0].path, budget=budget)
             else:
-                http.download(uri, content / name, budget=budget)
-        case scheme:
-            raise StorageError(
-                "UnsupportedUri",
-                f"{public(uri)}: {_unread(scheme)}; this agent reads {', '.join(URI_SCHEMES)}",
-            )
-    if not any(content.iterdir()):
-        raise StorageError("Empty", f"{public(uri)}: there is no file in it", retry="soon")
-    return Fetched(folder=arrange(content), total_bytes=budget.total_bytes)
+                for path, item in zip(files, listing.items, strict=True):
+                    target = content / item.path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.rename(target)
+            fetched = self._kept(content, budget, listing.fingerprint, fetched_bytes)
+        _empty(incoming)
+        return fetched
+
+    def _kept(
+        self, content: Path, budget: Budget, fingerprint: str | None, fetched_bytes: int | None = None
+    ) -> Fetched:
+        if not any(content.iterdir()):
+            raise StorageError("Empty", f"{public(self.uri)}: there is no file in it", retry="soon")
+        folder = arrange(content)
+        kept = self.contents.keep(folder, sha256=budget.sha256, fingerprint=fingerprint)
+        return _fetched(folder, kept, budget.total_bytes if fetched_bytes is None else fetched_bytes)
 
 
-def _scheme(uri: str) -> str:
+def _fetched(folder: Path, manifest: Manifest, fetched_bytes: int) -> Fetched:
+    return Fetched(
+        folder=folder,
+        total_bytes=manifest.total_bytes,
+        fetched_bytes=fetched_bytes,
+        digest=manifest.digest,
+    )
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def _split(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
         _ = parts.port  # judged when it is asked for
@@ -98,7 +223,7 @@ def _scheme(uri: str) -> str:
     except ValueError:
         # Its text would tell parts of the URI, and the message is the reason's only home.
         raise StorageError("BadUri", "the storageUri is not a URI") from None
-    return parts.scheme
+    return parts
 
 
 def _unread(scheme: str) -> str:
@@ -113,7 +238,7 @@ def _from_os(where: str, error: OSError) -> StorageError:
             return StorageError("NotFound", f"{where}: no such file or folder", retry="soon")
         case errno.EACCES | errno.EPERM:
             return StorageError("Denied", f"{where}: permission denied")
-        case errno.ENOSPC | errno.EDQUOT:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return StorageError("DiskFull", "no room left on the models' volume", retry="soon")
         case _:
             return StorageError("IoError", f"{where}: {error.strerror or error}", retry="soon")

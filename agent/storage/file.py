@@ -1,16 +1,21 @@
-"""``file://`` URIs: a folder or a file on a mounted volume."""
+"""``file://`` and ``pvc://`` URIs: a folder or a file on a mounted volume."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from agent.errors import StorageError
 from agent.storage.limits import DEEPEST, Budget
+from agent.storage.source import checked_path, fingerprint
 from agent.storage.uri import public
+
+_CLAIM = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def local_path(uri: str) -> Path:
@@ -29,6 +34,65 @@ def local_path(uri: str) -> Path:
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
         raise StorageError("BadUri", f"{public(uri)}: write file:///absolute/path")
     return Path(path)
+
+
+def claim_path(uri: str, claims: Path) -> Path:
+    """Return the path of a ``pvc://<claim>/<path>`` URI.
+
+    Parameters
+    ----------
+    uri
+        What names it.
+    claims
+        Where claims are mounted, each under its name.
+
+    Raises
+    ------
+    StorageError
+        It names no claim, or a path that leads out of it, also by links.
+    """
+    parts = urlsplit(uri)
+    inside = unquote(parts.path).strip("/")
+    if not _CLAIM.fullmatch(parts.netloc):
+        raise StorageError("BadUri", f"{public(uri)}: write pvc://claim/path")
+    root = (claims / parts.netloc).resolve()
+    path = root / checked_path(inside) if inside else root
+    if not path.resolve().is_relative_to(root):
+        raise StorageError("UnsafePath", f"{public(uri)}: leads out of the claim")
+    return path
+
+
+def mark(source: Path) -> str | None:
+    """Return a fingerprint of a folder or a file that changes when anything below it does.
+
+    It goes by inodes, sizes and times; what cannot be looked at has none.
+    """
+    try:
+        if not source.is_dir():
+            return fingerprint(str(source), [_marked("", source.stat())], alone=True)
+        return fingerprint(str(source), _marks(source, "", depth=1), alone=False)
+    except (OSError, RecursionError):
+        return None
+
+
+def _marks(folder: Path, inside: str, *, depth: int) -> Iterator[tuple[str, int, str]]:
+    if depth > DEEPEST:
+        raise RecursionError
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{inside}/{entry.name}"
+            link = f"->{Path(entry.path).readlink()}" if entry.is_symlink() else ""
+            if entry.is_dir():
+                yield f"{path}/{link}", 0, ""
+                yield from _marks(Path(entry.path), path, depth=depth + 1)
+            else:
+                yield _marked(f"{path}{link}", entry.stat())
+
+
+def _marked(path: str, status: os.stat_result) -> tuple[str, int, str]:
+    # The inode's own time changes with every write, also where a tool sets the other one back.
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return path, status.st_size, f"{status.st_dev} {status.st_ino} {status.st_mode} {times}"
 
 
 def copy_folder(source: Path, into: Path, *, budget: Budget) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 import time
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import PurePosixPath
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import urllib3
 
 from agent.errors import StorageError
-from agent.storage.limits import Budget
+from agent.storage.limits import CHUNK_BYTES, Budget
+from agent.storage.source import Item, Listing, checked_path
 from agent.storage.uri import public
 
 # Statuses that say "try again" (RFC 9110, 6585): a time-out, too many requests, trouble behind a gateway.
@@ -20,7 +26,11 @@ _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 _REDIRECTS = 3
 _LEAST_BYTES_PER_S = 1024
 _WINDOW_S = 60.0
-_pool = urllib3.PoolManager(maxsize=8)
+_pool = urllib3.PoolManager(maxsize=64)
+# A signature is made anew for every URL and says nothing about the object.
+_SIGNATURE = re.compile(
+    r"(?i)x-(?:amz|goog)-.*|s[iekprv]|sig(?:nature)?|st|skoid|sktid|skt|ske|sks|skv|spr|token|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
+)
 
 
 class Flowing(Protocol):
@@ -86,13 +96,76 @@ def object_name(uri: str) -> str:
     return name
 
 
-def download(uri: str, target: Path, *, budget: Budget) -> None:
-    """Download one object into a new file.
+@dataclass(slots=True)
+class Web:
+    """One object on the web.
+
+    Parameters
+    ----------
+    uri
+        Where it is.
+    """
+
+    uri: str
+    _first: urllib3.BaseHTTPResponse | None = field(init=False, default=None)
+
+    def listing(self, budget: Budget) -> Listing:
+        """Return the object, as the answer to a GET describes it: a signed URL allows nothing else."""
+        name = checked_path(object_name(self.uri))
+        budget.enter(name)
+        response = self._first = ask(self.uri)
+        headers = response.headers
+        size = headers.get("Content-Length", "")
+        plain = headers.get("Content-Encoding", "identity").lower() == "identity"
+        etag = _validator(headers)
+        item = Item(
+            path=name,
+            key=self.uri,
+            total_bytes=int(size) if size.isdecimal() and len(size) < 20 and plain else None,
+            etag=etag,
+            guard=etag if etag is not None and etag.startswith('"') else None,
+            ranges=plain and etag is not None and headers.get("Accept-Ranges", "").lower() == "bytes",
+            md5=_md5(headers),
+            sha256=_sha256(headers),
+        )
+        budget.announce(item.total_bytes or 0)
+        return Listing(place=_identity(self.uri), items=[item], alone=True)
+
+    def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
+        """Yield a range of the object, as long as it is the one that was listed."""
+        first = None
+        if start == 0:
+            first, self._first = self._first, None
+        whole = end is None or (start, end) == (0, item.total_bytes)
+        if first is not None:
+            yield from flow(first, self.uri, end if not whole else None)
+        elif whole:
+            yield from flow(ask(self.uri), self.uri, None)
+        else:
+            yield from read_range(self.uri, start, end or 0, guard=item.guard, etag=item.etag)
+
+    def close(self) -> None:
+        """Give up an answer that nobody has read."""
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+
+
+def _identity(uri: str) -> str:
+    """Return an address without what is in it only to sign it."""
+    query = [
+        (name, value) for name, value in parse_qsl(urlsplit(uri).query) if not _SIGNATURE.fullmatch(name)
+    ]
+    return f"{public(uri)} {sorted(query)}"
+
+
+def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
+    """Send a GET and return the answer to it, whose body is not read yet.
 
     Raises
     ------
     StorageError
-        The server refuses or breaks off, or it is too large.
+        There is no answer, or it is an error.
     """
     try:
         response = _pool.request(
@@ -101,7 +174,7 @@ def download(uri: str, target: Path, *, budget: Budget) -> None:
             preload_content=False,
             timeout=_TIMEOUT,
             # An archive must arrive as it is stored, so no transfer compression.
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", **headers},
             # Retries are the loop's; only redirects are followed here.
             retries=urllib3.Retry(
                 total=_REDIRECTS, connect=0, read=0, status=0, respect_retry_after_header=False
@@ -114,18 +187,117 @@ def download(uri: str, target: Path, *, budget: Budget) -> None:
     except urllib3.exceptions.HTTPError as error:
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     try:
-        _check_status(uri, response.status)
-        # urllib3 compares the length announced with the length received; a short body raises at the end.
-        budget.write(Steady(response, uri), target)
+        _check_status(uri, response.status, 206 if "Range" in headers else 200)
+    except StorageError:
+        response.close()
+        raise
+    return response
+
+
+def read_range(  # noqa: PLR0913 - an address and what the answer is judged by
+    uri: str,
+    start: int,
+    end: int,
+    *,
+    guard: str | None,
+    etag: str | None = None,
+    more: Mapping[str, str] = {},
+) -> Iterator[bytes]:
+    """Yield a range of an object.
+
+    Parameters
+    ----------
+    uri
+        The object.
+    start, end
+        The range; ``end`` is not in it.
+    guard
+        Goes into ``If-Match``.
+    etag
+        What the answer's has to be, if it has one.
+    more
+        Headers.
+
+    Raises
+    ------
+    StorageError
+        It cannot be had, or is not of the object that was listed.
+    """
+    asked = {"Range": f"bytes={start}-{end - 1}", **({"If-Match": guard} if guard else {}), **more}
+    response = ask(uri, asked)
+    starts_there = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    found = _validator(response.headers)
+    if not starts_there or (etag is not None and found not in (etag, None)):
+        response.close()
+        raise StorageError("Changed", f"{public(uri)}: it was changed meanwhile", retry="soon")
+    yield from flow(response, uri, end - start)
+
+
+def flow(response: urllib3.BaseHTTPResponse, uri: str, amount: int | None) -> Iterator[bytes]:
+    """Yield the body of an answer, at most so many bytes.
+
+    Raises
+    ------
+    StorageError
+        It breaks off or trickles.
+    """
+    steady = Steady(response, uri)
+    left = amount
+    try:
+        while left is None or left > 0:
+            chunk = steady.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+            if not chunk:
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
     except urllib3.exceptions.HTTPError as error:
+        # urllib3 compares the length announced with the length received; a short body raises at the end.
         raise StorageError("BrokenOff", f"{public(uri)}: {_said(error)}", retry="soon") from error
     finally:
-        response.close()
+        # At its end it goes back to its pool; one that is not read out cannot be used again.
+        response.release_conn() if response.length_remaining == 0 else response.close()
 
 
-def _check_status(uri: str, status: int) -> None:
-    if status == 200:
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """Return what changes when the object does: a strong ETag, or a time long past (RFC 9110, 8.8)."""
+    etag = headers.get("ETag", "")
+    if etag.startswith('"'):
+        return etag
+    try:
+        modified = parsedate_to_datetime(headers.get("Last-Modified", ""))
+        now = parsedate_to_datetime(headers.get("Date", ""))
+        return modified.isoformat() if (now - modified).total_seconds() >= 60 else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _md5(headers: Mapping[str, str]) -> str | None:
+    """Return the MD5 that the answer names, as Azure and S3 (RFC 1864) or Google's storage do."""
+    google = re.search(r"(?:^|[, ])md5=([A-Za-z0-9+/=]{24})", headers.get("x-goog-hash", ""))
+    return _hexadecimal(google[1] if google else headers.get("Content-MD5", ""), 16)
+
+
+def _sha256(headers: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 that the answer names (RFC 9530, 3230)."""
+    said = re.search(
+        r"(?i)sha-256=:?([A-Za-z0-9+/]{43}=)", headers.get("Repr-Digest", headers.get("Digest", ""))
+    )
+    return _hexadecimal(said[1], 32) if said else None
+
+
+def _hexadecimal(text: str, size: int) -> str | None:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw.hex() if len(raw) == size else None
+
+
+def _check_status(uri: str, status: int, expected: int) -> None:
+    if status == expected:
         return
+    if status in (200, 412, 416):
+        raise StorageError("Changed", f"{public(uri)}: it was changed meanwhile", retry="soon")
     reason = "NotFound" if status in (404, 410) else "Denied" if status in (401, 403) else "HttpError"
     raise StorageError(
         reason, f"{public(uri)}: status {status}", retry="soon" if status in _RETRY_SOON else "late"

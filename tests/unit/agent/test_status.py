@@ -179,7 +179,7 @@ def test_above_the_bound_there_is_no_metric_a_model() -> None:
 
 def test_actions_are_counted() -> None:
     counted = metrics()
-    counted.count(DOWNLOAD, Downloaded(copy=Copy(total_bytes=5, download_seconds=0.5)))
+    counted.count(DOWNLOAD, Downloaded(copy=Copy(total_bytes=9, fetched_bytes=5, download_seconds=0.5)))
     counted.count(DOWNLOAD, Failed(state="DownloadFailed", reason="x", message="x", retry="late"))
     counted.count(DOWNLOAD, Loaded(copy=Copy(), seconds=2.0))
     text = counted.text().decode()

@@ -1,0 +1,368 @@
+"""Bring a listing's objects to disk: in parallel, in bounded memory, going on where it was cut short.
+
+Objects come in parts of `PART_BYTES`, several at a time, each written where it belongs as it comes, so
+memory does not grow with sizes. Of an object of several parts the ones that are complete are noted beside it;
+a later download of the same listing (so of the same sizes and ETags) goes on with the others. The notes hold
+for one boot of the machine: what the kernel had not written when the machine went down is not trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.errors import StorageError
+from agent.storage.limits import CHUNK_BYTES, Budget, seal
+from agent.storage.source import Item, Listing, Source
+
+log = logging.getLogger(__name__)
+
+PART_BYTES = 16 << 20
+_TRIES = 3
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def transfer(
+    source: Source, listing: Listing, folder: Path, *, budget: Budget, streams: int
+) -> Sequence[Path]:
+    """Bring every object of a listing into a folder and return their files, in the listing's order.
+
+    Parameters
+    ----------
+    source
+        Where they come from.
+    listing
+        What is there.
+    folder
+        Holds what an earlier transfer of the same listing has left, if anything.
+    budget
+        Counts every byte that is fetched.
+    streams
+        How many parts are fetched at a time.
+
+    Raises
+    ------
+    StorageError
+        An object cannot be had whole and unchanged; what is there already stays in the folder.
+    """
+    arriving = [Arriving(item, folder / str(number)) for number, item in enumerate(listing.items)]
+    work: deque[tuple[Arriving, int]] = deque()
+    for one in arriving:
+        work += ((one, part) for part in one.missing())
+    crew = _Crew(work, lambda one, part: _bring(source, one, part, budget))
+    try:
+        crew.run(min(streams, len(work)))
+    finally:
+        for one in arriving:
+            one.close()
+    for one in arriving:
+        budget.note(one.path, one.sha256)
+    return [one.path for one in arriving]
+
+
+class _Crew:
+    """Threads that work off parts until they are done or one has failed."""
+
+    def __init__(self, work: deque[tuple[Arriving, int]], bring: Callable[[Arriving, int], None]) -> None:
+        self._work = work
+        self._bring = bring
+        self._error: BaseException | None = None
+
+    def run(self, count: int) -> None:
+        """Work with so many threads, this one among them; raise what went wrong first."""
+        others = [threading.Thread(target=self._go_on, daemon=True) for _ in range(count - 1)]
+        for thread in others:
+            thread.start()
+        self._go_on()
+        for thread in others:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _go_on(self) -> None:
+        while self._error is None:
+            try:
+                one, part = self._work.popleft()
+            except IndexError:
+                return
+            try:
+                self._bring(one, part)
+            except BaseException as error:  # noqa: BLE001 - it is raised where the threads are awaited
+                if self._error is None:
+                    self._error = error
+
+
+def _bring(source: Source, one: Arriving, part: int, budget: Budget) -> None:
+    """Fetch one part; a connection that was cut is taken up where it ended, as long as something comes."""
+    start, end = one.span(part)
+    for _ in range(_TRIES):
+        reached, cut = _follow(source, one, (start, end), budget)
+        if cut is None:
+            one.finish(part)
+            return
+        if not one.item.ranges or reached == start:
+            raise cut
+        log.debug("a transfer goes on", extra={"path": one.item.path, "error": str(cut)})
+        start = reached
+    raise StorageError("BrokenOff", f"{one.item.path!r}: cut off {_TRIES} times in a row", retry="soon")
+
+
+def _follow(
+    source: Source, one: Arriving, span: tuple[int, int | None], budget: Budget
+) -> tuple[int, StorageError | None]:
+    """Write what comes of a range; return up to where that is, and what has cut it short."""
+    at, end = span
+    if at == end:
+        return at, None
+    try:
+        for chunk in source.read(one.item, at, end):
+            budget.count(len(chunk))
+            one.take(at, chunk, end=end)
+            at += len(chunk)
+    except StorageError as error:
+        if error.reason not in ("BrokenOff", "Unreachable"):
+            raise
+        return at, error
+    if end is None or at == end:
+        return at, None
+    return at, StorageError("BrokenOff", f"{one.item.path!r}: {end - at} bytes are missing", retry="soon")
+
+
+class Arriving:
+    """One object on its way: a file, which of its parts are there, and the hash of its beginning.
+
+    Parameters
+    ----------
+    item
+        What it is.
+    path
+        Its file once it is complete.
+    """
+
+    def __init__(self, item: Item, path: Path) -> None:
+        self.item = item
+        self.path = path
+        self.sha256 = ""
+        size = item.total_bytes
+        self._parts = 1 if size is None or not item.ranges else max(1, -(-size // PART_BYTES))
+        self._resumable = self._parts > 1 and item.etag is not None
+        self._growing = path.with_name(f"{path.name}.growing")
+        self._notes = path.with_name(f"{path.name}.parts")
+        self._done: set[int] = set()
+        self._lock = threading.Lock()
+        self._hashing = threading.Lock()
+        self._hash = _Hash(with_md5=item.md5 is not None)
+        self._file: int | None = None
+
+    def missing(self) -> Sequence[int]:
+        """Return the parts that are still to be fetched."""
+        if self.path.is_file() and self.path.stat().st_size == self.item.total_bytes:
+            self._hash.read_to(_opened(self.path), self.path.stat().st_size, close=True)
+            self.sha256 = self._hash.sha256
+            return ()
+        self._done = self._noted()
+        if self._done and len(self._done) == self._parts:
+            self._done.discard(self._parts - 1)  # the last step is taken by whoever brings a part
+        return [part for part in range(self._parts) if part not in self._done]
+
+    def span(self, part: int) -> tuple[int, int | None]:
+        """Return where a part begins and ends."""
+        size = self.item.total_bytes
+        if size is None or self._parts == 1:
+            return 0, size
+        return part * PART_BYTES, min(size, (part + 1) * PART_BYTES)
+
+    def take(self, offset: int, chunk: bytes, *, end: int | None) -> None:
+        """Write bytes where they belong.
+
+        Raises
+        ------
+        StorageError
+            They go on behind the end of what was asked for.
+        """
+        if end is not None and offset + len(chunk) > end:
+            raise StorageError("Changed", f"{self.item.path!r}: more bytes than announced", retry="soon")
+        file = self._open()
+        view = memoryview(chunk)
+        while view:
+            written = os.pwrite(file, view, offset + len(chunk) - len(view))
+            view = view[written:]
+        if self._hashing.acquire(blocking=False):
+            try:
+                self._hash.take(offset, chunk)
+            finally:
+                self._hashing.release()
+
+    def finish(self, part: int) -> None:
+        """Note that a part is there; with the last one the object is.
+
+        Raises
+        ------
+        StorageError
+            The content is not what the source says that it is.
+        """
+        file = self._open()
+        with self._lock:
+            self._done.add(part)
+            last = len(self._done) == self._parts
+            if self._resumable:
+                self._note(part)
+        if last or self._hashing.acquire(blocking=False):
+            if last:
+                self._hashing.acquire()
+            try:
+                self._hash.read_to(file, self._whole_until())
+            finally:
+                self._hashing.release()
+        if last:
+            self._complete(file)
+
+    def close(self) -> None:
+        """Give up the file; what is in it stays where it can be gone on with."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+                if not self._resumable:
+                    self._growing.unlink(missing_ok=True)
+
+    def _open(self) -> int:
+        with self._lock:
+            if self._file is None:
+                if not self._done:
+                    self._begin()
+                self._file = os.open(self._growing, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return self._file
+
+    def _begin(self) -> None:
+        self._notes.unlink(missing_ok=True)
+        self._growing.unlink(missing_ok=True)
+        if self._resumable:
+            self._notes.write_text(f"{json.dumps(_boot())}\n", encoding="utf-8")
+
+    def _note(self, part: int) -> None:
+        with self._notes.open("a", encoding="utf-8") as notes:
+            notes.write(f"{part}\n")
+
+    def _noted(self) -> set[int]:
+        """Return the parts that an earlier transfer has brought in this boot of the machine."""
+        if not (self._resumable and self._growing.is_file()):
+            return set()
+        try:
+            boot, *parts = self._notes.read_text(encoding="utf-8").splitlines()
+            if json.loads(boot) != _boot() or _boot() is None:
+                return set()
+            return {int(part) for part in parts} & set(range(self._parts))
+        except (OSError, ValueError):
+            return set()
+
+    def _whole_until(self) -> int:
+        """Return up to where every part is there."""
+        part = 0
+        with self._lock:
+            while part in self._done:
+                part += 1
+            size = self.item.total_bytes
+        if part == self._parts:
+            return os.fstat(self._open()).st_size if size is None else size
+        return self.span(part)[0]
+
+    def _complete(self, file: int) -> None:
+        self.sha256 = self._hash.sha256
+        expected = self.item.total_bytes
+        if expected is not None and os.fstat(file).st_size != expected:
+            self._drop()
+            raise StorageError("Corrupt", f"{self.item.path!r}: not {expected} bytes long", retry="soon")
+        self._compare()
+        seal(file)
+        with self._lock:
+            os.close(file)
+            self._file = None
+            self._growing.rename(self.path)
+            self._notes.unlink(missing_ok=True)
+
+    def _compare(self) -> None:
+        """Compare the hashes with the source's."""
+        item = self.item
+        if item.sha256 is not None and item.sha256 != self.sha256:
+            self._drop()
+            raise StorageError("Corrupt", f"{item.path!r}: its SHA-256 is not the source's", retry="soon")
+        if item.md5 is None or item.md5 == self._hash.md5:
+            return
+        if item.md5_is_etag and self._came_before():
+            log.info("the ETags of this store are no MD5s", extra={"path": item.path})
+            return
+        self._drop()
+        raise StorageError("Corrupt", f"{item.path!r}: its MD5 is not the source's", retry="soon")
+
+    def _came_before(self) -> bool:
+        """Return whether an earlier transfer has brought the same content for the same ETag.
+
+        Stores that encrypt with keys of their own give ETags that look like an MD5 and are none. Damage on
+        the way does not come twice.
+        """
+        odd = self.path.with_name(f"{self.path.name}.odd")
+        before = odd.read_text(encoding="utf-8") if odd.is_file() else None
+        odd.write_text(self.sha256, encoding="utf-8")
+        return before == self.sha256
+
+    def _drop(self) -> None:
+        """Forget what has come: it is not what was asked for."""
+        with self._lock:
+            self._growing.unlink(missing_ok=True)
+            self._notes.unlink(missing_ok=True)
+
+
+class _Hash:
+    """SHA-256, and MD5 where it is asked for, of a file's beginning that grows."""
+
+    def __init__(self, *, with_md5: bool) -> None:
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
+        self._bytes = 0
+
+    def take(self, offset: int, chunk: bytes) -> None:
+        """Go on with bytes that follow; others are read later."""
+        if offset == self._bytes:
+            self._update(chunk)
+
+    def read_to(self, file: int, end: int, *, close: bool = False) -> None:
+        """Go on with what a file holds up to an offset."""
+        while self._bytes < end:
+            chunk = os.pread(file, min(CHUNK_BYTES, end - self._bytes), self._bytes)
+            if not chunk:
+                break
+            self._update(chunk)
+        if close:
+            os.close(file)
+
+    def _update(self, chunk: bytes) -> None:
+        self._sha256.update(chunk)
+        if self._md5 is not None:
+            self._md5.update(chunk)
+        self._bytes += len(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str | None:
+        return None if self._md5 is None else self._md5.hexdigest()
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _boot() -> str | None:
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
