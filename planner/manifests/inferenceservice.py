@@ -9,7 +9,7 @@ from planner.domain.policy import Spread
 from planner.manifests.contents import ShardContents
 from planner.manifests.names import Labels, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
-from planner.manifests.pod import agent_container, pod_security, server_container, volumes
+from planner.manifests.pod import agent_container, init_containers, pod_security, server_container, volumes
 
 SERVERS = ("lightgbm", "mlserver", "sklearn", "triton", "xgboost")
 """Runtimes that KServe has a multi-model server for."""
@@ -53,6 +53,7 @@ def inference_service(
         "automountServiceAccountToken": False,
         "securityContext": pod_security(),
         **_server(contents),
+        **_before(contents, options),
         "containers": [agent_container(contents, image=options.agent_image)],
         "volumes": volumes(contents, documents=documents),
     }
@@ -76,6 +77,11 @@ def _server(contents: ShardContents) -> dict[str, Any]:
     if contents.shard_type.runtime == "mlserver":
         return {"model": {**_MLSERVER, **container}}
     return {contents.shard_type.runtime: container}
+
+
+def _before(contents: ShardContents, options: ManifestOptions) -> dict[str, Any]:
+    found = init_containers(contents, image=options.agent_image)
+    return {"initContainers": found} if found else {}
 
 
 def _scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _TEMPORARY = {"name": "shardpack-tmp", "mountPath": "/tmp"}  # noqa: S108 - a fo
 _SLOTS = 8
 
 _HARDENED: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+_AGENT_SECURITY = {**_HARDENED, "readOnlyRootFilesystem": True, "runAsNonRoot": True}
 
 
 def pod_security() -> dict[str, Any]:
@@ -94,11 +95,16 @@ def _triton_args(contents: ShardContents) -> list[str]:
     A strictly ready server is one whose every load went well, so strictness is off: the agent says what is
     ready. Inference keeps half of the HTTP threads, whatever is loading. The exit ends before the 30 s that
     Kubernetes gives a pod. The memory model counts a pool of exactly this size on every GPU.
+
+    At its start the server loads all that was fetched, where its config says, as many models at a time as the
+    plan leaves room for; what fails, by chance too many of them on one device, the agent loads again.
     """
     args = [
+        "--load-model=*",
+        "--exit-on-error=false",
         "--strict-readiness=false",
         f"--http-thread-count={_HTTP_THREADS}",
-        f"--model-load-thread-count={_lanes(contents)}",
+        f"--model-load-thread-count={_load_threads(contents)}",
         "--exit-timeout-secs=20",
     ]
     if contents.on_gpu:
@@ -109,9 +115,16 @@ def _triton_args(contents: ShardContents) -> list[str]:
 
 
 def _lanes(contents: ShardContents) -> int:
+    """Return how many calls the agent makes at a time; it minds itself how many of them load on a device."""
+    return max(_FEWEST_LANES, _load_threads(contents))
+
+
+def _load_threads(contents: ShardContents) -> int:
     """Return how many loads run at a time on a shard: on every device as many as the plan counts with."""
     shard_type = contents.shard_type
-    return min(_MOST_LANES, max(_FEWEST_LANES, shard_type.parallel_loads * shard_type.device_count))
+    if not contents.on_gpu:
+        return _FEWEST_LANES
+    return min(_MOST_LANES, max(1, shard_type.parallel_loads * shard_type.device_count))
 
 
 def _server_resources(contents: ShardContents) -> dict[str, str]:
@@ -153,16 +166,33 @@ def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
             "failureThreshold": 6,
         },
         "resources": _agent_resources(contents),
-        "securityContext": {**_HARDENED, "readOnlyRootFilesystem": True, "runAsNonRoot": True},
+        "securityContext": _AGENT_SECURITY,
         "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY],
     }
 
 
+def init_containers(contents: ShardContents, *, image: str) -> list[dict[str, Any]]:
+    """Return what runs before the server: the agent fetches all models, which it loads at its start."""
+    if not _is_triton(contents):
+        return []
+    fetch = {
+        "name": "fetch",
+        "image": image,
+        "args": [*_places(), "--fetch-only"],
+        "resources": _agent_resources(contents),
+        "securityContext": _AGENT_SECURITY,
+        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY],
+    }
+    return [fetch]
+
+
+def _places() -> list[str]:
+    return ["--config-dir=/mnt/configs", "--model-dir=/mnt/store/models", f"--component-port={HTTP_PORT}"]
+
+
 def _agent_args(contents: ShardContents) -> list[str]:
     return [
-        "--config-dir=/mnt/configs",
-        "--model-dir=/mnt/store/models",
-        f"--component-port={HTTP_PORT}",
+        *_places(),
         "--status-address=0.0.0.0",
         f"--status-port={STATUS_PORT}",
         f"--parallel-loads={_lanes(contents)}",

@@ -22,6 +22,8 @@ class PodSpec:
         The InferenceService's name.
     agent_args
         The agent container's arguments; paths in them are the container's.
+    fetch_args
+        The arguments of the agent that runs before the server; None where the server starts without.
     server_args
         The model server's arguments.
     mounts
@@ -32,6 +34,7 @@ class PodSpec:
 
     shard: str
     agent_args: tuple[str, ...]
+    fetch_args: tuple[str, ...] | None
     server_args: tuple[str, ...]
     mounts: Mapping[PurePosixPath, str]
     files: Mapping[str, Mapping[str, str]]
@@ -69,9 +72,11 @@ def trained_models(objects: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any
 def _pod_spec(service: dict[str, Any], config_maps: Mapping[str, Mapping[str, str]]) -> PodSpec:
     predictor = service["spec"]["predictor"]
     agent = next(container for container in predictor["containers"] if container["name"] == "agent")
+    before = [item for item in predictor.get("initContainers", ()) if item["name"] == "fetch"]
     return PodSpec(
         shard=service["metadata"]["name"],
         agent_args=tuple(agent["args"]),
+        fetch_args=tuple(before[0]["args"]) if before else None,
         server_args=tuple(predictor.get("triton", {}).get("args", ())),
         mounts={PurePosixPath(mount["mountPath"]): mount["name"] for mount in agent["volumeMounts"]},
         files={

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,13 +23,16 @@ from planner.errors import ShardpackError
 from planner.rehearsal.children import start_child
 from planner.rehearsal.manifest_reader import PodSpec
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
+from planner.rehearsal.triton import TritonOptions, TritonProcess, free_ports, start_triton
 from planner.rehearsal.triton_files import TritonHome
 
 _log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT_S = 5.0
 _LOOK_S = 0.1
+_EVERYTHING = "--load-model=*"
+_LOAD_ALL_TIMEOUT_S = 600.0
+_FETCH_TIMEOUT_S = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +139,7 @@ def start_pod(
     gpus: Mapping[str, str] | None,
     options: TritonOptions | None = None,
 ) -> Pod:
-    """Start a shard's server and its agent.
+    """Let a shard's models be fetched, then start its server and its agent.
 
     Parameters
     ----------
@@ -149,11 +152,21 @@ def start_pod(
     gpus
         Environment of the simulated GPUs with the shard's own devices visible; None is a shard without.
     options
-        How the server is set up.
+        How the server is set up; what it loads at its start is said by the manifests.
+
+    Raises
+    ------
+    ShardpackError
+        Something did not start, or the models could not be fetched.
     """
+    options = options or TritonOptions()
+    if _EVERYTHING in spec.server_args:
+        options = replace(options, load_at_start=("*",), live_timeout_s=_LOAD_ALL_TIMEOUT_S)
     _mount(folder, spec)
     repository = folder / "volumes" / _volume_path(spec, _argument(spec, "--model-dir"))
     repository.mkdir(parents=True, exist_ok=True)
+    if spec.fetch_args is not None:
+        _fetch(spec, spec.fetch_args, folder, gpus or {})
     server = start_triton(spec.shard, repository, home=home, gpus=gpus, options=options)
     try:
         agent = _start_agent(spec, folder, server, gpus or {})
@@ -183,7 +196,7 @@ def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
 
 def _holds_what_it_should(pod: Pod) -> bool:
     if pod.agent.poll() is not None:
-        raise _ended(pod.spec.shard, pod.agent, pod.folder)
+        raise _ended(pod.spec.shard, pod.agent, pod.folder / "agent.log")
     if pod.server.exit_code is not None:
         raise ShardpackError(
             f"the server of {pod.spec.shard} ended with {pod.server.exit_code}:\n{pod.server.log_tail()}"
@@ -245,6 +258,25 @@ def _local_argument(spec: PodSpec, folder: Path, argument: str) -> str:
     return argument
 
 
+def _fetch(spec: PodSpec, arguments: tuple[str, ...], folder: Path, gpus: Mapping[str, str]) -> None:
+    """Run what the manifests run before the server."""
+    command = [
+        *(sys.executable, "-m", "agent.cli"),
+        *(_local_argument(spec, folder, argument) for argument in arguments),
+        f"--component-port={free_ports().http}",  # nobody is there, as in a pod that has not begun
+    ]
+    fetch = start_child(command, log=folder / "fetch.log", environment=_agent_environment(gpus))
+    _wait(lambda: fetch.poll() is not None, f"the models of {spec.shard}", timeout_s=_FETCH_TIMEOUT_S)
+    if fetch.returncode != 0:
+        raise _ended(spec.shard, fetch, folder / "fetch.log")
+
+
+def _agent_environment(gpus: Mapping[str, str]) -> dict[str, str]:
+    """Return the agent's environment: NVML is simulated for it as well; CUDA it does not use."""
+    simulated = {name: value for name, value in gpus.items() if name != "LD_PRELOAD"}
+    return {**os.environ, **(simulated or {"CUDA_VISIBLE_DEVICES": ""})}
+
+
 def _start_agent(
     spec: PodSpec, folder: Path, server: TritonProcess, gpus: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
@@ -261,11 +293,7 @@ def _start_agent(
         f"--status-port-file={folder / 'status-port'}",
         "--poll-period=0.5",
     ]
-    # NVML is simulated for the agent as well; CUDA it does not use.
-    environment = {name: value for name, value in gpus.items() if name != "LD_PRELOAD"}
-    if not gpus:
-        environment = {"CUDA_VISIBLE_DEVICES": ""}
-    agent = start_child(command, log=folder / "agent.log", environment={**os.environ, **environment})
+    agent = start_child(command, log=folder / "agent.log", environment=_agent_environment(gpus))
     try:
         _wait(
             lambda: (folder / "status-port").exists() or agent.poll() is not None,
@@ -275,13 +303,13 @@ def _start_agent(
         agent.kill()
         raise
     if agent.poll() is not None:
-        raise _ended(spec.shard, agent, folder)
+        raise _ended(spec.shard, agent, folder / "agent.log")
     return agent
 
 
-def _ended(shard: str, agent: subprocess.Popen[bytes], folder: Path) -> ShardpackError:
-    log = (folder / "agent.log").read_text(errors="replace")[-2000:]
-    return ShardpackError(f"the agent of {shard} ended with {agent.returncode}:\n{log}")
+def _ended(shard: str, agent: subprocess.Popen[bytes], log: Path) -> ShardpackError:
+    tail = log.read_text(errors="replace")[-2000:]
+    return ShardpackError(f"the agent of {shard} ended with {agent.returncode}:\n{tail}")
 
 
 def _read_port(folder: Path) -> int:

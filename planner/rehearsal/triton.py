@@ -268,6 +268,9 @@ def _model_flags(options: TritonOptions) -> list[str]:
     return [
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in options.load_at_start),
+        *(
+            ["--exit-on-error=false"] if options.load_at_start else []
+        ),  # a load that fails is the agent's matter
         # Each python model then loads in 0.2 s with 4 threads instead of 1.7 s with 35.
         "--disable-auto-complete-config",
         "--backend-config=python,thread-pool-size=1",

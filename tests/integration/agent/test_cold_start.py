@@ -30,9 +30,7 @@ class Shard:
         self.server: TritonProcess | None = None
 
     def serve(self) -> TritonProcess:
-        options = TritonOptions(
-            load_at_start=EVERYTHING, ports=self.ports, arguments=("--exit-on-error=false",)
-        )
+        options = TritonOptions(load_at_start=EVERYTHING, ports=self.ports)
         self.server = start_triton(self.folder.name, self.folder / "models", home=self.home, options=options)
         return self.server
 

@@ -36,6 +36,7 @@ def a_spec(models: tuple[DesiredModel, ...]) -> PodSpec:
     return PodSpec(
         shard="s",
         agent_args=("--config-dir=/mnt/configs", "--model-dir=/mnt/store/models", "--retry-base=0.5"),
+        fetch_args=None,
         server_args=(),
         mounts={PurePosixPath("/mnt/configs"): "configs", PurePosixPath("/mnt/store"): "store"},
         files={"configs": {"models.json": models_json(models), **files}},

@@ -170,8 +170,10 @@ def test_memory_pool_is_the_one_that_the_memory_model_counts():
     assert pools == ["--cuda-memory-pool-byte-size=0:67108864", "--cuda-memory-pool-byte-size=1:67108864"]
 
 
-@pytest.mark.parametrize(("parallel_loads", "devices", "lanes"), [(1, 1, 4), (3, 2, 6), (40, 1, 16)])
-def test_agent_understands_its_arguments(parallel_loads, devices, lanes):
+@pytest.mark.parametrize(
+    ("parallel_loads", "devices", "lanes", "threads"), [(1, 1, 4, 1), (3, 2, 6, 6), (40, 1, 16, 16)]
+)
+def test_agent_understands_its_arguments(parallel_loads, devices, lanes, threads):
     shard_type = a_shard_type(parallel_loads=parallel_loads, device_count=devices)
     items = rendered(a_scenario(types=(shard_type,)), a_shard())
     found = agent_command.make_context("shardpack-agent", list(agent(items)["args"])).params
@@ -181,7 +183,19 @@ def test_agent_understands_its_arguments(parallel_loads, devices, lanes):
     assert found["loads_per_device"] == min(parallel_loads, 16)
     mounts = {mount["mountPath"] for mount in agent(items)["volumeMounts"]}
     assert {str(found["config_dir"]), str(found["model_dir"].parent)} <= mounts
-    assert f"--model-load-thread-count={lanes}" in predictor(items)["triton"]["args"]
+    assert f"--model-load-thread-count={threads}" in predictor(items)["triton"]["args"]
+
+
+def test_files_are_fetched_before_a_server_that_loads_them_at_its_start():
+    items = rendered(a_scenario(), a_shard())
+    (fetch,) = predictor(items)["initContainers"]
+    given = agent_command.make_context("shardpack-agent", list(fetch["args"])).params
+    beside = agent_command.make_context("shardpack-agent", list(agent(items)["args"])).params
+    assert given["fetch_only"]
+    for place in ("config_dir", "model_dir", "component_port"):
+        assert given[place] == beside[place]
+    assert fetch["volumeMounts"] == agent(items)["volumeMounts"]
+    assert {"--load-model=*", "--exit-on-error=false"} <= set(predictor(items)["triton"]["args"])
 
 
 def test_server_and_agent_share_the_models():
