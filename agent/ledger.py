@@ -25,7 +25,7 @@ class Look:
     Parameters
     ----------
     rows
-        The server's index.
+        The server's index; the same object again says that nothing has changed in it.
     folders
         The models that have a folder in the repository.
     began_s
@@ -98,6 +98,7 @@ class Ledger:
         self._changed_at_s: dict[str, float] = {}
         self._unloading = {name for name, seen in models.items() if _unloads(seen)}
         self._since: dict[str, tuple[ModelState, float]] = {}
+        self._still: Look | None = None  # the last look, where nothing can follow from one that is equal
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -148,6 +149,7 @@ class Ledger:
 
     def start(self, action: Action, *, wall_s: float) -> None:
         """Note that an action is under way."""
+        self._still = None
         with self._lock:
             self.running[action.name] = action
         self._note(action.name, wall_s)
@@ -163,6 +165,9 @@ class Ledger:
 
     def look(self, look: Look, *, now_s: float, wall_s: float) -> bool:
         """Take over a look at the world; return whether the server turned out to be another process."""
+        still = self._still
+        if still is not None and look.rows is still.rows and look.folders == still.folders:
+            return False  # an agent with nothing to do takes next to no time
         restarted = self._restarted(look)
         was_live, self.server_live = self.server_live, True
         for name in {*self._models, *look.rows, *look.folders}:
@@ -179,6 +184,10 @@ class Ledger:
             self.decide_all(now_s=now_s)
         # Older changes can have no look under way that began before them.
         self._changed_at_s = {name: at_s for name, at_s in self._changed_at_s.items() if at_s >= look.began_s}
+        waits = any(
+            seen.probation is not None or seen.unload_asked_at_s is not None for seen in self._models.values()
+        )
+        self._still = None if waits or self.running or self._changed_at_s else look
         return restarted
 
     def lost(self, look: Look) -> dict[str, IndexRow]:
@@ -197,7 +206,7 @@ class Ledger:
     def lose_server(self, *, now_s: float) -> None:
         """Note that the server does not answer: what is known of it is from before."""
         if self.server_live:
-            self.server_live = False
+            self.server_live, self._still = False, None
             self.decide_all(now_s=now_s)
 
     def decide(self, name: str, *, now_s: float) -> None:
@@ -237,6 +246,7 @@ class Ledger:
         )
 
     def _put(self, name: str, seen: Seen) -> None:
+        self._still = None
         with self._lock:
             if seen == NOTHING:
                 self._models.pop(name, None)

@@ -73,7 +73,7 @@ class Failure:
     message: str
     attempts: int
     retry_at_s: float
-    retry: Retry = "late"
+    retry: Retry = "soon"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,10 @@ class ModelServer(Protocol):
         ...
 
     def index(self) -> Mapping[str, IndexRow]:
-        """Return every model that was ever touched; one that is missing was never loaded."""
+        """Return every model that was ever touched; one that is missing was never loaded.
+
+        Where nothing has changed since the last call the same object may come again.
+        """
         ...
 
     def load(self, name: str) -> None:

@@ -56,6 +56,7 @@ class Triton:
         self._control = urllib3.Timeout(connect=timeouts.connect_s, read=timeouts.control_s)
         self._load = urllib3.Timeout(connect=timeouts.connect_s, read=timeouts.load_s)
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+        self._known: tuple[bytes, Mapping[str, IndexRow]] = (b"", {})
 
     def info(self) -> ServerInfo:
         """Return kind and version from the server's metadata."""
@@ -67,10 +68,16 @@ class Triton:
 
     def index(self) -> Mapping[str, IndexRow]:
         """Return the state of every model that was touched since the server started."""
-        document = _parsed(self._call("POST", "/v2/repository/index", timeout=self._control, body=b"{}"))
+        body = self._call("POST", "/v2/repository/index", timeout=self._control, body=b"{}")
+        known, rows = self._known
+        if body == known:
+            return rows
+        document = _parsed(body)
         if not isinstance(document, list):
             raise RefusedError(200, "the repository index is not a list")
-        return index_rows(document)
+        rows = index_rows(document)
+        self._known = body, rows
+        return rows
 
     def load(self, name: str) -> None:
         """Load a model; a loaded and unchanged one is left alone by the server."""

@@ -78,11 +78,11 @@ class AgentProcess:
                 command, stdout=output, stderr=output, cwd=Path(__file__).parents[2], env=self.environment
             )
 
-    def fetch(self) -> int:
+    def fetch(self, most_s: float = _PATIENCE_S) -> int:
         """Let it fetch every model before the server starts, and return its exit code."""
         self.spawn("--fetch-only")
         assert self._process is not None
-        return self._process.wait(_PATIENCE_S)
+        return self._process.wait(most_s)
 
     @property
     def exit_code(self) -> int | None:

@@ -222,3 +222,32 @@ def test_waiting_holds_one_action_a_model_in_order() -> None:
     queue.put("a", None)
     assert list(queue) == []
     assert len(queue) == 0
+
+
+def test_an_equal_look_at_a_world_at_rest_is_not_gone_through_again() -> None:
+    made = ledger()
+    made.aim({"m": M}, now_s=1.0, wall_s=1.0)
+    seen = look({"m": IndexRow("READY")}, began_s=12.0)
+    made.look(seen, now_s=13.0, wall_s=13.0)
+    assert not made.look(replace(seen, began_s=14.0), now_s=15.0, wall_s=15.0)
+    assert made.look(look({}, began_s=16.0), now_s=17.0, wall_s=17.0)
+    assert waiting(made) == ["Load m"]
+
+
+def test_an_equal_look_tells_of_what_was_lost_and_came_back() -> None:
+    made = ledger()
+    made.aim({"m": M}, now_s=1.0, wall_s=1.0)
+    seen = look({"m": IndexRow("READY")}, began_s=12.0)
+    made.look(seen, now_s=13.0, wall_s=13.0)
+    made.lose_server(now_s=14.0)
+    made.look(replace(seen, began_s=15.0), now_s=16.0, wall_s=16.0)
+    assert made.server_live
+
+
+def test_an_equal_look_ends_the_probation_of_a_model() -> None:
+    made = ledger(replace(SERVES, probation=Probation(since_s=10.0)))
+    rows = {"m": IndexRow("READY")}
+    made.look(look(rows, began_s=12.0), now_s=13.0, wall_s=13.0)
+    assert made.seen("m").probation is not None
+    made.look(look(rows, began_s=112.0), now_s=113.0, wall_s=113.0)
+    assert made.seen("m").probation is None

@@ -222,7 +222,14 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
             Failed(state="FailedToLoad", reason="y", message="why", retry="late"),
             Seen(
                 row=row("READY"),
-                failure=Failure(state="FailedToLoad", reason="y", message="why", attempts=3, retry_at_s=17.0),
+                failure=Failure(
+                    state="FailedToLoad",
+                    reason="y",
+                    message="why",
+                    attempts=3,
+                    retry_at_s=17.0,
+                    retry="late",
+                ),
             ),
         ),
     ],

@@ -1,0 +1,278 @@
+"""Thousands of tiny models on real Triton servers: the agents beside bare calls, and cold starts.
+
+The models take no time of their own, so what is measured is the servers' and the agents'. Every figure stands
+beside its peer's of the same run. Run by ``make bench``; ``SHARDPACK_BENCH_OUT`` names a folder for records.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from agent.desired import DesiredModel
+from planner.errors import ShardpackError
+from planner.rehearsal.build import build_native
+from planner.rehearsal.mount import mount_files
+from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton_files import TritonHome, prepare_triton
+from tests.bench.records import commit, keep
+from tests.support.agent_models import documents, model_folder, wanted
+from tests.support.agent_process import AgentProcess
+
+pytestmark = [pytest.mark.bench, pytest.mark.triton, pytest.mark.timeout(3600)]
+
+LANES = (1, 2, 4, 8)
+LOOKS_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> TritonHome:
+    try:
+        native = build_native(tmp_path_factory.mktemp("native"))
+        return prepare_triton(tmp_path_factory.mktemp("triton"), native=native)
+    except ShardpackError as error:
+        pytest.skip(str(error))
+
+
+class Bench:
+    """A folder of models, and servers and agents on it."""
+
+    def __init__(self, folder: Path, home: TritonHome) -> None:
+        self.folder, self.home = folder, home
+        self._running: list[TritonProcess | AgentProcess] = []
+
+    def models(self, count: int, first: int = 0) -> list[DesiredModel]:
+        """Tiny models, their folders made where they are not there yet."""
+        made = []
+        for number in range(first, first + count):
+            place = self.folder / "store" / f"m{number:05}"
+            uri = place.as_uri() if place.is_dir() else model_folder(place)
+            made.append(wanted(place.name, storage_uri=uri))
+        return made
+
+    def serve(
+        self, name: str, repository: Path, *, everything: bool, ports: Ports | None = None
+    ) -> TritonProcess:
+        options = TritonOptions(
+            load_at_start=("*",) if everything else (), ports=ports, live_timeout_s=600, load_threads=4
+        )
+        server = start_triton(name, repository, home=self.home, options=options)
+        self._running.append(server)
+        return server
+
+    def agent(self, name: str, ports: Ports, models: list[DesiredModel]) -> AgentProcess:
+        """An agent with its documents mounted, not started."""
+        folder = self.folder / name
+        (folder / "models").mkdir(parents=True, exist_ok=True)
+        agent = AgentProcess(folder=folder, server_url=f"http://127.0.0.1:{ports.http}")
+        agent.arguments = ("--poll-period", "2")
+        mount_files(agent.configs, documents(*models))
+        self._running.append(agent)
+        return agent
+
+    def stop(self) -> None:
+        for one in self._running:
+            one.kill()
+        self._running.clear()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, home: TritonHome) -> Iterator[Bench]:
+    made = Bench(tmp_path, home)
+    yield made
+    made.stop()
+    shutil.rmtree(tmp_path)
+
+
+def test_loads_through_the_api(bench: Bench) -> None:
+    """2,000 models on one server: the agent beside a bare loop of calls."""
+    models = bench.models(2_000)
+    bare = {lanes: bare_loads_s(bench, [model.name for model in models], lanes) for lanes in LANES}
+    agents = {lanes: agent_loads_s(bench, models, lanes) for lanes in (2, 4)}
+    keep(
+        record(
+            "api",
+            models=len(models),
+            bare_s=bare,
+            agent_s=agents,
+            rate=min(bare.values()) / min(agents.values()),
+        ),
+        "agent-api",
+    )
+
+
+def bare_loads_s(bench: Bench, names: list[str], lanes: int) -> float:
+    repository = bench.folder / "store"
+    server = bench.serve(f"bare-{lanes}", repository, everything=False)
+    pool = urllib3.PoolManager(maxsize=lanes, retries=False)
+
+    def load(name: str) -> None:
+        answer = pool.request("POST", f"{server.http_url}/v2/repository/models/{name}/load", body=b"{}")
+        assert answer.status == 200, answer.data
+
+    with ThreadPoolExecutor(lanes) as threads:
+        began = time.monotonic()
+        list(threads.map(load, names))
+        took_s = time.monotonic() - began
+    bench.stop()
+    return took_s
+
+
+def agent_loads_s(bench: Bench, models: list[DesiredModel], lanes: int) -> float:
+    """Seconds from the agent's first answer until all is loaded, the files there before."""
+    ports = free_ports()
+    agent = bench.agent(f"agent-{lanes}", ports, models)
+    agent.arguments = (*agent.arguments, "--parallel-loads", str(lanes))
+    assert agent.fetch(most_s=600) == 0
+    bench.serve(f"served-{lanes}", agent.models, everything=False, ports=ports)
+    began = time.monotonic()
+    agent.start()
+    until(lambda: agent.get("/readyz")[0] == 200)
+    took_s = time.monotonic() - began
+    assert agent.done("load") == len(models)
+    bench.stop()
+    return took_s
+
+
+def test_many_servers(bench: Bench) -> None:
+    """10,000 models over 40 servers, whose agents share the cores with them."""
+    shards, each = 40, 250
+    parts = [bench.models(each, first=each * shard) for shard in range(shards)]
+    bare_s = bare_servers_s(bench, parts)
+    agents = []
+    for shard, part in enumerate(parts):
+        ports = free_ports()
+        agent = bench.agent(f"shard-{shard}", ports, part)
+        assert agent.fetch(most_s=600) == 0
+        bench.serve(f"shard-{shard}", agent.models, everything=False, ports=ports)
+        agents.append(agent)
+    began = time.monotonic()
+    for agent in agents:
+        agent.spawn("--status-port", "0", "--status-port-file", str(agent.folder / "port"))
+    until(lambda: all(is_ready(agent) for agent in agents))
+    took_s = time.monotonic() - began
+    keep(
+        record(
+            "servers",
+            models=shards * each,
+            servers=shards,
+            bare_s=bare_s,
+            agent_s=took_s,
+            rate=bare_s / took_s,
+        ),
+        "agent-servers",
+    )
+
+
+def bare_servers_s(bench: Bench, parts: list[list[DesiredModel]]) -> float:
+    """Seconds of bare calls, four at a time over all servers."""
+    urls = []
+    for shard, part in enumerate(parts):
+        repository = bench.folder / f"bare-{shard}"
+        for model in part:
+            shutil.copytree(bench.folder / "store" / model.name, repository / model.name)
+        server = bench.serve(f"bare-{shard}", repository, everything=False)
+        urls.append([f"{server.http_url}/v2/repository/models/{model.name}/load" for model in part])
+    pool = urllib3.PoolManager(num_pools=len(parts), maxsize=4, retries=False)
+
+    def load(url: str) -> None:
+        answer = pool.request("POST", url, body=b"{}")
+        assert answer.status == 200, answer.data
+
+    with ThreadPoolExecutor(4) as threads:
+        began = time.monotonic()
+        list(threads.map(load, [url for row in zip(*urls, strict=True) for url in row]))
+        took_s = time.monotonic() - began
+    bench.stop()
+    return took_s
+
+
+def test_cold_start(bench: Bench) -> None:
+    """10,000 models on one server, their files there: beside the server's own start with all of them."""
+    models, ports = bench.models(10_000), free_ports()
+    began = time.monotonic()
+    bench.serve("bare", bench.folder / "store", everything=True)
+    bare_s = time.monotonic() - began
+    bench.stop()
+    agent = bench.agent("shard", ports, models)
+    first = timed(lambda: agent.fetch(most_s=1800))
+    again = timed(lambda: agent.fetch(most_s=1800))
+    served = timed(lambda: bench.serve("shard", agent.models, everything=True, ports=ports))
+    seen = timed(lambda: (agent.start(), until(lambda: agent.get("/readyz")[0] == 200)))
+    assert agent.done("load") == 0
+    states = {model["state"] for model in agent.paged(limit=1000).values()}
+    assert states == {"Loaded"}
+    idle = idle_share(agent)
+    change_s = changed_s(bench, agent, models)
+    keep(
+        record(
+            "cold-start",
+            models=len(models),
+            bare_s=bare_s,
+            fetch_s=first,
+            fetch_again_s=again,
+            server_s=served,
+            agent_s=seen,
+            ratio=(again + served + seen) / bare_s,
+            agent_peak_memory_kib=peak_memory_kib(agent.pid),
+            agent_idle_cores=idle,
+            change_s=change_s,
+        ),
+        "agent-cold-start",
+    )
+
+
+def changed_s(bench: Bench, agent: AgentProcess, models: list[DesiredModel]) -> float:
+    """Seconds from one more model in the documents until it is loaded."""
+    (more,) = bench.models(1, first=len(models))
+    texts = documents(*models, more)
+    began = time.monotonic()
+    mount_files(agent.configs, texts)
+    until(lambda: urllib3.request("GET", f"{agent.server_url}/v2/models/{more.name}/ready").status == 200)
+    return time.monotonic() - began
+
+
+def idle_share(agent: AgentProcess, seconds: float = 30.0) -> float:
+    """Cores that an agent with nothing to do takes."""
+    before = cpu_s(agent.pid)
+    time.sleep(seconds)
+    return (cpu_s(agent.pid) - before) / seconds
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100  # USER_HZ, proc(5)
+
+
+def peak_memory_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def is_ready(agent: AgentProcess) -> bool:
+    return (agent.folder / "port").exists() and agent.get("/readyz")[0] == 200
+
+
+def until(truth: Callable[[], object], seconds: float = 1800.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not truth():
+        assert time.monotonic() < deadline
+        time.sleep(LOOKS_S)
+
+
+def timed(act: Callable[[], object]) -> float:
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+def record(track: str, **figures: Any) -> dict[str, Any]:
+    return json.loads(json.dumps({"suite": "agent", "track": track, "commit": commit(), **figures}))
