@@ -245,7 +245,7 @@ def test_an_equal_look_tells_of_what_was_lost_and_came_back() -> None:
 
 
 def test_an_equal_look_ends_the_probation_of_a_model() -> None:
-    made = ledger(replace(SERVES, probation=Probation(since_s=10.0)))
+    made = on_probation(since_s=10.0)
     rows = {"m": IndexRow("READY")}
     made.look(look(rows, began_s=12.0), now_s=13.0, wall_s=13.0)
     assert made.seen("m").probation is not None

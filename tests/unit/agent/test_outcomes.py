@@ -169,7 +169,12 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
             Seen(
                 row=row("UNAVAILABLE"),
                 failure=Failure(
-                    state="FailedToLoad", reason="NotKept", message="died", attempts=4, retry_at_s=17.0
+                    state="FailedToLoad",
+                    reason="NotKept",
+                    message="died",
+                    attempts=4,
+                    retry_at_s=17.0,
+                    retry="late",
                 ),
             ),
         ),
@@ -179,7 +184,12 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
             Seen(
                 row=row("READY"),
                 failure=Failure(
-                    state="DownloadFailed", reason="y", message="why", attempts=1, retry_at_s=17.0
+                    state="DownloadFailed",
+                    reason="y",
+                    message="why",
+                    attempts=1,
+                    retry_at_s=17.0,
+                    retry="late",
                 ),
                 probation=Probation(since_s=1.0, attempts=3),
             ),
