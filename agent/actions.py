@@ -45,12 +45,16 @@ class Stow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Write the pin into the model's config and load it, or move it in place where only the pin changed."""
+    """Write the pin into the model's config and load it, or move it in place where only the pin changed.
+
+    Each of its devices may have to give ``peak_bytes`` while it loads.
+    """
 
     name: str
     pin: Pin
     framework: str
     urgency: tuple[int, int]
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +174,13 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
     ready = seen.row is not None and seen.row.state == "READY"
     if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
         return None
+    model = target.model
     return Load(
-        name=target.model.name, pin=target.pin, framework=target.model.framework, urgency=_urgency(target)
+        name=model.name,
+        pin=target.pin,
+        framework=model.framework,
+        urgency=_urgency(target),
+        peak_bytes=model.load_peak_bytes,
     )
 
 

@@ -23,6 +23,7 @@ from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.outcomes import Outcome
 from agent.repository import Repository
+from agent.room import Room
 from agent.servers.triton import Timeouts, Triton
 from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
 from agent.status import status_document
@@ -269,6 +270,8 @@ def run(settings: Settings) -> None:
 def _run(settings: Settings) -> None:
     nvml = open_nvml(settings.visible_devices)
     loop = wire(settings, visible=None if nvml is None else nvml.uuids)
+    if nvml is not None:
+        loop.room = Room(nvml.memory)
     memory = MemoryView(nvml, loop.clock.monotonic)
     metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
 

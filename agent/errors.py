@@ -5,6 +5,7 @@
     AgentError
     ├── SettingsError        the agent cannot run as it was started; the command ends with 2
     ├── PinError             a model cannot be pinned as its document asks
+    ├── NoRoomError          a device has less memory free than a load may take; the server was not asked
     ├── StorageError         a model's files could not be fetched; `retry` says whether soon or late
     │   └── SupersededError       nobody wants these files any more: not a failure
     └── ServerError          a call to the model server
@@ -44,6 +45,10 @@ class PinError(AgentError):
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class NoRoomError(AgentError):
+    """A device has less memory free than a load may take."""
 
 
 class StorageError(AgentError):

@@ -28,6 +28,7 @@ from agent.outcomes import (
     Failed,
     Loaded,
     Outcome,
+    Site,
     after,
     carry_out,
     failed_tries,
@@ -35,6 +36,7 @@ from agent.outcomes import (
 )
 from agent.pins import targets
 from agent.repository import Repository
+from agent.room import Room
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
 from agent.status import Snapshot, attempted, fetched
@@ -95,6 +97,8 @@ class Loop:
         What it works with.
     visible
         UUIDs of the devices that the server sees, in its order; None where nothing can say.
+    room
+        The devices' memory.
     count
         Told every action and what came of it.
     clock, random
@@ -106,6 +110,7 @@ class Loop:
     repository: Repository
     documents: Documents
     visible: tuple[str, ...] | None = None
+    room: Room = field(default_factory=Room)
     count: Callable[[Action, Outcome], None] = lambda _action, _outcome: None
     clock: Clock = field(default_factory=Clock)
     random: Random = field(default_factory=Random)
@@ -338,13 +343,13 @@ class Loop:
     def _act(self, action: Action) -> None:
         """Carry out one action on a worker's thread."""
         try:
-            outcome = carry_out(
-                action,
+            site = Site(
                 repository=self.repository,
                 server=self.server,
-                unwanted=self._unwanted[action.name].is_set,
+                room=self.room,
                 seconds=self.clock.monotonic,
             )
+            outcome = carry_out(action, site, unwanted=self._unwanted[action.name].is_set)
         except Exception as error:  # a fault of ours must not stop the other models
             log.exception("an action ended in an error that nobody expected", extra={"model": action.name})
             outcome = Failed(state="FailedToLoad", reason="Internal", message=repr(error), retry="late")

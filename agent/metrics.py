@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from agent.actions import Action
 from agent.memory import DeviceMemory
+from agent.observed import NOTHING
 from agent.outcomes import Downloaded, Dropped, Failed, Loaded, Outcome
 from agent.status import STATES, Snapshot, device_planned_bytes
 
@@ -128,6 +129,7 @@ class _Scrape(Collector):
             for name, state in sorted(states.items()):
                 each.add_metric([name, state], 1)
             yield each
+            yield from _model_memory(snapshot)
 
 
 def _outcome(outcome: Outcome) -> str:
@@ -157,6 +159,21 @@ def _memory(snapshot: Snapshot, devices: tuple[DeviceMemory, ...]) -> Iterator[G
         used.add_metric([device.uuid], device.used_bytes)
         planned.add_metric([device.uuid], device_planned_bytes(snapshot, device))
     yield from (capacity, used, planned)
+
+
+def _model_memory(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
+    planned = GaugeMetricFamily(
+        "shardpack_model_memory_planned_bytes", "Steady bytes on each device, as planned.", labels=["model"]
+    )
+    measured = GaugeMetricFamily(
+        "shardpack_model_memory_measured_bytes", "What a device's use grew by at the load.", labels=["model"]
+    )
+    for name, target in sorted(snapshot.targets.items()):
+        planned.add_metric([name], target.model.steady_bytes)
+        copy = snapshot.models.get(name, NOTHING).installed
+        if copy is not None and copy.measured_bytes is not None:
+            measured.add_metric([name], copy.measured_bytes)
+    yield from (planned, measured)
 
 
 def _single(name: str, text: str, value: bool) -> GaugeMetricFamily:  # noqa: FBT001  # the value of a gauge

@@ -39,6 +39,8 @@ class Copy:
         author's own. None when the config was written, or about to be, since it may have been loaded.
     loaded_devices
         The devices of that pin.
+    measured_bytes
+        What the use of one of them grew by while the copy was loaded, the last time that this could be told.
     """
 
     storage_uri: str | None = None
@@ -48,6 +50,7 @@ class Copy:
     digest: str | None = None
     loaded_pin: str | None = None
     loaded_devices: tuple[str, ...] = ()
+    measured_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

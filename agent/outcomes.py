@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow, Unload
-from agent.errors import PinError, RefusedError, Retry, StorageError, SupersededError, UnreachableError
+from agent.errors import (
+    NoRoomError,
+    PinError,
+    RefusedError,
+    Retry,
+    StorageError,
+    SupersededError,
+    UnreachableError,
+)
 from agent.observed import NOTHING, Copy, FailedState, Failure, Probation, Seen
 from agent.repository import Repository
+from agent.room import Room
 from agent.servers.port import IndexRow, ModelServer
 
 SERVER_UNREACHABLE = "ServerUnreachable"
@@ -79,54 +89,63 @@ class Failed:
 Outcome = Downloaded | Installed | Stowed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
 
 
-def carry_out(
-    action: Action,
-    *,
-    repository: Repository,
-    server: ModelServer,
-    unwanted: Callable[[], bool],
-    seconds: Callable[[], float],
-) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where actions are carried out.
+
+    Parameters
+    ----------
+    repository, server, room
+        The files, the model server and the devices' memory.
+    seconds
+        A clock that only runs forward.
+    """
+
+    repository: Repository
+    server: ModelServer
+    room: Room = field(default_factory=Room)
+    seconds: Callable[[], float] = time.monotonic
+
+
+def carry_out(action: Action, site: Site, *, unwanted: Callable[[], bool]) -> Outcome:
     """Do what an action says.
 
     Parameters
     ----------
-    action
-        What to do.
-    repository, server
-        Where to do it.
+    action, site
+        What to do, and where.
     unwanted
         Asked during a download; true ends it.
-    seconds
-        A clock that only runs forward.
     """
     try:
-        return _carry_out(action, repository, server, unwanted, seconds)
+        return _carry_out(action, site, unwanted)
     except SupersededError:
         return Dropped()
-    except (StorageError, PinError, UnreachableError, RefusedError, OSError, UnicodeError) as error:
+    except (
+        StorageError,
+        PinError,
+        NoRoomError,
+        UnreachableError,
+        RefusedError,
+        OSError,
+        UnicodeError,
+    ) as error:
         return _failed(action, error)
 
 
 def _carry_out(  # noqa: PLR0911 - one a case
-    action: Action,
-    repository: Repository,
-    server: ModelServer,
-    unwanted: Callable[[], bool],
-    seconds: Callable[[], float],
+    action: Action, site: Site, unwanted: Callable[[], bool]
 ) -> Outcome:
+    repository, server = site.repository, site.server
     match action:
         case Download(name=name, storage_uri=uri):
-            return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=seconds))
+            return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=site.seconds))
         case Install(name=name, pin=pin, framework=framework):
             return Installed(copy=repository.install(name, pin, framework))
         case Stow(name=name):
             return Stowed(copy=repository.stow(name))
-        case Load(name=name, pin=pin, framework=framework):
-            started_s = seconds()
-            repository.place(name, pin, framework)
-            server.load(name)
-            return Loaded(copy=repository.remember_loaded(name, pin), seconds=seconds() - started_s)
+        case Load():
+            return _load(action, site)
         case Unload(name=name):
             server.unload(name)
             return UnloadAsked()
@@ -138,6 +157,16 @@ def _carry_out(  # noqa: PLR0911 - one a case
             return Discarded()
         case _:
             assert_never(action)
+
+
+def _load(load: Load, site: Site) -> Loaded:
+    started_s = site.seconds()
+    with site.room.held(load) as weighing:
+        site.repository.place(load.name, load.pin, load.framework)
+        site.server.load(load.name)
+        taken = site.room.taken(weighing)
+    copy = site.repository.remember_loaded(load.name, load.pin, measured_bytes=taken)
+    return Loaded(copy=copy, seconds=site.seconds() - started_s)
 
 
 def _failed(action: Action, error: Exception) -> Failed:
@@ -166,6 +195,8 @@ def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR
             return reason, retry
         case PinError(reason=reason):
             return reason, "late"
+        case NoRoomError():
+            return "NoRoom", "soon"
         case UnreachableError():
             return SERVER_UNREACHABLE, "soon"
         case RefusedError():

@@ -258,9 +258,15 @@ class Repository:
         self._write_record(name, replace(self._known(name), loaded_pin=None))
         self._write_config(self._live(name), placed)
 
-    def remember_loaded(self, name: str, pin: Pin) -> Copy:
-        """Note that the copy in the repository is loaded with this pin."""
-        copy = replace(self._known(name), loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
+    def remember_loaded(self, name: str, pin: Pin, *, measured_bytes: int | None = None) -> Copy:
+        """Note that the copy in the repository is loaded with this pin, and what that was seen to take."""
+        known = self._known(name)
+        copy = replace(
+            known,
+            loaded_pin=pin.instance_group or "",
+            loaded_devices=pin.devices,
+            measured_bytes=known.measured_bytes if measured_bytes is None else measured_bytes,
+        )
         self._write_record(name, copy)
         return copy
 

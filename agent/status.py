@@ -215,7 +215,7 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
         "loadSeconds": _rounded(seen.load_seconds),
         "device": ",".join(target.pin.devices) if target and target.pin else None,
         "plannedBytes": target.model.steady_bytes if target else None,
-        "measuredBytes": None,
+        "measuredBytes": copy.measured_bytes if copy else None,
         "storageUri": public(copy.storage_uri) if copy and copy.storage_uri else None,
         "digest": copy.digest if copy else None,
     }

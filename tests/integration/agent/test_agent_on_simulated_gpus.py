@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,10 @@ def test_models_are_pinned_by_uuid_and_memory_is_told(
         "b": "gpu:0",
     }
     eventually(lambda: used_mib(agent) == {"GPU-b": 30, "GPU-a": 10}, "memory in the status")
+    assert {name: model["measuredBytes"] for name, model in agent.status()["models"].items()} == {
+        "a": 10 * MIB,
+        "b": 30 * MIB,
+    }
     first, second = agent.status()["devices"]
     assert (first["uuid"], first["index"], second["index"]) == ("GPU-b", 0, 1)
     assert (first["totalBytes"], first["reservedBytes"]) == (100 * MIB, 4 * MIB)
@@ -128,3 +133,21 @@ def test_a_device_that_the_server_does_not_see_is_a_clear_failure(
     models = agent.status()["models"]
     assert (models["a"]["state"], models["a"]["reason"]) == ("FailedToLoad", "DeviceNotVisible")
     assert ready(server) == {"b"}
+
+
+def test_what_cannot_fit_is_refused_before_the_server_is_asked_and_loaded_once_there_is_room(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    folder = agent.folder / "gpus"
+    write_state(folder, (replace(GPUS[0], foreign_bytes=70 * MIB), GPUS[1]))
+    mount_files(agent.configs, documents(sim(store, "m", "GPU-a", mib=40), sim(store, "n", "GPU-b", mib=40)))
+    agent.start()
+    agent.wait_ready()
+    model = agent.status()["models"]["m"]
+    assert (model["state"], model["reason"]) == ("FailedToLoad", "NoRoom")
+    assert model["message"] == "device 1 has 24 MiB free; the load may take 40 MiB"
+    assert "failed to load 'm'" not in server.log.read_text()
+    assert agent.states()["n"] == "Loaded"
+    write_state(folder, GPUS)
+    eventually(lambda: agent.states() == {"m": "Loaded", "n": "Loaded"}, "loaded when the other has left")
+    assert times_loaded(server) == {"m": 1, "n": 1}

@@ -18,6 +18,7 @@ from agent.outcomes import (
     Loaded,
     Outcome,
     Removed,
+    Site,
     Stowed,
     UnloadAsked,
     after,
@@ -75,9 +76,8 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def act(action: Action, repository: Repository, server: Server, *, unwanted: bool = False) -> Outcome:
-    return carry_out(
-        action, repository=repository, server=server, unwanted=lambda: unwanted, seconds=lambda: 0.0
-    )
+    site = Site(repository=repository, server=server, seconds=lambda: 0.0)
+    return carry_out(action, site, unwanted=lambda: unwanted)
 
 
 def test_every_action_does_its_part(repository: Repository, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Loads are refused where they cannot fit, and weighed where that can be told."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.actions import Load
+from agent.errors import NoRoomError
+from agent.memory import DeviceMemory
+from agent.room import Room
+from tests.support.agent_models import on_gpu, target
+
+MIB = 1 << 20
+
+
+class Devices:
+    """Two devices of 100 MiB, of which 4 are the driver's."""
+
+    def __init__(self) -> None:
+        self.used = [10 * MIB, 20 * MIB]
+
+    def __call__(self) -> tuple[DeviceMemory, ...]:
+        return tuple(
+            DeviceMemory(
+                uuid=f"GPU-{index}",
+                index=index,
+                total_bytes=100 * MIB,
+                reserved_bytes=4 * MIB,
+                used_bytes=used,
+            )
+            for index, used in enumerate(self.used)
+        )
+
+
+def load(*ordinals: int, mib: int, name: str = "m") -> Load:
+    wanted = target(name, devices=on_gpu(*ordinals)) if ordinals else target(name)
+    assert wanted.pin is not None
+    return Load(name=name, pin=wanted.pin, framework="sim", urgency=(0, 0), peak_bytes=mib * MIB)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        (load(0, mib=86), True),
+        (load(0, mib=87), False),
+        (load(1, mib=76), True),
+        (load(0, 1, mib=77), False),
+        (load(0, 1, mib=76), True),
+        (load(7, mib=1000), True),  # nothing is known of that device
+        (load(mib=1000), True),  # on the CPU
+    ],
+)
+def test_what_the_devices_have_free_decides(wanted: Load, *, fits: bool) -> None:
+    room = Room(Devices())
+    if fits:
+        with room.held(wanted):
+            pass
+    else:
+        with pytest.raises(NoRoomError, match=r"MiB free; the load may take"), room.held(wanted):
+            pass
+
+
+def test_loads_under_way_keep_their_room_and_give_it_back() -> None:
+    room = Room(Devices())
+    with room.held(load(0, mib=50, name="first")):
+        with pytest.raises(NoRoomError, match="50 MiB of them promised"), room.held(load(0, mib=40)):
+            pass
+        with room.held(load(1, mib=40)):
+            pass
+    with room.held(load(0, mib=40)):
+        pass
+
+
+def test_a_load_that_fails_gives_its_room_back() -> None:
+    room = Room(Devices())
+    with pytest.raises(OSError, match="broken"), room.held(load(0, mib=86)):
+        raise OSError("broken")
+    with room.held(load(0, mib=86)):
+        pass
+
+
+def test_a_load_alone_on_its_devices_is_weighed() -> None:
+    devices = Devices()
+    room = Room(devices)
+    with room.held(load(0, 1, mib=30)) as weighing:
+        devices.used = [15 * MIB, 45 * MIB]
+        assert room.taken(weighing) == 25 * MIB
+
+
+def test_what_cannot_be_told_is_not_told() -> None:
+    devices = Devices()
+    room = Room(devices)
+    with room.held(load(0, mib=30, name="first")) as first, room.held(load(0, mib=30)) as second:
+        devices.used = [70 * MIB, 20 * MIB]
+        assert room.taken(first) is room.taken(second) is None
+    with room.held(load(0, mib=10)) as again:
+        assert room.taken(again) is None
+    with Room().held(load(0, mib=10)) as unseen:
+        assert Room().taken(unseen) is None
