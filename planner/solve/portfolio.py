@@ -74,7 +74,8 @@ LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 CONFIGURATION_METHOD = "configuration-lp"
 PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
-what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of less."""
+what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of
+less."""
 
 IMPROVING_WORK = 0.1
 """What one unit of the improvement's work counts for, of theirs."""
@@ -95,9 +96,13 @@ FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
 scenario, measured 3.0 to 3.2 on 100,000 replicas, or seconds for each unit where reading takes none, as many
 replicas of one model do. The larger counts."""
 
-RELAXING_RATIO = 12.0
-"""Less time than this, in times that of reading, is better spent on placing than on the relaxation, which
-takes 5 to 7 of it."""
+STARTING_S, STARTING_S_A_UNIT = 1.5, 20e-6
+"""Seconds that a search takes, and each unit adds, until it first looks at the clock: libraries, machine code
+and tables, measured 0.5 to 1.7 in all for 1,000 and 10,000 replicas on a busy machine."""
+
+RELAXING_RATIO, RELAXING_S = 12.0, 2.0
+"""Less time than this, in times that of reading or in seconds, is better spent on placing than on the
+relaxation, which takes 5 to 7 of it, and most of a second until it starts."""
 
 
 def make_plan(
@@ -164,7 +169,10 @@ class _Search:
         self.budget = options.work or default_work(len(self.problem.units))
         self.work = self.budget
         self.proof_work = self.budget * PROOF_TIME_A_UNIT
-        limit_s = self.watch.left_s() if left is None or left > RELAXING_RATIO else 0.0
+        self.starting_s = STARTING_S + STARTING_S_A_UNIT * len(self.problem.units)
+        limit_s = self.watch.left_s()
+        if left is not None and limit_s is not None and (left < RELAXING_RATIO or limit_s < RELAXING_S):
+            limit_s = 0.0
         self.advice: Advice = make_advice(self.problem, limit_s)
         if not has_machine_code():
             self._tell("compile (the first run only)", None)
@@ -193,7 +201,9 @@ class _Search:
 
     def _assigned(self, packing: Packing) -> Assigned | None:
         """Return what CP-SAT finds where it may find something: not if a packing is perfect, or large."""
-        if len(self.problem.units) > ASSIGNED_UNITS or self.watch.is_over() or self._is_perfect(packing):
+        if len(self.problem.units) > ASSIGNED_UNITS or self._is_perfect(packing):
+            return None
+        if self.watch.is_over(self.starting_s):
             return None
         from planner.solve.exact.assign import assign  # ortools takes seconds to import
 
@@ -313,7 +323,7 @@ class _Search:
         """Return what column generation makes of a packing, and keep its bound."""
         types = max(1, len(self.advice.guide.types))
         many = types * len(self.problem.units) > PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
-        if many or self.watch.is_over() or self._is_perfect(packing):
+        if many or self._is_perfect(packing) or self.watch.is_over(self.starting_s):
             return packing
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
@@ -373,6 +383,8 @@ class _Search:
         self.bound = bound = self._known_bound(packing)
         if not suits_fleet(self.problem, self.advice):
             self._improve_by_rounds(packing, work)
+            return packing
+        if packing.cost <= bound.microusd_per_h or self.watch.is_over(self.starting_s):
             return packing
         if fleet is None:
             fleet = Fleet(packing, self.advice, seed=self.options.seed, watch=self.watch)

@@ -11,6 +11,8 @@ Clock = Callable[[], float]
 class Watch:
     """Says when a search has to end.
 
+    ``stopped`` says whether it has ended anything, or a watch made by ``before`` has.
+
     Parameters
     ----------
     clock
@@ -22,7 +24,8 @@ class Watch:
     def __init__(self, clock: Clock, limit_ms: int | None = None) -> None:
         self._clock, self._started = clock, clock()
         self._until = None if limit_ms is None else self._started + limit_ms / 1000
-        self.stopped = False
+        self._over = self.stopped = False
+        self._whole: Watch | None = None
 
     def reserve(self, factor: float, *, least_s: float = 0.0) -> float | None:
         """Keep time for what comes after the search: so many times what has passed since the start, or more.
@@ -46,16 +49,37 @@ class Watch:
         self._until -= max(factor * passed, least_s)
         return (self._until - now) / passed
 
-    def is_over(self) -> bool:
-        """Return whether the time is up, now or when it was asked before."""
-        if self._until is not None and not self.stopped:
-            self.stopped = self._clock() >= self._until
-        return self.stopped
+    def before(self, seconds: float) -> Watch:
+        """Return a watch that ends so much earlier, for a step that is good, but slower than the next one.
+
+        It leaves that step at least half of the time.
+        """
+        if self._until is None or seconds <= 0:
+            return self
+        earlier = Watch(self._clock)
+        left = max(0.0, self._until - earlier._started)
+        earlier._whole, earlier._until = self, self._until - min(seconds, left / 2)
+        return earlier
+
+    def is_over(self, needed_s: float = 0.0) -> bool:
+        """Return whether the time is up, now or when it was asked before.
+
+        Less than ``needed_s``, which a step takes before it can stop, counts as none.
+        """
+        if self._until is not None and not self._over and self._clock() + needed_s >= self._until:
+            self._stop()
+        return self._over
 
     def left_s(self) -> float | None:
         """Return the seconds that are left, at least a millisecond; None without a limit."""
         if self._until is None:
             return None
-        left = 0.0 if self.stopped else self._until - self._clock()
-        self.stopped = left <= 0
+        left = 0.0 if self._over else self._until - self._clock()
+        if left <= 0:
+            self._stop()
         return max(0.001, left)
+
+    def _stop(self) -> None:
+        self._over = self.stopped = True
+        if self._whole is not None:
+            self._whole.stopped = True

@@ -101,7 +101,7 @@ class Ticks:
 
 @pytest.mark.parametrize("limit_ms", [10, 500, 2_000])
 def test_the_clock_is_asked_inside_construction_and_what_is_left_is_refused(limit_ms: int) -> None:
-    clock = Ticks(step_s=0.02)
+    clock = Ticks(step_s=0.002)
     scenario = a_fleet(60)
     plan = make_plan(scenario, SolveOptions(time_limit_ms=limit_ms, work=10_000), clock=clock)
     assert plan.stopped_by_clock
@@ -116,10 +116,36 @@ def test_the_clock_is_asked_inside_construction_and_what_is_left_is_refused(limi
 
 def test_time_stops_in_the_middle_of_a_construction_with_part_of_the_models_placed() -> None:
     clock, scenario = Ticks(step_s=0.02), a_fleet(6_000)
-    plan = make_plan(scenario, SolveOptions(time_limit_ms=300), clock=clock)
+    plan = make_plan(scenario, SolveOptions(time_limit_ms=2_000), clock=clock)
     assert plan.stopped_by_clock
     assert plan.placement.placed
     assert plan.refusals
+
+
+def test_a_second_for_a_thousand_replicas_is_enough_to_place_them_all() -> None:
+    plan = make_plan(a_fleet(1_000), SolveOptions(time_limit_ms=1_000), clock=Ticks(step_s=100e-6))
+    assert plan.stopped_by_clock
+    assert not plan.refusals
+
+
+def test_an_earlier_watch_leaves_at_most_half_of_the_time_to_the_next_step_and_tells_that_it_stopped() -> (
+    None
+):
+    now = [0.0]
+    watch = Watch(lambda: now[0], 10_000)
+    slow, half = watch.before(2.0), watch.before(100.0)
+    now[0] = 5.0
+    assert [half.is_over(), slow.is_over(), watch.is_over()] == [True, False, False]
+    assert watch.stopped
+    assert slow.left_s() == pytest.approx(3.0)
+    assert Watch(lambda: now[0]).before(1.0).left_s() is None
+
+
+def test_a_step_that_takes_longer_than_what_is_left_is_not_begun() -> None:
+    watch = Watch(lambda: 0.0, 1_000)
+    assert not watch.is_over(0.9)
+    assert watch.is_over(1.1)
+    assert watch.is_over()
 
 
 def test_a_watch_keeps_time_for_what_comes_after_the_search() -> None:
