@@ -44,6 +44,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/codespell planner agent tests scenarios docs *.md
+	if test -x $(BIN)/hadolint; then $(BIN)/hadolint *.Dockerfile; fi
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)

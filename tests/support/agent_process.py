@@ -16,11 +16,11 @@ from typing import Any
 _PATIENCE_S = 60.0  # only ends a test that has failed
 
 
-def eventually(truth: Callable[[], object], what: str) -> None:
+def eventually(truth: Callable[[], object], what: str, *, patience_s: float = _PATIENCE_S) -> None:
     """Return once ``truth`` holds; it fails the test when that does not happen."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not truth():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE_S:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
         time.sleep(0.02)
 
 

@@ -1,0 +1,14 @@
+# The agent beside a model server: `docker build -f agent.Dockerfile -t shardpack-agent .`
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY planner/__init__.py planner/
+COPY agent agent
+RUN python -m venv /opt/shardpack \
+    && /opt/shardpack/bin/pip install --no-cache-dir --constraint constraints.txt '.[nvml,storage]'
+
+FROM python:3.12-slim
+COPY --from=build /opt/shardpack /opt/shardpack
+ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 1000:1000
+ENTRYPOINT ["shardpack-agent"]
