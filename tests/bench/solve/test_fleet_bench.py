@@ -5,18 +5,16 @@ Run by ``make bench``; ``SHARDPACK_BENCH_OUT`` names a folder for the records, e
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from planner.cli import COLLECT_AFTER
 from planner.domain.plan import gap_ratio
 from planner.domain.scenario import Scenario
 from planner.scenario.load import load_scenario
@@ -34,13 +32,9 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_the_command() -> Iterator[None]:
-    """Collect garbage as the command does, with machine code made before anything is timed."""
-    before = gc.get_threshold()
-    gc.set_threshold(*COLLECT_AFTER)
+def _machine_code() -> None:
+    """Make machine code before anything is timed."""
     make_plan(a_fleet(300, seed=99), SolveOptions(work=3))
-    yield
-    gc.set_threshold(*before)
 
 
 def _timed(work: Callable[[], object]) -> tuple[object, float]:

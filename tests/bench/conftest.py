@@ -1,0 +1,18 @@
+"""All benchmarks collect garbage as the command does, and may refresh what is best known."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from planner.cli import COLLECT_AFTER
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _garbage_as_the_command() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECT_AFTER)
+    yield
+    gc.set_threshold(*before)
