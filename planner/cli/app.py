@@ -82,12 +82,6 @@ class App(click.Group):
         except BrokenPipeError:
             _drop_output()
             return Outcome.BROKEN_PIPE
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            _drop_output()
-            _say(f"the output cannot be written: {error.strerror}")
-            return Outcome.INTERNAL
         return outcome
 
     def _outcome(
@@ -95,6 +89,8 @@ class App(click.Group):
     ) -> Outcome:
         try:
             result = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+            if sys.stdout is not None:  # what --help and --version print is not of a command
+                sys.stdout.flush()
         except Exception as error:  # noqa: BLE001 - the last resort, where errors become messages
             return _complain(error, debug="--debug" in arguments)
         return result if isinstance(result, Outcome) else Outcome.DONE
@@ -120,6 +116,10 @@ def _complain(error: Exception, *, debug: bool) -> Outcome:
         case ModuleNotFoundError() if _library_of(error) in EXTRAS:
             library = _library_of(error)
             _say(f"this command needs {library}: pip install 'shardpack[{EXTRAS[library]}]'")
+        case OSError(errno=errno.ENOSPC):
+            _drop_output()
+            _say(f"the output cannot be written: {error.strerror}")
+            outcome = Outcome.INTERNAL
         case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError():
             _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         case _:

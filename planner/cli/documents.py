@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -124,9 +126,10 @@ def check_output(path: Path, *, inputs: Iterable[str]) -> None:
     Raises
     ------
     InputError
-        There is no folder for it, it is a folder or ``-``, or it is one of the inputs.
+        There is no folder for it, or none that files can be made in, it is a folder or ``-``, or it is one of
+        the inputs.
     """
-    message = None
+    message: str | None
     if str(path) == STDIN:
         message = "is not a file; -o json prints the plan on stdout"
     elif not path.parent.is_dir():
@@ -135,8 +138,21 @@ def check_output(path: Path, *, inputs: Iterable[str]) -> None:
         message = "cannot be written: is a folder"
     elif path.resolve() in {Path(item).resolve() for item in inputs if item != STDIN}:
         message = "would overwrite what was read; choose another name"
+    else:
+        message = _unwritable(path)
     if message is not None:
         raise InputError([Fault(path="", file=str(path), message=message)])
+
+
+def _unwritable(path: Path) -> str | None:
+    """Return why ``write_output`` could not write a file, None if it could: found by making one beside it."""
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe, which is opened only once
+            return None if os.access(path, os.W_OK) else "cannot be written: Permission denied"
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=path.resolve().parent):
+            return None
+    except OSError as error:
+        return f"cannot be written: {error.strerror or error}"
 
 
 def write_output(path: Path, text: str | Iterable[str]) -> None:

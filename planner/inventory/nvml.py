@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from planner.domain.fleet import DeviceClass, Node, NodeDevice
-from planner.errors import ShardpackError
+from planner.errors import Fault, InputError, ShardpackError
 from planner.inventory.host import Host, read_host
 
 # Return codes of nvml.h (nvmlReturn_t).
@@ -31,6 +31,9 @@ _MEANINGS = {
     _LIBRARY_NOT_FOUND: "this machine has no NVIDIA driver (libnvidia-ml.so.1 was not found)",
     _GPU_IS_LOST: "the GPU is lost: it fell off the bus and needs a reset or a reboot",
 }
+
+_NOT_FOR_THIS_MACHINE = (_DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND)
+"""What is no error inside, but asked of a machine that has no answer."""
 
 HOSTNAME = "kubernetes.io/hostname"
 GPU_PRODUCT = "nvidia.com/gpu.product"
@@ -123,8 +126,10 @@ def read_nvml(
     ------
     ModuleNotFoundError
         No pynvml.
+    InputError
+        No driver, or one that is not loaded: this machine cannot be asked.
     ShardpackError
-        No driver, a driver that does not run or a GPU that does not answer, in plain words.
+        A driver or a GPU that does not answer, in plain words.
     """
     library = nvml or _import_pynvml()
     host = host or read_host()
@@ -175,7 +180,10 @@ def _named_faults(library: Nvml, subject: str) -> Iterator[None]:
     except library.NVMLError as error:
         code = _code(error)
         meaning = _MEANINGS.get(code, str(error)) if code is not None else str(error)
-        raise ShardpackError(f"{subject}: {meaning} (NVML {code})") from error
+        text = f"{subject}: {meaning} (NVML {code})"
+        if code in _NOT_FOR_THIS_MACHINE:
+            raise InputError([Fault(path="", message=text)]) from error
+        raise ShardpackError(text) from error
 
 
 def _code(error: Exception) -> int | None:

@@ -299,15 +299,18 @@ def test_how_much_is_logged_can_be_said_anywhere(
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
-def test_a_full_disk_is_named_and_no_success(tmp_path: Path) -> None:
-    path = tmp_path / "scenario.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
+@pytest.mark.parametrize(
+    "arguments", [["validate", "scenario.yaml"], ["--help"], ["plan", "-h"], ["--version"]]
+)
+def test_a_full_disk_is_named_and_no_success(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "scenario.yaml").write_text(SCENARIO, encoding="utf-8")
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "planner.cli", "validate", str(path)],
+            [sys.executable, "-m", "planner.cli", *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
-            cwd=_ROOT,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
             timeout=60,
             check=False,
         )

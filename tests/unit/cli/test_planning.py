@@ -249,3 +249,19 @@ def test_a_limit_of_moves_without_a_plan_in_force_is_bad_usage(files: Files, run
     result = run("plan", files.scenario, "--max-moves", 3)
     assert result.exit_code == 2
     assert "--from" in result.stderr
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="this system has no /proc, where no file can be made"
+)
+def test_a_folder_in_which_nothing_can_be_written_is_found_before_anything_is_read(run: Run) -> None:
+    result = run("plan", "/nowhere/scenario.yaml", "--out", "/proc/plan.json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("/proc/plan.json: cannot be written: ")
+
+
+def test_looking_whether_a_plan_can_be_written_leaves_nothing_behind(files: Files, run: Run) -> None:
+    before = sorted(Path(files.path("")).iterdir())
+    result = run("plan", files.broken, "--out", files.path("plan.json"))
+    assert result.exit_code == 2
+    assert sorted(Path(files.path("")).iterdir()) == before

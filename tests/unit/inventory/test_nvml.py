@@ -269,17 +269,18 @@ def test_a_host_that_is_no_linux():
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "message", "exit_code"),
     [
-        (LIBRARY_NOT_FOUND, "has no NVIDIA driver"),
-        (DRIVER_NOT_LOADED, "installed but not loaded"),
-        (999, "code 999"),
+        (LIBRARY_NOT_FOUND, "has no NVIDIA driver", 2),
+        (DRIVER_NOT_LOADED, "installed but not loaded", 2),
+        (999, "code 999", 1),
     ],
 )
-def test_nvml_that_does_not_start(code, message):
+def test_nvml_that_does_not_start(code, message, exit_code):
     library = FakeNvml(cards=[], init_error=code)
     with pytest.raises(ShardpackError, match=message) as caught:
         read_nvml("n", nvml=library, host=HOST)
+    assert caught.value.exit_code == exit_code
     assert isinstance(caught.value.__cause__, FakeError)
     assert library.open_sessions == 0
 

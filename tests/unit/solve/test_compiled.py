@@ -13,7 +13,7 @@ SOURCES = {
     "solve/loops.py": "from planner.solve.numbers import MOST\n\n\n@compiled\ndef most():\n    return MOST\n",
     "solve/numbers.py": "from planner.solve.deeper import MOST\n",
     "solve/deeper.py": "MOST = 3\n",
-    "online/choosing.py": "from planner.online.arrays import ROW\n\n\n@compiled\ndef row():\n    return ROW\n",
+    "online/choosing.py": "from planner.online.arrays import ROW\n\n\n@compiled\ndef f():\n    return ROW\n",
     "online/arrays.py": "ROW = 1\n",
     "solve/text.py": "from planner.solve.loops import most\n",
     "domain/names.py": "NAME = 'a'\n",
