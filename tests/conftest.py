@@ -39,6 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="solve every vector bin packing instance instead of the 96 of the regression",
     )
+    parser.addoption(
+        "--vbp-every",
+        type=int,
+        metavar="N",
+        help="solve every Nth instance of at most 120 items, beside first fit, best fit and plain CP-SAT",
+    )
+    parser.addoption(
+        "--refresh-best-known",
+        action="store_true",
+        help="let benchmarks write what is better than ever into tests/bench/best_known.json",
+    )
     parser.addoption("--update-goldens", action="store_true", help="rewrite the golden files")
 
 

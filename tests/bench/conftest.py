@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from planner.cli import COLLECT_AFTER
+from tests.bench.records import REFRESH
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -16,3 +17,10 @@ def _garbage_as_the_command() -> Iterator[None]:
     gc.set_threshold(*COLLECT_AFTER)
     yield
     gc.set_threshold(*before)
+
+
+@pytest.fixture(autouse=True)
+def _refresh_if_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(REFRESH, raising=False)
+    if request.config.getoption("--refresh-best-known"):
+        monkeypatch.setenv(REFRESH, "1")

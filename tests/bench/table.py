@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench.best import compared, name_of, read_known
+
 COLUMNS = (
     "replicas",
     "cost USD/h",
     "bound USD/h",
     "gap",
+    "over best known",
     "seconds",
     "best fit decreasing",
     "first fit decreasing",
@@ -22,27 +25,29 @@ COLUMNS = (
 HEAD = f"| fleet | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}"
 
 
-def row(record: dict[str, Any]) -> str:
+def row(record: dict[str, Any], known: dict[str, Any]) -> str:
     """Return a record as a row; peers as their cost over ours."""
     cost, bound = record["cost_microusd_per_h"], record["bound_microusd_per_h"]
     gap = record["gap_ratio"]
     cells = [
-        name(record),
+        name_of(record) or "-",
         f"{record['replicas']:,}" + (f" ({record['refused']} refused)" if record["refused"] else ""),
         f"{cost / 1e6:.3f}",
         "-" if bound is None else f"{bound / 1e6:.3f}",
         "-" if gap is None else f"{gap:.2%}",
+        over_best(record, known),
         f"{record['seconds']:.1f}",
         *(over(record["peers"].get(peer), cost) for peer in ("best-fit-decreasing", "first-fit-decreasing")),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def name(record: dict[str, Any]) -> str:
-    """Return what the fleet is called in the table."""
-    if "correlated" not in record:
-        return f"shipped: {record['instance']}"
-    return f"{record['instance']}, {'correlated' if record['correlated'] else 'independent'}"
+def over_best(record: dict[str, Any], known: dict[str, Any]) -> str:
+    """Return how many percent more a record costs than the best plan known; a dash where none is."""
+    best = compared(record, known)
+    if best is None or best["worse_percent"] is None:
+        return "-"
+    return f"{best['worse_percent']:+.2f}%"
 
 
 def over(peer: dict[str, Any] | None, cost: int) -> str:
@@ -55,12 +60,13 @@ def over(peer: dict[str, Any] | None, cost: int) -> str:
 
 def main(folder: str, records_file: str) -> None:
     """Write the records, print the table."""
+    known = read_known()
     records = [json.loads(path.read_text()) for path in Path(folder).glob("solve-*.json")]
-    records.sort(key=lambda record: ("correlated" in record, record["replicas"], name(record)))
+    records.sort(key=lambda record: ("correlated" in record, record["replicas"], name_of(record)))
     Path(records_file).write_text(
         "[\n" + ",\n".join(json.dumps(item, sort_keys=True) for item in records) + "\n]\n"
     )
-    sys.stdout.write("\n".join([HEAD, *map(row, records)]) + "\n")
+    sys.stdout.write("\n".join([HEAD, *(row(record, known) for record in records)]) + "\n")
 
 
 if __name__ == "__main__":

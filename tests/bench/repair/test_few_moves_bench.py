@@ -7,18 +7,15 @@ too), so it runs on the arrays of ``solve.repair.fewest``.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from planner.solve.repair.fewest import even_out
 from planner.solve.repair.windows import Window
+from tests.bench.records import keep
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -86,11 +83,6 @@ def test_few_moves(seed: int) -> None:
         "cpu_seconds_median": round(float(np.median(seconds[counted])), 4),
         "cpu_seconds_most": round(max(seconds[counted]), 4),
     }
-    text = json.dumps(record, sort_keys=True)
-    folder = os.environ.get("SHARDPACK_BENCH_OUT")
-    if folder is None:
-        sys.stdout.write(text + "\n")
-    else:
-        (Path(folder) / f"few-moves-{seed}.json").write_text(text + "\n")
+    keep(record, f"few-moves-{seed}")
     assert fulfilled == ROUNDS
     assert all(low <= high for low, high in zip(bounds, moves, strict=True))

@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
 from planner.solve.repair.plans import level, repair
+from tests.bench.records import keep
 from tests.support.overloaded import ROOM, drifted
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
@@ -157,15 +157,6 @@ def test_overload_repair(models: int, shards: int, seconds: int, seed: int, tmp_
         after = level(problem, found.placement, base, most_moves=matched["moves"])
         ours = _timed(_figures(needs, was, _homes(scenario, base, after), shards), started)
         record["balance"] = {"ours": ours, "rebalancer": matched}
-    _keep(record, f"overload-{models}-{seed}")
+    keep(record, f"overload-{models}-{seed}")
     assert found.at_least <= end_to_end["moves"] <= greedy["moves"] or greedy["over"]
     assert not end_to_end["over"]
-
-
-def _keep(record: dict[str, Any], name: str) -> None:
-    text = json.dumps(record, sort_keys=True)
-    folder = os.environ.get("SHARDPACK_BENCH_OUT")
-    if folder is None:
-        sys.stdout.write(text + "\n")
-    else:
-        (Path(folder) / f"{name}.json").write_text(text + "\n")

@@ -6,19 +6,16 @@ Nothing fails by the time it took: an ``over_ratio`` above 1.1 in a record is a 
 
 from __future__ import annotations
 
-import json
-import os
 import resource
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from planner.domain.scenario import Scenario
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
+from tests.bench.records import keep
 from tests.support.fleets import a_fleet
 from tests.support.hard_scenarios import (
     HARD,
@@ -60,17 +57,8 @@ def _record(name: str, scenario: Scenario, limit_s: int) -> None:
         "bound_microusd_per_h": plan.bound.microusd_per_h if plan.bound else None,
         "process_peak_memory_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
-    _keep(record, f"time-limit-{name.replace(' ', '-')}-{limit_s}s")
+    keep(record, f"time-limit-{name.replace(' ', '-')}-{limit_s}s")
     assert len(plan.placement.placed) + refused == replicas
-
-
-def _keep(record: dict[str, object], name: str) -> None:
-    text = json.dumps(record, sort_keys=True) + "\n"
-    folder = os.environ.get("SHARDPACK_BENCH_OUT")
-    if folder is None:
-        sys.stdout.write(text)
-    else:
-        (Path(folder) / f"{name}.json").write_text(text)
 
 
 @pytest.mark.parametrize("limit_s", [1, 5, 15, 60])

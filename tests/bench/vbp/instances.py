@@ -36,8 +36,12 @@ class Known:
     @property
     def stratum(self) -> tuple[str, str, int]:
         """Return suite, class and number of items."""
-        of_class, items, *_ = self.name.split("_")
-        return self.suite, of_class, int(items)
+        return self.suite, self.name.split("_")[0], self.items
+
+    @property
+    def items(self) -> int:
+        """Return the number of items that the instance's name says, which may be one off."""
+        return int(self.name.split("_")[1])
 
 
 def published(folder: Path) -> list[Known]:

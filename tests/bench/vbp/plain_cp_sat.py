@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from ortools.sat.python import cp_model
 
 
@@ -15,7 +18,7 @@ def plain_cp_sat(sizes: list[list[int]], capacities: list[int], *, bins: int, li
     bins
         Bins that are known to suffice: those of best fit decreasing.
     limit_s
-        Seconds on one core.
+        Seconds of CPU of this process, so that what else runs on the machine takes nothing away.
     """
     model = cp_model.CpModel()
     used = [model.new_bool_var("") for _ in range(bins)]
@@ -30,7 +33,17 @@ def plain_cp_sat(sizes: list[list[int]], capacities: list[int], *, bins: int, li
             model.add_implication(opened, used[number - 1])
     model.minimize(sum(used))
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = limit_s
     solver.parameters.num_workers = 1
-    status = solver.solve(model)
+    done = threading.Event()
+    threading.Thread(target=_stop_after, args=(solver, done, time.process_time() + limit_s)).start()
+    try:
+        status = solver.solve(model)
+    finally:
+        done.set()
     return round(solver.objective_value) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else None
+
+
+def _stop_after(solver: cp_model.CpSolver, done: threading.Event, end_s: float) -> None:
+    while not done.wait(0.02):
+        if time.process_time() >= end_s:
+            solver.stop_search()
