@@ -26,7 +26,7 @@ SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 AZURE_HOST = ".blob.core.windows.net"
 
 _STREAM_BYTES = 1 << 18
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -108,6 +108,7 @@ class Bucket:
     place: Place
     reach: Reach
     _store: ObjectStore = field(init=False)
+    _identity: str = field(init=False)
 
     def __post_init__(self) -> None:
         try:
@@ -116,7 +117,9 @@ class Bucket:
             raise StorageError(
                 "NotInstalled", f"{self.place.shown}: object stores need obstore: install shardpack[storage]"
             ) from None
-        self._store = _opened(self.place, self.reach)
+        config, client = _settings(self.place, self.reach)
+        self._identity = f"{self.place.shown} {config.get('endpoint', '')}{config.get('base_url', '')}"
+        self._store = _opened(self.place, config, client)
 
     def listing(self, budget: Budget) -> Listing:
         """Return the objects of the folder, or the one object of that name."""
@@ -125,10 +128,6 @@ class Bucket:
             if found or not self.place.key:
                 return Listing(place=self._identity, items=found)
             return Listing(place=self._identity, items=[self._alone(budget)], alone=True)
-
-    @property
-    def _identity(self) -> str:
-        return f"{self.place.shown} {self.reach.environment.get('AWS_ENDPOINT_URL', '')}"
 
     def _folder(self, budget: Budget) -> Sequence[Item]:
         import obstore
@@ -171,7 +170,7 @@ class Bucket:
             options["range"] = (start, end)
         with _Told(self.place):
             result = obstore.get(self._store, item.key, options=options)  # type: ignore[arg-type]  # a TypedDict
-            if item.etag is not None and result.meta["e_tag"] not in (item.etag, None):
+            if item.etag is not None and _bare(result.meta["e_tag"]) not in (item.etag, None):
                 raise StorageError("Changed", f"{self.place.shown}: {item.path!r} was changed", retry="soon")
             yield from result.stream(min_chunk_size=_STREAM_BYTES)
 
@@ -180,7 +179,7 @@ class Bucket:
 
 
 def _item(meta: Any, path: str) -> Item:
-    etag = meta["e_tag"]
+    etag = _bare(meta["e_tag"])
     strong = etag is not None and not etag.startswith("W/")
     md5 = _MD5.fullmatch(etag or "")
     return Item(
@@ -188,10 +187,15 @@ def _item(meta: Any, path: str) -> Item:
         key=meta["path"],
         total_bytes=meta["size"],
         etag=etag,
-        guard=etag if strong else None,
-        md5=md5[1] if md5 else None,
+        guard=f'"{etag}"' if strong else None,
+        md5=md5[0] if md5 else None,
         md5_is_etag=True,
     )
+
+
+def _bare(etag: str | None) -> str | None:
+    """Return an ETag without its quotes: Azure writes them in an answer's header and not in a listing."""
+    return etag.strip('"') if etag else None
 
 
 class _Told:
@@ -219,6 +223,7 @@ def _judged(where: str, error: Exception) -> StorageError | None:  # noqa: PLR09
     """Return what an error of obstore's means; None where it is none of them."""
     from obstore.exceptions import (
         BaseError,
+        InvalidPathError,
         PermissionDeniedError,
         PreconditionError,
         UnauthenticatedError,
@@ -235,7 +240,7 @@ def _judged(where: str, error: Exception) -> StorageError | None:  # noqa: PLR09
         return StorageError("Denied", f"{where}: {said or 'access denied'}")
     if isinstance(error, PreconditionError) or number in (412, 416):
         return StorageError("Changed", f"{where}: an object was changed meanwhile", retry="soon")
-    if isinstance(error, ValueError) or (isinstance(error, BaseError) and "parsing Path" in text):
+    if isinstance(error, ValueError | InvalidPathError):
         return StorageError("UnsafePath", f"{where}: a key in it can be no path")
     if not isinstance(error, BaseError):
         return None
@@ -250,14 +255,17 @@ def _judged(where: str, error: Exception) -> StorageError | None:  # noqa: PLR09
 # ------------------------------------------------------------------------------------------- opening a store
 
 
-def _opened(place: Place, reach: Reach) -> ObjectStore:
+def _settings(place: Place, reach: Reach) -> tuple[dict[str, Any], dict[str, Any]]:
     match place.kind:
         case "s3":
-            config, client = s3_config(s3_environment(reach, place.bucket))
+            return s3_config(s3_environment(reach, place.bucket))
         case "gs":
-            config, client = gcs_config(reach.environment)
+            return gcs_config(reach.environment)
         case _:
-            config, client = azure_config(reach.environment, place.account)
+            return azure_config(reach.environment, place.account)
+
+
+def _opened(place: Place, config: dict[str, Any], client: dict[str, Any]) -> ObjectStore:
     try:
         return _client(place.kind, place.bucket, tuple(sorted(config.items())), tuple(sorted(client.items())))
     except Exception as error:  # noqa: BLE001 - whatever the library says may hold a credential

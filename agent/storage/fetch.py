@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -177,6 +177,8 @@ class _Errand:
         there = sum(path.stat().st_blocks * 512 for path in incoming.iterdir())
         with self.contents.room.claim(max(0, listing.total_bytes - there)) as room:
             budget = Budget(self.limits, self.unwanted, room)
+            if not self.reach.compare_md5:
+                listing = replace(listing, items=[replace(item, md5=None) for item in listing.items])
             files = transfer(source, listing, incoming, budget=budget, streams=self.reach.streams)
             fetched_bytes = budget.total_bytes
             if listing.alone and archive.is_archive(listing.items[0].path):

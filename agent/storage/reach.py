@@ -21,6 +21,8 @@ class Reach:
         Where claims are mounted, each under its name, for ``pvc://``.
     storage_config
         A folder with the keys of KServe's Secret ``storage-config``; None where there is none.
+    compare_md5
+        Whether MD5s that a source tells are compared; sizes and SHA-256s always are.
     environment
         Credentials and endpoints, by the names that KServe gives them; not shown.
     """
@@ -28,6 +30,7 @@ class Reach:
     streams: int = 4
     pvc_dir: Path = Path("/mnt/pvc")
     storage_config: Path | None = None
+    compare_md5: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 

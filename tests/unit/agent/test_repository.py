@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from agent.errors import PinError, SettingsError, StorageError
 from agent.observed import Copy
 from agent.pins import Pin, pin_of
 from agent.repository import Repository
-from agent.storage import Limits
+from agent.storage import Limits, Reach
 from tests.support.agent_models import model_folder, on_gpu, wanted
 
 CPU_PIN = pin_of(wanted(), visible=None)
@@ -136,17 +139,21 @@ class Stopped(BaseException):
 
 
 def stop_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop at a rename, a replacement or a link, after so many of them."""
     left = renames
-    real = os.rename
 
-    def rename(source: object, target: object, **given: object) -> None:
-        nonlocal left
-        if left == 0:
-            raise Stopped
-        left -= 1
-        real(source, target)  # type: ignore[arg-type]
+    def stopping(step: Callable[[object, object], None]) -> Callable[..., None]:
+        def take(source: object, target: object, **_given: object) -> None:
+            nonlocal left
+            if left == 0:
+                raise Stopped
+            left -= 1
+            step(source, target)
 
-    monkeypatch.setattr(os, "rename", rename)
+        return take
+
+    for step in ("rename", "replace", "link"):
+        monkeypatch.setattr(os, step, stopping(getattr(os, step)))
 
 
 @pytest.mark.parametrize("renames", range(6))
@@ -168,7 +175,7 @@ def test_stopped_while_a_standby_leaves_its_files_stay(
 
 
 @pytest.mark.parametrize("replaces", [False, True])
-@pytest.mark.parametrize("renames", range(14))
+@pytest.mark.parametrize("renames", range(30))
 def test_stopped_after_any_rename_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, *, replaces: bool
 ) -> None:
@@ -202,6 +209,10 @@ def test_stopped_after_any_rename_nothing_is_lost(
     assert (again.model_dir / "m" / "1" / "weights").read_text() == "new"
     assert again.installed()["m"].storage_uri == new
     assert list((again.state_dir / "trash").iterdir()) == list((again.state_dir / "parts").iterdir()) == []
+    # What is kept of either is whole, whenever its keeping was stopped.
+    for name, uri in (("old", old), ("new", new)):
+        download(again, uri, name)
+        assert (again.state_dir / "staged" / name / "model" / "1" / "weights").read_text() == name
 
 
 def test_a_record_that_cannot_be_read_is_no_record(
@@ -260,3 +271,56 @@ def test_a_tree_too_deep_to_delete_stops_no_start(
         assert not left or "stay for now" in caplog.text
     finally:  # pytest could not delete it either
         subprocess.run(["rm", "-rf", repository.state_dir], check=True)
+
+
+def test_a_state_directory_of_before_is_taken_up(repository: Repository, tmp_path: Path) -> None:
+    """Records had no digest, and contents were not kept."""
+    uri = model_folder(tmp_path / "source")
+    download(repository, uri)
+    repository.install("m", CPU_PIN, "sim")
+    path = repository.state_dir / "records" / "m" / "record.json"
+    record = json.loads(path.read_text())
+    del record["digest"], record["fetched_bytes"]
+    path.write_text(json.dumps(record))
+    shutil.rmtree(repository.state_dir / "contents")
+    again = Repository(repository.model_dir, repository.state_dir, Limits())
+    again.prepare()
+    again.recover()
+    assert again.installed()["m"].storage_uri == uri
+    assert again.installed()["m"].digest is None
+    assert download(again, uri, "other").digest is not None
+
+
+def test_a_removed_model_comes_back_without_its_source(repository: Repository, tmp_path: Path) -> None:
+    uri = model_folder(tmp_path / "source")
+    first = download(repository, uri)
+    repository.install("m", CPU_PIN, "sim")
+    repository.remove("m")
+    again = Repository(repository.model_dir, repository.state_dir, Limits())
+    again.prepare()
+    second = download(again, uri)
+    assert (first.fetched_bytes, second.fetched_bytes) == (first.total_bytes, 0)
+    assert first.digest == second.digest
+    again.install("m", GPU_PIN, "sim")
+    assert "kind: KIND_GPU" in config(again)
+    assert "KIND" not in (tmp_path / "source" / "config.pbtxt").read_text()
+
+
+def test_a_pin_does_not_get_into_what_is_kept(repository: Repository, tmp_path: Path) -> None:
+    uri = model_folder(tmp_path / "source")
+    download(repository, uri)
+    repository.install("m", GPU_PIN, "sim")
+    download(repository, uri, "other")
+    assert "KIND" not in (repository.state_dir / "staged" / "other" / "model" / "config.pbtxt").read_text()
+
+
+def test_a_claim_of_the_server_s_own_folder_is_refused(tmp_path: Path) -> None:
+    repository = Repository(
+        tmp_path / "pvc" / "claim" / "models", tmp_path / "state", Limits(), Reach(pvc_dir=tmp_path / "pvc")
+    )
+    repository.prepare()
+    model_folder(tmp_path / "pvc" / "claim" / "models" / "own")
+    model_folder(tmp_path / "pvc" / "claim" / "other")
+    with pytest.raises(StorageError, match="not outside"):
+        download(repository, "pvc://claim/models/own")
+    assert download(repository, "pvc://claim/other").total_bytes

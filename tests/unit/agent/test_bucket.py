@@ -1,0 +1,177 @@
+"""What URIs name, and what KServe's variables say to the stores' client."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from agent.errors import StorageError
+from agent.storage.bucket import Bucket, Place, azure_config, gcs_config, is_azure, place_of, s3_config
+from agent.storage.file import claim_path
+from agent.storage.reach import Reach, s3_environment
+from agent.storage.source import checked_path
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("s3://bucket/m/sk/", Place(kind="s3", bucket="bucket", key="m/sk")),
+        ("s3://bucket", Place(kind="s3", bucket="bucket", key="")),
+        ("gs://my-bucket/a b", Place(kind="gs", bucket="my-bucket", key="a b")),
+        ("az://container/m", Place(kind="az", bucket="container", key="m")),
+        ("abfs://container/m", Place(kind="az", bucket="container", key="m")),
+        (
+            "abfss://container@account.dfs.core.windows.net/m",
+            Place(kind="az", bucket="container", key="m", account="account"),
+        ),
+        (
+            "https://account.blob.core.windows.net/container/m/1",
+            Place(kind="az", bucket="container", key="m/1", account="account"),
+        ),
+    ],
+)
+def test_what_a_uri_names(uri: str, place: Place) -> None:
+    assert place_of(urlsplit(uri)) == place
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("s3://", "BadUri"),
+        ("s3:///m", "BadUri"),
+        ("s3://key:secret@bucket/m", "BadUri"),
+        ("s3://../m", "BadUri"),
+        ("https://account.blob.core.windows.net/", "BadUri"),
+        ("s3://bucket/a/../b", "UnsafePath"),
+        ("s3://bucket/a//b", "UnsafePath"),
+        ("gs://bucket/a\\b", "UnsafePath"),
+    ],
+)
+def test_uris_that_name_nothing(uri: str, reason: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        place_of(urlsplit(uri))
+    assert caught.value.reason == reason
+    assert "secret" not in str(caught.value)
+
+
+def test_a_signed_blob_is_a_download_like_any_other() -> None:
+    assert is_azure(urlsplit("https://account.blob.core.windows.net/c/m"))
+    assert not is_azure(urlsplit("https://account.blob.core.windows.net/c/m?sv=1&sig=secret"))
+    assert not is_azure(urlsplit("https://example.org/blob.core.windows.net/m"))
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "../x", "a/../b", "a/./b", "a//b", "a\\b", "a\0b", "n" * 256]
+)
+def test_keys_that_are_no_path(key: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        checked_path(key)
+    assert caught.value.reason == "UnsafePath"
+
+
+def test_s3_by_kserve_s_variables(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("PEM")
+    config, client = s3_config(
+        {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "eu-1",
+            "S3_ENDPOINT": "minio:9000",
+            "S3_USE_HTTPS": "0",
+            "S3_VERIFY_SSL": "0",
+            "S3_USE_VIRTUAL_BUCKET": "true",
+            "AWS_CA_BUNDLE": str(tmp_path / "ca.pem"),
+        }
+    )
+    assert config == {
+        "access_key_id": "key",
+        "secret_access_key": "secret",
+        "region": "eu-1",
+        "endpoint": "http://minio:9000",
+        "virtual_hosted_style_request": True,
+    }
+    assert client == {"allow_http": True, "allow_invalid_certificates": True, "root_certificate": "PEM"}
+    assert s3_config({"S3_ENDPOINT": "minio"})[0]["endpoint"] == "https://minio"
+    assert s3_config({"S3_ENDPOINT": "a", "AWS_ENDPOINT_URL": "https://b"})[0]["endpoint"] == "https://b"
+    assert s3_config({"awsAnonymousCredential": "true"})[0]["skip_signature"] is True
+    assert s3_config({}) == ({"region": "us-east-1"}, {})
+    with pytest.raises(StorageError, match="AWS_CA_BUNDLE"):
+        s3_config({"AWS_CA_BUNDLE": str(tmp_path / "absent")})
+
+
+def test_google_and_azure_by_their_variables() -> None:
+    assert gcs_config({"GOOGLE_APPLICATION_CREDENTIALS": "/key.json"}) == (
+        {"application_credentials": "/key.json"},
+        {},
+    )
+    assert gcs_config({}) == ({}, {})
+    assert azure_config(
+        {"AZURE_CLIENT_ID": "i", "AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": "s"}, "a"
+    ) == (
+        {"client_id": "i", "tenant_id": "t", "client_secret": "s", "account_name": "a"},
+        {},
+    )
+    assert azure_config({}, "a")[0] == {"account_name": "a", "skip_signature": True}
+
+
+def entry(**fields: object) -> str:
+    return json.dumps({"type": "s3", "access_key_id": "theirs", "secret_access_key": "s", **fields})
+
+
+def test_a_bucket_s_entry_in_the_storage_config(tmp_path: Path) -> None:
+    (tmp_path / "ours").write_text(entry(bucket="ours", endpoint_url="http://minio", region="r"))
+    (tmp_path / "default_s3").write_text(entry(access_key_id="default"))
+    (tmp_path / "broken").write_text("{")
+    (tmp_path / "gcs").write_text('{"type": "gs", "bucket": "ours"}')
+    reach = Reach(
+        storage_config=tmp_path, environment={"AWS_ACCESS_KEY_ID": "env", "AWS_SESSION_TOKEN": "env"}
+    )
+    assert s3_environment(reach, "ours") == {
+        "AWS_ACCESS_KEY_ID": "theirs",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ENDPOINT_URL": "http://minio",
+        "AWS_DEFAULT_REGION": "r",
+    }
+    assert s3_environment(reach, "another")["AWS_ACCESS_KEY_ID"] == "default"
+    (tmp_path / "default_s3").unlink()
+    assert s3_environment(reach, "another")["AWS_ACCESS_KEY_ID"] == "env"
+
+
+def test_credentials_are_not_shown() -> None:
+    assert "secret" not in repr(Reach(environment={"AWS_SECRET_ACCESS_KEY": "secret"}))
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(StorageError, match=r"install shardpack\[storage\]") as caught:
+        Bucket(Place(kind="s3", bucket="bucket", key="m"), Reach(environment={}))
+    assert (caught.value.reason, caught.value.retry) == ("NotInstalled", "late")
+
+
+def test_a_credential_that_is_none_is_not_told(tmp_path: Path) -> None:
+    pytest.importorskip("obstore")
+    (tmp_path / "key.json").write_text('{"private_key": "secret"')
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")}
+    with pytest.raises(StorageError) as caught:
+        Bucket(Place(kind="gs", bucket="bucket", key="m"), Reach(environment=environment))
+    assert caught.value.reason == "BadCredentials"
+    assert "secret" not in str(caught.value)
+
+
+def test_a_claim_s_path(tmp_path: Path) -> None:
+    (tmp_path / "claim" / "m").mkdir(parents=True)
+    (tmp_path / "claim" / "out").symlink_to(tmp_path)
+    assert claim_path("pvc://claim/m", tmp_path) == tmp_path / "claim" / "m"
+    assert claim_path("pvc://claim", tmp_path) == tmp_path / "claim"
+    for uri in ("pvc:///m", "pvc://../m", "pvc://Claim/m"):
+        with pytest.raises(StorageError) as caught:
+            claim_path(uri, tmp_path)
+        assert caught.value.reason == "BadUri"
+    for uri in ("pvc://claim/../m", "pvc://claim/out", "pvc://claim/out/x"):
+        with pytest.raises(StorageError) as caught:
+            claim_path(uri, tmp_path)
+        assert caught.value.reason == "UnsafePath"
