@@ -8,6 +8,9 @@ RUN python -m venv /opt/shardpack \
     && /opt/shardpack/bin/pip install --no-cache-dir --constraint constraints.txt '.[nvml,storage]'
 
 FROM python:3.12-slim
+# The proxy, where it is asked for. Debian keeps only the last version of a release.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/shardpack /opt/shardpack
 ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 1000:1000

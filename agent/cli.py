@@ -22,6 +22,7 @@ from agent.loop import Loop
 from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.outcomes import Outcome
+from agent.proxy import Proxy, ProxySettings
 from agent.repository import Repository
 from agent.room import Room
 from agent.servers.triton import Timeouts, Triton
@@ -197,21 +198,24 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Seconds after which --fetch-only ends with what is there.",
 )
-@click.option("--enable-puller", is_flag=True, hidden=True, help="KServe's flag: always on here.")
 @click.option(
     "--port",
     "proxy_port",
-    type=int,
+    type=click.IntRange(1, 65535),
     default=None,
-    hidden=True,
-    help="KServe's proxy port: there is no proxy.",
+    help="Port of a proxy (nginx) to the server that answers for models that are not loaded; KServe's 9081.",
 )
+@click.option(
+    "--proxy-address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the proxy listens; 0.0.0.0 in a pod.",
+)
+@click.option("--enable-puller", is_flag=True, hidden=True, help="KServe's flag: always on here.")
 @click.version_option(package_version(), prog_name="shardpack-agent", message="%(prog)s %(version)s")
 def main(**options: Any) -> None:
     """Load and unload models on the server beside it until it holds what the mounted documents ask for."""
     _start_logging(options["log_level"])
-    if options["proxy_port"] is not None:
-        log.warning("there is no proxy; route to the server", extra={"port": options["proxy_port"]})
     try:
         settings = _settings(options)
         if options["fetch_only"]:
@@ -231,6 +235,8 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         status_address=options["status_address"],
         status_port=options["status_port"],
         status_port_file=options["status_port_file"],
+        proxy_address=options["proxy_address"],
+        proxy_port=options["proxy_port"],
         visible_devices=options["visible_devices"],
         lanes=Lanes(
             files=options["parallel_downloads"],
@@ -281,6 +287,7 @@ def _run(settings: Settings) -> None:
 
     loop.count = ended
     _prepare(loop)
+    proxy = _start_proxy(settings, loop)
     views = _views(loop, memory, metrics)
     try:
         status = StatusServer(settings.status_address, settings.status_port, views)
@@ -293,6 +300,8 @@ def _run(settings: Settings) -> None:
         signal.signal(number, lambda _number, _frame: loop.stop())
     watch_directory(settings.config_dir, loop.hint)
     loop.run()
+    if proxy is not None:
+        proxy.stop()
     status.close()
     log.info("ended")
 
@@ -365,6 +374,22 @@ def _views(loop: Loop, memory: MemoryView, metrics: Metrics) -> Views:
         alive=loop.alive,
         metrics=metrics.text,
     )
+
+
+def _start_proxy(settings: Settings, loop: Loop) -> Proxy | None:
+    if settings.proxy_port is None:
+        return None
+    proxy = Proxy(
+        ProxySettings(
+            address=settings.proxy_address,
+            port=settings.proxy_port,
+            server_url=settings.server_url,
+            folder=settings.state_dir.resolve() / "proxy",
+        ),
+        loop.snapshot,
+    )
+    proxy.start()
+    return proxy
 
 
 def _announce(port: int, settings: Settings) -> None:

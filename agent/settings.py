@@ -34,6 +34,8 @@ class Settings:
         Where probes, metrics and status are answered; port 0 takes a free one.
     status_port_file
         Where the port is written once it is open.
+    proxy_address, proxy_port
+        Where the proxy to the server listens; port None is no proxy.
     visible_devices
         The server's ``CUDA_VISIBLE_DEVICES``: ordinals, UUIDs or their beginnings; None sees all.
     lanes, timeouts, limits
@@ -57,6 +59,8 @@ class Settings:
     status_address: str = "127.0.0.1"
     status_port: int = 9082
     status_port_file: Path | None = None
+    proxy_address: str = "127.0.0.1"
+    proxy_port: int | None = None
     visible_devices: str | None = None
     lanes: Lanes = field(default_factory=Lanes)
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -99,6 +100,10 @@ class AgentProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def signal(self, number: int, pid: int | None = None) -> None:
+        """Send a signal to it, or to a process of its own."""
+        os.kill(self.pid if pid is None else pid, number)
 
     def terminate(self) -> int:
         """Ask it to end and return its exit code."""

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -106,8 +107,11 @@ class Storm:
     def __init__(self, disk: Path, home: TritonHome, web: Store, random: Random) -> None:
         self.disk, self.web, self.random = disk, web, random
         (disk / "models").mkdir()
+        folder = disk.parent / "shard"  # its documents and its log are not on the disk that fills up
+        folder.mkdir()
+        (folder / "models").symlink_to(disk / "models")
         ports = free_ports()
-        self.agent = AgentProcess(folder=disk, server_url=f"http://127.0.0.1:{ports.http}")
+        self.agent = AgentProcess(folder=folder, server_url=f"http://127.0.0.1:{ports.http}")
         self.agent.arguments = ("--disk-reserve", "0")
         self.witnesses = [wanted(f"w{n:04}", storage_uri=web.uri(f"w{n:04}")) for n in range(WITNESSES)]
         self.others: list[DesiredModel] = []
@@ -117,6 +121,7 @@ class Storm:
         self.server: TritonProcess = start_triton(
             disk.parent.name, disk / "models", home=home, options=options
         )
+        self.log_ends: list[int] = []
         self.agent.start()
         self.agent.wait_ready()
 
@@ -146,6 +151,7 @@ class Storm:
 
     def kill_server(self) -> None:
         self.server.kill()
+        self.log_ends.append(self.server.log.stat().st_size)
         self.server.start()
 
     def cut_storage(self) -> None:
@@ -174,8 +180,9 @@ class Storm:
 
     def loads_by_process(self) -> list[Counter[str]]:
         """How often each server process has loaded each model."""
-        parts = re.split(r"Triton model repository|server_id ", self.server.log.read_text(errors="replace"))
-        return [Counter(re.findall(r"successfully loaded '([^']+)'", part)) for part in parts]
+        log = self.server.log.read_bytes()
+        parts = [log[begin:end] for begin, end in pairwise([0, *self.log_ends, len(log)])]
+        return [Counter(re.findall(r"successfully loaded '([^']+)'", part.decode())) for part in parts]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -165,7 +165,7 @@ def test_an_agent_that_starts_before_its_server_and_reads_models_json(
     agent: AgentProcess, server: TritonProcess, store: Path
 ) -> None:
     server.kill()
-    agent.arguments = ("--enable-puller", "--port", "9081")  # KServe's, beside --config-dir and --model-dir
+    agent.arguments = ("--enable-puller",)  # KServe's, beside --config-dir and --model-dir
     mount_files(agent.configs, {"models.json": models_json(sims(store, "a", "b"))})
     agent.start()
     eventually(
