@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -112,3 +113,22 @@ def test_no_credential_is_told(agent: AgentProcess, hostile: Hostile, s3: FakeS3
     eventually(lambda: agent.states()["absent"] == "DownloadFailed", "the other one is tried")
     assert agent.status()["models"]["user"]["reason"] == "BadUri"
     assert "hunter" not in agent.log + agent.get("/status")[1] + agent.get("/metrics")[1]
+
+
+def test_an_agent_that_is_asked_to_end_in_the_middle_of_a_download_ends(
+    agent: AgentProcess, hostile: Hostile, s3: FakeS3
+) -> None:
+    uri = put_model(s3, "m", bytes(2 * PART_BYTES))
+    asked, answered = Event(), Event()
+
+    def wait(_key: str, _asked: str) -> None:
+        asked.set()
+        answered.wait(30)
+
+    s3.before_get = wait
+    mount_files(agent.configs, documents(wanted("m", storage_uri=uri)))
+    agent.start()
+    eventually(asked.is_set, "the download is under way")
+    assert agent.terminate() == 0
+    answered.set()
+    assert "Traceback" not in agent.log
