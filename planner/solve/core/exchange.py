@@ -16,6 +16,7 @@ from planner.solve.core.items import (
     Items,
     fits_one,
     fits_two,
+    free_memory,
     gather_candidates,
     gather_residents,
     leave,
@@ -60,12 +61,14 @@ def earned(tables: Tables, state: State, row: int) -> float:
 @compiled
 def _best_one(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
     """Find the candidate that gains most; returns how many were tried."""
-    ranked, order, data, now = items.ranked, items.order, items.data, items.now
-    start = first_below(ranked, count, lost + most)
+    ranked, order, sizes, data, now = items.ranked, items.order, items.sizes, items.data, items.now
+    start, memory, time = first_below(ranked, count, lost + most), free_memory(rule, now), now[1]
     for index in range(start, count):
         gain = ranked[index] - lost
         if gain <= best[GAIN]:
             return index - start + 1
+        if sizes[index, 0] > memory or sizes[index, 1] > time:
+            continue
         if fits_one(rule, data, now, order[index]):
             best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[index], -1
             return index - start + 1
@@ -75,24 +78,34 @@ def _best_one(rule: Ints, items: Items, count: int, lost: float, most: float, be
 @compiled
 def _best_two(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
     """Find the two candidates that gain most together; returns how many pairs were tried."""
-    ranked, order, data, now, tried = items.ranked, items.order, items.data, items.now, 0
-    start = first_below(ranked, count, lost + most)
+    ranked, order, sizes, data, now = items.ranked, items.order, items.sizes, items.data, items.now
+    tried, memory, time = 0, free_memory(rule, now), now[1]
+    start, below = first_below(ranked, count, lost + most), count
     for large in range(start, count):
         if 2 * ranked[large] - lost <= best[GAIN]:
             break
+        tried += 1
+        while below > large + 1 and ranked[below - 1] < lost + most - ranked[large]:
+            below -= 1
+        small = max(large + 1, below)
+        if small == count or ranked[large] + ranked[small] - lost <= best[GAIN]:
+            continue
+        if sizes[large, 0] > memory or sizes[large, 1] > time:
+            continue
         if not fits_one(rule, data, now, order[large]):
             continue
-        small = max(large + 1, first_below(ranked, count, lost + most - ranked[large]))
+        left, also_left = memory - sizes[large, 0], time - sizes[large, 1]
         while small < count:
             gain = ranked[large] + ranked[small] - lost
             if gain <= best[GAIN]:
                 break
             tried += 1
-            if fits_two(rule, data, now, order[large], order[small]):
-                best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[large], order[small]
-                break
             small += 1
-        tried += 1
+            if sizes[small - 1, 0] > left or sizes[small - 1, 1] > also_left:
+                continue
+            if fits_two(rule, data, now, order[large], order[small - 1]):
+                best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[large], order[small - 1]
+                break
     return tried
 
 

@@ -16,10 +16,10 @@ from planner.solve.core.exchange import polish
 from planner.solve.core.items import (
     LEAST_PEAK,
     MODEL_OF,
+    SUM,
     UNIT_OF,
     USERS,
     Items,
-    fits_one,
     gather_candidates,
     look,
 )
@@ -47,6 +47,7 @@ from planner.solve.core.tables import (
     DEVICES,
     DIMENSIONS,
     EXTRA,
+    HOST,
     HOST_MEMORY,
     PRICE,
     Floats,
@@ -97,18 +98,43 @@ def _weigh(tables: Tables, items: Items, shard_type: int, alignment: float, weig
 
 
 @compiled
-def _score(rule: Ints, data: Ints, now: Ints, one: int, weights: Floats, reluctance: float) -> float:
-    score, width, backends = 0.0, rule[DIMENSIONS], rule[BACKENDS]
-    for dimension in range(width):
-        score += weights[dimension] * data[one, dimension]
-    extra = max(0, data[one, width + EXTRA] - now[width + LEAST_PEAK])
-    charged, backend = data[one, width + CHARGED], data[one, width + BACKEND]
-    if now[width + USERS + charged] == 0:
-        extra += rule[BASES + charged]
-    score -= reluctance * weights[0] * extra
-    if now[width + USERS + backends + backend] == 0:
-        score -= reluctance * weights[rule[HOST_MEMORY]] * rule[BASES + backends + backend]
-    return float(score)
+def _still_to_pay(rule: Ints, now: Ints, bases: Ints) -> None:
+    """Note what the base of each backend would take of the device, and of the host, if it came now."""
+    width, backends = rule[DIMENSIONS], rule[BACKENDS]
+    for index in range(2 * backends):
+        bases[index] = rule[BASES + index] if now[width + USERS + index] == 0 else 0
+
+
+@compiled
+def _best_of(
+    rule: Ints, items: Items, bases: Ints, weights: Floats, taste: Taste, pool: Pool, count: int
+) -> tuple[int, int]:
+    """Move those that still fit to the front; returns how many, and the one of best score, -1 if none."""
+    data, now, order, width, backends = items.data, items.now, items.order, rule[DIMENSIONS], rule[BACKENDS]
+    memory, kept, best, best_score = rule[HOST_MEMORY], 0, -1, -np.inf
+    for index in range(count):
+        one, score, fits = order[index], 0.0, True
+        charged, host = data[one, width + CHARGED], bases[backends + data[one, width + BACKEND]]
+        extra = max(0, data[one, width + EXTRA] - now[width + LEAST_PEAK]) + bases[charged]
+        for dimension in range(width):
+            wanted = data[one, dimension]
+            score += weights[dimension] * wanted
+            if dimension == memory:
+                wanted += host
+            elif dimension == 0:
+                wanted += now[width + SUM] + extra
+            if wanted > now[dimension] and (dimension >= HOST or charged != backends - 1):
+                fits = False
+        if not fits:
+            continue
+        order[kept] = one
+        kept += 1
+        score -= taste.reluctance * (weights[0] * extra + weights[memory] * host)
+        if taste.noise > 0.0:
+            score *= 1.0 + taste.noise * chance(pool)
+        if score > best_score:
+            best, best_score = one, score
+    return kept, best
 
 
 @compiled
@@ -117,28 +143,18 @@ def fill_device(
 ) -> None:
     """Fill a device greedily from a sample of those that wait."""
     row, device = where
-    shard_type, rule, data, now = state.rows[row, TYPE], tables.rule, items.data, items.now
+    shard_type, rule, data = state.rows[row, TYPE], tables.rule, items.data
     width, order = rule[DIMENSIONS], items.order
     count = gather_candidates(tables, state, pool, items, (row, 0), seed, taste.loss)
     for index in range(count):
         order[index] = index
-    weights = np.zeros(width)
+    weights, bases = np.zeros(width), np.zeros(2 * rule[BACKENDS], dtype=np.int64)
     while count > 0:
         look(tables, state, items, row, device)
         _weigh(tables, items, shard_type, taste.alignment, weights)
         pool.book[SPENT] += count
-        kept, best, best_score = 0, -1, -np.inf
-        for index in range(count):
-            one = order[index]
-            if not fits_one(rule, data, now, one):
-                continue
-            order[kept] = one
-            kept += 1
-            score = _score(rule, data, now, one, weights, taste.reluctance)
-            if taste.noise > 0.0:
-                score *= 1.0 + taste.noise * chance(pool)
-            if score > best_score:
-                best, best_score = one, score
+        _still_to_pay(rule, items.now, bases)
+        kept, best = _best_of(rule, items, bases, weights, taste, pool, count)
         if best < 0:
             return
         unit = data[best, width + UNIT_OF]

@@ -38,13 +38,14 @@ from planner.solve.packing import Packing
 from planner.solve.problem import Ints, Problem
 from planner.solve.watch import Watch
 
-EVALUATIONS = 1_000_000
-"""Of candidates and sets of them, in one unit of work: about a tenth of a second."""
+EVALUATIONS = 3_000_000
+"""Of candidates and sets of them, in one unit of work: up to a tenth of a second."""
 
-CANDIDATES = 256
-"""That a device chooses from at once; more cost time and hardly pack better."""
+CANDIDATES = (256, 1024)
+"""That a device chooses from at once, in a fleet of ``FEW_UNITS`` at most and in a larger one: the more there
+are, the more alike are the residents of a shard, in their backend and in the room that they need to load."""
 
-FIRST = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=0.05, depth=1, rounds=12)
+FIRST = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=0.02, depth=1, rounds=12)
 LAST = FIRST._replace(loss=np.inf)
 LATER = LAST._replace(noise=0.1, rounds=6)
 """How devices choose while much waits, when little is left, and in shards that exchange with those left."""
@@ -107,7 +108,8 @@ class Fleet:
 
     def _start(self, state: State, seed: int) -> None:
         self.state, self._rng = state, np.random.default_rng(seed)
-        self.pool, self.items = make_pool(*_kin(self.tables), seed), make_items(self.tables, CANDIDATES)
+        candidates = CANDIDATES[len(self.tables.units) > FEW_UNITS]
+        self.pool, self.items = make_pool(*_kin(self.tables), seed), make_items(self.tables, candidates)
         self._free = _closed_rows(state)
         self._best = _copied(state)
 

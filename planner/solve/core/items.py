@@ -11,23 +11,26 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.solve.compiled import compiled
-from planner.solve.core.pool import SIZE, SPENT, Pool, draw, walk
+from planner.solve.core.pool import SIZE, SPENT, Pool, choose
 from planner.solve.core.state import (
     AFTER,
     DEVICE,
+    DOMAIN,
     FIRST,
     HOST_LEFT,
     KEPT,
     LEFT,
     MILLI_LEFT,
+    NO_TENANT,
     NOWHERE,
     PEAK_LEAST,
     PEAK_SUM,
     RANK,
+    ROW,
+    TENANT,
     TYPE,
     State,
     insert_peak,
-    may_enter,
 )
 from planner.solve.core.tables import (
     BACKEND,
@@ -38,6 +41,7 @@ from planner.solve.core.tables import (
     DIMENSIONS,
     ENTRY,
     EXTRA,
+    FROM,
     HOME,
     HOST,
     HOST_MEMORY,
@@ -46,6 +50,7 @@ from planner.solve.core.tables import (
     LOADS_MOST,
     MODEL,
     OWNER,
+    TO,
     TYPES,
     Floats,
     Tables,
@@ -54,10 +59,6 @@ from planner.solve.problem import AMPLE, Ints
 
 RESIDENTS = 64
 """Residents of a device that are looked at at once; the others stay."""
-
-SKEW = 3.0
-"""Of n kin the i-th is ``(i / n) ** SKEW`` of the way to the last one: more of those with as much room for
-loading, and some of all."""
 
 UNIT_OF, MODEL_OF = 3, 4
 """Behind the dimensions of an item, after ``EXTRA``, ``CHARGED`` and ``BACKEND``."""
@@ -74,8 +75,10 @@ class Items(NamedTuple):
     ----------
     data, value
         What each item takes, who it is and what it is worth.
-    order, ranked
-        Candidates by falling worth, and their worth.
+    order, ranked, sizes
+        Candidates by falling worth, their worth, and what they take of a device's memory and time.
+    chosen
+        Units that are looked at for candidates.
     now
         What is left, room for loading not taken off.
     kept, top
@@ -86,6 +89,8 @@ class Items(NamedTuple):
     value: Floats
     order: Ints
     ranked: Floats
+    sizes: Ints
+    chosen: Ints
     now: Ints
     kept: Ints
     top: Ints
@@ -102,6 +107,8 @@ def make_items(tables: Tables, candidates: int) -> Items:
         value=np.zeros(size),
         order=np.zeros(size, dtype=np.int64),
         ranked=np.zeros(size),
+        sizes=np.zeros((size, 2), dtype=np.int64),
+        chosen=np.zeros(candidates, dtype=np.int64),
         now=np.zeros(dimensions + USERS + 2 * backends, dtype=np.int64),
         kept=np.zeros(loads, dtype=np.int64),
         top=np.zeros(loads, dtype=np.int64),
@@ -142,24 +149,29 @@ def gather_residents(tables: Tables, state: State, items: Items, row: int, devic
 
 @compiled
 def _offer(
-    tables: Tables, state: State, items: Items, row: int, at: int, unit: int, seed: int, loss: float
+    tables: Tables, state: State, items: Items, row: int, after: int, count: int, seed: int, loss: float
 ) -> int:
-    """Put a candidate of the seed's tenant on the desk if it may enter; returns where the next one goes."""
-    way, known = state.rows[row, TYPE], tables.units
-    if (known[unit, HOME] != way) if loss < 0.0 else (tables.loss[way, known[unit, KIND]] > loss):
-        return at
-    if tables.demand[way, known[unit, KIND], tables.rule[DIMENSIONS] + CHARGED] < 0:
-        return at
-    if known[unit, OWNER] != known[seed, OWNER] or not may_enter(tables, state, row, unit):
-        return at
-    _note(tables, items, at, unit, way)
-    return at + 1
-
-
-@compiled
-def _spread(index: int, count: int, span: int) -> int:
-    """Return how far along a span of places the next of kin is."""
-    return max(index, int(span * (index / count) ** SKEW))
+    """Put those of the chosen on the desk that are of the seed's tenant and may enter; returns their end."""
+    rule, known, demand, chosen = tables.rule, tables.units, tables.demand, items.chosen
+    rows, units, width = state.rows, state.units, rule[DIMENSIONS]
+    way, domain, owner, end = rows[row, TYPE], rows[row, DOMAIN], known[seed, OWNER], after
+    if rows[row, TENANT] not in (NO_TENANT, owner):
+        return end
+    for index in range(count):
+        unit = chosen[index]
+        kind = known[unit, KIND]
+        if (known[unit, HOME] != way) if loss < 0.0 else (tables.loss[way, kind] > loss):
+            continue
+        if demand[way, kind, width + CHARGED] < 0 or known[unit, OWNER] != owner:
+            continue
+        enters = True
+        for other in range(known[unit, FROM], known[unit, TO]):
+            if units[other, ROW] >= 0 and rows[units[other, ROW], DOMAIN] == domain:
+                enters = False
+        if enters:
+            _note(tables, items, end, unit, way)
+            end += 1
+    return end
 
 
 @compiled
@@ -168,33 +180,17 @@ def gather_candidates(
 ) -> int:
     """Put those that wait and may enter behind the residents; returns where they end.
 
-    Half of them are kin of a seed: of its home and backend, with no more room for loading, mostly about as
-    much. The others are a sample; and if there are few, it is all of them.
+    If few wait it is all of them, else a choice.
     """
     row, after = where
-    size, wanted = pool.book[SIZE], len(items.value) - RESIDENTS
-    end = after
+    size, wanted, chosen = pool.book[SIZE], len(items.chosen), items.chosen
     if size <= wanted:
-        for index in range(size):
-            end = _offer(tables, state, items, row, end, pool.units[index], seed, loss)
-        pool.book[SPENT] += size
-        return end
-    low, kin = pool.rank[seed], wanted // 2
-    span = pool.last[low] + 1 - low
-    for index in range(kin):
-        place, following = _spread(index, kin, span), _spread(index + 1, kin, span)
-        if place >= span:
-            break
-        found = walk(pool, low + place, 1, following - place)
-        if found >= 0:
-            end = _offer(tables, state, items, row, end, pool.kin[found], seed, loss)
-    start, step = draw(pool, size), size / (wanted - kin)
-    for index in range(wanted - kin):
-        unit = pool.units[(start + int(index * step)) % size]
-        if not low <= pool.rank[unit] <= pool.last[low]:
-            end = _offer(tables, state, items, row, end, unit, seed, loss)
-    pool.book[SPENT] += wanted
-    return end
+        count = size
+        chosen[:size] = pool.units[:size]
+    else:
+        count = choose(pool, chosen, wanted, seed)
+    pool.book[SPENT] += min(size, wanted)
+    return int(_offer(tables, state, items, row, after, count, seed, loss))
 
 
 @compiled
@@ -202,8 +198,10 @@ def rank(items: Items, after: int, end: int) -> None:
     """Order the candidates by falling worth."""
     order = np.argsort(-items.value[after:end], kind="mergesort")
     for place in range(end - after):
-        items.order[place] = after + order[place]
-        items.ranked[place] = items.value[after + order[place]]
+        one = after + order[place]
+        items.order[place] = one
+        items.ranked[place] = items.value[one]
+        items.sizes[place, 0], items.sizes[place, 1] = items.data[one, 0], items.data[one, 1]
 
 
 @compiled
@@ -219,6 +217,12 @@ def look(tables: Tables, state: State, items: Items, row: int, device: int) -> N
     for backend in range(backends):
         now[width + USERS + backend] = cells[row, device, KEPT + rule[LOADS_MOST] + backend]
         now[width + USERS + backends + backend] = rows[row, HOST_LEFT + width - HOST + backend]
+
+
+@compiled
+def free_memory(rule: Ints, now: Ints) -> int:
+    """Return what is left of a device's memory, bases apart; what is not on the device takes nothing."""
+    return int(now[0] - now[rule[DIMENSIONS] + SUM])
 
 
 @compiled

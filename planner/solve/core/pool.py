@@ -13,6 +13,10 @@ _MULTIPLIER, _MODULUS = 48_271, 2**31 - 1
 """Lehmer's generator as of Park, Miller and Stockmeyer (1993): its products stay far below an int64."""
 
 
+SKEW = 3.0
+"""Of n kin the i-th is ``(i / n) ** SKEW`` of the way to the last one: more of those with as much room for
+loading, and some of all."""
+
 SIZE, RANDOM, SPENT = range(3)
 """How many wait, the state of the random numbers, and evaluations so far: the work that is counted."""
 
@@ -107,13 +111,32 @@ def shuffle(pool: Pool) -> None:
 
 
 @compiled
-def walk(pool: Pool, start: int, step: int, most: int) -> int:
-    """Return the next place in the order of kin where one waits; -1 if there is none within so many steps."""
-    place = start
-    for _ in range(most):
-        if not 0 <= place < len(pool.kin):
-            return -1
-        if pool.position[pool.kin[place]] >= 0:
-            return place
-        place += step
-    return -1
+def choose(pool: Pool, chosen: Ints, wanted: int, seed: int) -> int:
+    """Choose among many that wait; returns how many were found.
+
+    Half of them are kin of a seed: of its home and backend, with no more room for loading, mostly about as
+    much. The others are a sample of the rest.
+    """
+    position, kin, size = pool.position, pool.kin, pool.book[SIZE]
+    low, half, count, place = pool.rank[seed], wanted // 2, 0, 0
+    last = pool.last[low]
+    span = last + 1 - low
+    for index in range(half):
+        place = max(place, index, int(span * (index / half) ** SKEW))
+        following = max(index + 1, int(span * ((index + 1) / half) ** SKEW))
+        if place >= span:
+            break
+        while place < following and low + place < len(kin):
+            if position[kin[low + place]] >= 0:
+                chosen[count] = kin[low + place]
+                count += 1
+                break
+            place += 1
+        place = following
+    start, step = draw(pool, size), size / (wanted - half)
+    for index in range(wanted - half):
+        unit = pool.units[(start + int(index * step)) % size]
+        if not low <= pool.rank[unit] <= last:
+            chosen[count] = unit
+            count += 1
+    return count

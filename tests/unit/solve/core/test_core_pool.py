@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.solve.core.pool import RANDOM, SIZE, Pool, chance, draw, make_pool, put, shuffle, take, walk
+from planner.solve.core.pool import RANDOM, SIZE, Pool, chance, choose, draw, make_pool, put, shuffle, take
 
 
 def a_pool(*waiting: int, units: int = 8, seed: int = 0) -> Pool:
@@ -54,9 +54,14 @@ def test_draws_stay_below_their_bound_and_chances_between_0_and_1() -> None:
     assert all(0 < chance(pool) < 1 for _ in range(200))
 
 
-def test_a_walk_among_kin_ends_at_the_next_who_waits() -> None:
-    pool = a_pool(2, 6)  # kin stand from 7 down to 0, so these are at 5 and 1
-    assert walk(pool, 2, 1, 8) == 5
-    assert walk(pool, 4, -1, 8) == 1
-    assert walk(pool, 6, 1, 8) == -1
-    assert walk(pool, 2, 1, 3) == -1
+def test_half_of_the_chosen_are_kin_mostly_the_next_ones() -> None:
+    pool = make_pool(np.arange(100), np.repeat([59, 99], [60, 40]), seed=3)
+    for unit in range(100):
+        if unit != 31:
+            put(pool, unit)
+    chosen = np.full(20, -1)
+    found = chosen[: choose(pool, chosen, 20, 30)].tolist()
+    assert len(set(found)) == len(found)
+    assert found[:9] == [30, 32, 33, 34, 35, 36, 40, 45, 51]
+    assert all(unit < 30 or unit >= 60 for unit in found[9:])
+    assert 3 <= len(found[9:]) <= 10
