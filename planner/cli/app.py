@@ -34,6 +34,7 @@ EXTRAS = {
     "pydantic_core": "planner",
     "yaml": "planner",
     "pynvml": "nvml",
+    "obstore": "storage",
     "matplotlib": "report",
     "pandas": "report",
     "ipykernel": "notebook",
