@@ -1,6 +1,7 @@
 # make demo   set everything up, then show the whole way on this machine: plan, real servers, agents, requests, report
 # make test   set everything up, then run every check and test
 # make check  the checks alone: format, lint, types, import contracts, spelling
+# make servers  install MLServer and KServe's Python server for the tests, each in an environment of its own
 # make bench  measure, beside peers in the same run; writes JSON under .cache/bench
 # make soak   the long runs
 # make clean  remove the virtual environment and everything built
@@ -13,9 +14,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SERVERS := .cache/servers
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test check unit bench soak schemas constraints clean
+.PHONY: demo test check unit servers bench soak schemas constraints clean
 .DELETE_ON_ERROR:
 
 # Everything is installed at the versions of constraints.txt, from the package index that pip is set up for.
@@ -35,7 +37,18 @@ demo: $(READY)
 test: check unit
 
 unit: $(READY)
+	-@$(MAKE) --no-print-directory servers
 	$(PYTEST) -n 2 -m 'not soak and not bench'
+
+# Their dependencies clash with each other's and with ours. Where they cannot be installed their tests are skipped.
+servers: $(SERVERS)/mlserver/.ready $(SERVERS)/kserve/.ready
+
+$(SERVERS)/mlserver/.ready: PACKAGES := mlserver mlserver-sklearn
+$(SERVERS)/kserve/.ready: PACKAGES := kserve
+$(SERVERS)/%/.ready: tests/support/constraints-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint $< $(PACKAGES)
+	@touch $@
 
 check: $(READY)
 	$(BIN)/ruff format --check .

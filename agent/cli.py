@@ -25,7 +25,10 @@ from agent.outcomes import Outcome
 from agent.proxy import Proxy, ProxySettings
 from agent.repository import Repository
 from agent.room import Room
-from agent.servers.triton import Timeouts, Triton
+from agent.servers.detect import AnyServer
+from agent.servers.grpc_control import GrpcControl
+from agent.servers.headers import read_headers
+from agent.servers.http import Address, Http, Timeouts
 from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
 from agent.status import status_document
 from agent.storage import Limits, Reach
@@ -68,6 +71,32 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="The server's HTTP port on this host.",
 )
 @click.option("--server-url", default=None, help="The server's address, in place of --component-port.")
+@click.option(
+    "--server-kind",
+    type=click.Choice(["auto", "triton", "mlserver", "kserve"]),
+    default="auto",
+    show_default=True,
+    help="Which server it is: auto asks it, and until it answers takes what the documents say.",
+)
+@click.option(
+    "--server-grpc-url",
+    default=None,
+    help="Triton's gRPC port, as host:port or grpcs://host:port, for loads and unloads: over HTTP each of "
+    "them holds up the requests of others.",
+)
+@click.option(
+    "--server-ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="Certificates that an https or grpcs server is judged by.  [default: the system's]",
+)
+@click.option(
+    "--server-header",
+    "server_headers",
+    multiple=True,
+    metavar="NAME=file:PATH|env:VARIABLE",
+    help="A header of every call to the server, as its restricted endpoints need; repeatable.",
+)
 @click.option(
     "--status-address",
     default="127.0.0.1",
@@ -118,7 +147,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.IntRange(1, 64),
     default=4,
     show_default=True,
-    help="Calls to the server at a time; keep it below its HTTP threads (Triton: 8).",
+    help="Calls to the server at a time; without gRPC keep it below its HTTP threads (Triton: 8).",
 )
 @click.option(
     "--loads-per-device",
@@ -133,6 +162,20 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     default=900.0,
     show_default=True,
     help="Seconds that one load may take.",
+)
+@click.option(
+    "--unload-timeout",
+    type=click.FloatRange(1),
+    default=120.0,
+    show_default=True,
+    help="Seconds that one unload may take.",
+)
+@click.option(
+    "--control-timeout",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds that the server's index or metadata may take.",
 )
 @click.option(
     "--poll-period",
@@ -238,6 +281,10 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         model_dir=options["model_dir"],
         state_dir=options["state_dir"] or default_state_dir(options["model_dir"]),
         server_url=options["server_url"] or f"http://127.0.0.1:{options['component_port']}",
+        server_grpc_url=options["server_grpc_url"],
+        server_kind=None if options["server_kind"] == "auto" else options["server_kind"],
+        server_ca=options["server_ca"],
+        server_headers=read_headers(options["server_headers"]),
         status_address=options["status_address"],
         status_port=options["status_port"],
         status_port_file=options["status_port_file"],
@@ -249,7 +296,11 @@ def _settings(options: Mapping[str, Any]) -> Settings:
             server=options["parallel_loads"],
             loads_per_device=options["loads_per_device"],
         ),
-        timeouts=Timeouts(load_s=options["load_timeout"]),
+        timeouts=Timeouts(
+            control_s=options["control_timeout"],
+            load_s=options["load_timeout"],
+            unload_s=options["unload_timeout"],
+        ),
         limits=Limits(
             total_bytes=options["max_model_bytes"],
             reserve_bytes=options["disk_reserve"],
@@ -359,16 +410,27 @@ def _prepare(loop: Loop, *, server_absent: bool = False) -> None:
 
 def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
     """Return a loop with everything it works with."""
+    documents = Documents(settings.config_dir, settings.state_dir)
     return Loop(
         settings=settings,
-        server=Triton(
-            settings.server_url,
+        server=_server(settings, documents),
+        repository=Repository(settings.model_dir, settings.state_dir, settings.limits, settings.reach),
+        documents=documents,
+        visible=visible,
+    )
+
+
+def _server(settings: Settings, documents: Documents) -> AnyServer:
+    target, ca, headers = settings.server_grpc_url, settings.server_ca, settings.server_headers
+    return AnyServer(
+        Http(
+            Address(url=settings.server_url, ca=ca, headers=headers),
             connections=settings.lanes.server + 1,  # one more for the looks at the index
             timeouts=settings.timeouts,
         ),
-        repository=Repository(settings.model_dir, settings.state_dir, settings.limits, settings.reach),
-        documents=Documents(settings.config_dir, settings.state_dir),
-        visible=visible,
+        grpc=None if target is None else GrpcControl(target, ca=ca, headers=headers),
+        kind=settings.server_kind,
+        runtime=lambda: documents.desired.runtime if documents.desired else None,
     )
 
 

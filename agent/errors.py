@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-Retry = Literal["soon", "late"]
-"""Soon: a network that stumbled. Late: an answer that will hardly change by itself, such as a 404."""
+Retry = Literal["soon", "late", "rarely"]
+"""Soon: a network that stumbled. Late: an answer that may change by itself, such as a load without memory.
+Rarely: one that will not as long as request, files and server process are the same, such as a model format
+that the server does not know."""
 
 
 class AgentError(Exception):
@@ -91,11 +93,14 @@ class RefusedError(ServerError):
     Parameters
     ----------
     status
-        The HTTP status.
+        The HTTP status, or the one that a gRPC status stands for.
     message
         The server's own text.
+    retry
+        Whether another try may help.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, retry: Retry = "late") -> None:
         self.status = status
+        self.retry: Retry = retry
         super().__init__(message)

@@ -24,8 +24,8 @@ class Liveness:
         Kind and version; None until it was asked.
     since_s
         When this process of the server was first seen, seconds since the epoch.
-    unanswered
-        Looks in a row without an answer.
+    unanswered, fault
+        Looks in a row without an answer, and what the last of them met; None after an answer.
     attempted_generation
         The last generation of which every model was attempted, on this process or one before.
     settled
@@ -35,6 +35,7 @@ class Liveness:
     info: ServerInfo | None = None
     since_s: float | None = None
     unanswered: int = _UNANSWERED
+    fault: str | None = None
     attempted_generation: str | None = None
     settled: bool = False
 
@@ -53,9 +54,10 @@ class Liveness:
         """Whether traffic may come."""
         return self.settled and not self.gone
 
-    def miss(self) -> bool:
-        """Note a look without an answer; return whether the server counts as gone from this one on."""
+    def miss(self, fault: str) -> bool:
+        """Note a look without an answer and why; return whether the server counts as gone from now on."""
         self.unanswered += 1
+        self.fault = fault
         self.info = None
         return self.unanswered == _UNANSWERED
 
@@ -66,7 +68,9 @@ class Liveness:
             self.since_s = wall_s
             self.settled = False
         self.unanswered = 0
-        self.info = info
+        self.fault = None
+        # What another process is, the next look asks.
+        self.info = None if restarted else info
         return another
 
     def settle(self, generation: str, targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:

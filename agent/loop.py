@@ -11,13 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from random import Random
 from threading import Event
 from typing import assert_never
 
-from agent.actions import Action, Download, admit
+from agent.actions import Action, Download, Lanes, admit
 from agent.documents import Documents
 from agent.errors import ServerError
 from agent.ledger import Ledger, Look
@@ -171,7 +171,8 @@ class Loop:
         done = sum(
             attempted(target, snapshot.models.get(name, NOTHING)) for name, target in snapshot.targets.items()
         )
-        server = "" if snapshot.live else "; the server does not answer"
+        fault = self._liveness.fault
+        server = "" if snapshot.live else f"; the server does not answer: {fault or 'not asked yet'}"
         return False, f"{done} of {len(snapshot.targets)} models attempted{server}"
 
     # ----------------------------------------------------------------------------------------------- the loop
@@ -319,7 +320,7 @@ class Loop:
             return  # nothing is known, which is not the same as nothing being desired
         ledger = self._ledger
         admitted = admit(
-            ledger.waiting, ledger.running.values(), lanes=self.settings.lanes, freeing=ledger.freeing()
+            ledger.waiting, ledger.running.values(), lanes=self._lanes(), freeing=ledger.freeing()
         )
         if not admitted:
             return
@@ -328,6 +329,11 @@ class Loop:
             self._unwanted[action.name] = Event()
             ledger.start(action, wall_s=self.clock.wall())
             self._workers.submit(lambda action=action: self._act(action))  # type: ignore[misc]  # bound now, not later
+
+    def _lanes(self) -> Lanes:
+        """Return what may run side by side; some servers do one thing at a time."""
+        lanes, most = self.settings.lanes, self.server.most_calls
+        return lanes if most is None else replace(lanes, server=min(lanes.server, most))
 
     def _settle(self) -> None:
         """Note when everything was attempted."""
@@ -379,8 +385,9 @@ class Loop:
         if not isinstance(outcome, Failed):
             return 0.0
         attempts = failed_tries(before, outcome.state) + 1
-        backoff = self.settings.stumble if outcome.retry == "soon" else self.settings.refusal
-        return backoff.wait_s(attempts, self.random)
+        settings = self.settings
+        backoffs = {"soon": settings.stumble, "late": settings.refusal, "rarely": settings.dead_end}
+        return backoffs[outcome.retry].wait_s(attempts, self.random)
 
     def _look(self) -> None:
         """Look at the server and the repository on a worker's thread."""
@@ -419,7 +426,7 @@ class Loop:
 
     def _miss(self, error: str, now_s: float) -> None:
         """Note a look without an answer, and look again ever later."""
-        if self._liveness.miss():
+        if self._liveness.miss(error):
             log.warning("the server does not answer", extra={"error": error})
         self._ledger.lose_server(now_s=now_s)
         wait_s = self.settings.settle_s * 2 ** min(self._liveness.unanswered, 10)

@@ -141,7 +141,7 @@ def _carry_out(  # noqa: PLR0911 - one a case
         case Download(name=name, storage_uri=uri):
             return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=site.seconds))
         case Install(name=name, pin=pin, framework=framework):
-            return Installed(copy=repository.install(name, pin, framework))
+            return Installed(copy=repository.install(name, pin, framework, layout=server.layout))
         case Stow(name=name):
             return Stowed(copy=repository.stow(name))
         case Load():
@@ -162,7 +162,7 @@ def _carry_out(  # noqa: PLR0911 - one a case
 def _load(load: Load, site: Site) -> Loaded:
     started_s = site.seconds()
     with site.room.held(load) as weighing:
-        site.repository.place(load.name, load.pin, load.framework)
+        site.repository.place(load.name, load.pin, load.framework, layout=site.server.layout)
         site.server.load(load.name)
         taken = site.room.taken(weighing)
     copy = site.repository.remember_loaded(load.name, load.pin, measured_bytes=taken)
@@ -200,8 +200,7 @@ def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR
         case UnreachableError():
             return SERVER_UNREACHABLE, "soon"
         case RefusedError():
-            # A load that failed will mostly fail again; a refused unload keeps memory that others wait for.
-            return ("LoadRefused", "late") if isinstance(action, Load) else ("UnloadRefused", "soon")
+            return _judged_refusal(action, error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return "DiskFull", "soon"
         case PermissionError() | OSError(errno=errno.EROFS):
@@ -210,6 +209,15 @@ def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR
             return "BadConfig", "late"
         case _:
             return "IoError", "soon"
+
+
+def _judged_refusal(action: Action, error: RefusedError) -> tuple[str, Retry]:
+    if error.status in (401, 403):
+        return "Denied", "late"
+    if isinstance(action, Load):
+        return "LoadRefused", error.retry
+    # It keeps memory that others wait for, so what may pass is asked again soon.
+    return "UnloadRefused", "soon" if error.status >= 500 else error.retry
 
 
 def after(  # noqa: PLR0911 - one a case

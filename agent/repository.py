@@ -33,8 +33,9 @@ from typing import Any
 
 from agent.desired import MODEL_NAME
 from agent.errors import SettingsError, StorageError
+from agent.layouts import triton
+from agent.layouts.port import Arrangement, Asked, Layout
 from agent.observed import Copy
-from agent.pbtxt import minimal_config, with_placement
 from agent.pins import Pin
 from agent.storage import Contents, Limits, Reach, fetch
 from agent.storage.contents import put
@@ -207,19 +208,22 @@ class Repository:
         ready.rename(self._staged(name))
         return copy
 
-    def install(self, name: str, pin: Pin, framework: str) -> Copy:
+    def install(self, name: str, pin: Pin, framework: str, *, layout: Layout = triton.lay_out) -> Copy:
         """Move a staged copy into the repository, in place of any other; the server must not hold it.
 
         Raises
         ------
         PinError
-            The model's own config cannot be read, or it has none and needs one.
+            The model cannot be laid out for its server.
         """
         staged = self._staged(name)
         copy = _read_record(staged)
         if copy is None:
             raise FileNotFoundError(f"no staged copy of {name}")
-        self._write_config(staged / _MODEL, _placed_config(staged, name, pin, framework))
+        folder = staged / _MODEL
+        self._arrange(
+            folder, layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=staged))
+        )
         # Whoever loads it from now on finds this pin.
         copy = replace(copy, loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
         _write_record(staged, copy)
@@ -242,21 +246,21 @@ class Repository:
             raise FileNotFoundError(f"no record of {name}")
         return copy
 
-    def place(self, name: str, pin: Pin, framework: str) -> None:
-        """Write the model's config with its pin, if it does not say so already.
+    def place(self, name: str, pin: Pin, framework: str, *, layout: Layout = triton.lay_out) -> None:
+        """Write what the server needs beside the model's files, its pin included, where it is not there.
 
         Raises
         ------
         PinError
-            The model's own config cannot be read, or it has none and needs one.
+            The model cannot be laid out for its server.
         """
-        placed = _placed_config(self._record(name), name, pin, framework)
-        live = self._live(name) / CONFIG
-        if live.is_file() and live.read_bytes() == placed:
+        folder, record = self._live(name), self._record(name)
+        wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=record))
+        if _is_arranged(folder, wanted):
             return
         # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
         self._write_record(name, replace(self._known(name), loaded_pin=None))
-        self._write_config(self._live(name), placed)
+        self._arrange(folder, wanted)
 
     def remember_loaded(self, name: str, pin: Pin, *, measured_bytes: int | None = None) -> Copy:
         """Note that the copy in the repository is loaded with this pin, and what that was seen to take."""
@@ -298,10 +302,14 @@ class Repository:
         self._record(name).mkdir(exist_ok=True)
         _write_record(self._record(name), copy)
 
-    def _write_config(self, folder: Path, content: bytes) -> None:
-        temporary = self._trash_path()
-        temporary.write_bytes(content)
-        temporary.rename(folder / CONFIG)
+    def _arrange(self, folder: Path, wanted: Arrangement) -> None:
+        """Make a model's folder what it should be; stopped in the middle, it is done again."""
+        if wanted.raised is not None:
+            _raise_entries(folder / wanted.raised)
+        for path, content in wanted.files.items():
+            temporary = self._trash_path()
+            temporary.write_bytes(content)
+            temporary.rename(folder / path)
 
     def _trash_path(self) -> Path:
         return self.state_dir / "trash" / secrets.token_hex(8)
@@ -316,11 +324,20 @@ class Repository:
         _try_to_delete(trash)
 
 
-def _placed_config(record: Path, name: str, pin: Pin, framework: str) -> bytes:
-    """Return the config that a model's own, kept in its record, becomes with a pin."""
-    original = record / CONFIG
-    text = original.read_text(encoding="utf-8") if original.is_file() else minimal_config(framework)
-    return with_placement(text, name=name, instance_group=pin.instance_group).encode()
+def _is_arranged(folder: Path, wanted: Arrangement) -> bool:
+    return wanted.raised is None and all(
+        (folder / path).is_file() and (folder / path).read_bytes() == content
+        for path, content in wanted.files.items()
+    )
+
+
+def _raise_entries(folder: Path) -> None:
+    """Move what is in a folder beside it, and the folder away; what has a name that is taken stays."""
+    for entry in list(folder.iterdir()):
+        if not (folder.parent / entry.name).exists():
+            entry.rename(folder.parent / entry.name)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _write_record(folder: Path, copy: Copy) -> None:

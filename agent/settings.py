@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.errors import SettingsError
-from agent.servers.triton import Timeouts
+from agent.servers.headers import NO_HEADERS, Headers
+from agent.servers.http import Timeouts
+from agent.servers.port import ServerKind
 from agent.storage import Limits, Reach
 
 LONGEST_POLL_S = 60.0
@@ -28,8 +30,12 @@ class Settings:
         The server's model repository.
     state_dir
         The agent's own files: on the filesystem of ``model_dir`` and not inside it.
-    server_url
-        The server's HTTP address.
+    server_url, server_grpc_url
+        The server's HTTP address; its gRPC address for loads and unloads, None sends them over HTTP.
+    server_kind
+        Which kind it is; None asks.
+    server_ca, server_headers
+        Certificates that it is judged by, None for the system's; headers of every call to it.
     status_address, status_port
         Where probes, metrics and status are answered; port 0 takes a free one.
     status_port_file
@@ -46,8 +52,9 @@ class Settings:
         Between two looks at the server and at the documents when nothing happens.
     settle_s
         Between two looks while an unload is awaited.
-    stumble, refusal
-        Waits after what may pass soon (no answer, a broken transfer) and after what hardly will (a refusal).
+    stumble, refusal, dead_end
+        Waits after what may pass soon (no answer, a broken transfer), after what hardly will (a refusal), and
+        after what will not as long as request, files and server are the same.
     metrics_models
         Above so many models there are no metrics a model.
     """
@@ -56,6 +63,10 @@ class Settings:
     model_dir: Path
     state_dir: Path
     server_url: str
+    server_grpc_url: str | None = None
+    server_kind: ServerKind | None = None
+    server_ca: Path | None = None
+    server_headers: Headers = NO_HEADERS
     status_address: str = "127.0.0.1"
     status_port: int = 9082
     status_port_file: Path | None = None
@@ -70,6 +81,7 @@ class Settings:
     settle_s: float = 0.1
     stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
     refusal: Backoff = field(default_factory=lambda: Backoff(base_s=10.0, cap_s=600.0))
+    dead_end: Backoff = field(default_factory=lambda: Backoff(base_s=3600.0, cap_s=3600.0))
     metrics_models: int = 1000
 
     def __post_init__(self) -> None:

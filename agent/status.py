@@ -135,7 +135,7 @@ def attempted(target: Target, seen: Seen) -> bool:
 def fetched(target: Target, seen: Seen) -> bool:
     """Return whether a model's files are where a starting server needs them, or cannot be had soon."""
     if seen.failure is not None:
-        return seen.failure.retry == "late" or seen.failure.attempts >= _TRIES_TO_FETCH
+        return seen.failure.retry != "soon" or seen.failure.attempts >= _TRIES_TO_FETCH
     outside = target.model.state == "standby" or target.pin is None
     copy = seen.staged if outside and seen.installed is None else seen.installed
     return copy is not None and copy.storage_uri == target.model.storage_uri

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from agent.layouts.port import Layout
+
+ServerKind = Literal["triton", "mlserver", "kserve"]
 ServerState = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
 
 
@@ -32,13 +35,24 @@ class ModelServer(Protocol):
     the answer was an error. Methods may be called from several threads.
     """
 
+    @property
+    def layout(self) -> Layout:
+        """What the server needs in a model's folder."""
+        ...
+
+    @property
+    def most_calls(self) -> int | None:
+        """Loads and unloads that it carries out at a time; None where that is for the settings to say."""
+        ...
+
     def info(self) -> ServerInfo:
         """Return kind and version."""
         ...
 
     def index(self) -> Mapping[str, IndexRow]:
-        """Return every model that was ever touched; one that is missing was never loaded.
+        """Return every model that the server holds, or that it failed to load or has unloaded.
 
+        A model that was READY and is missing although its folder is there was held by another process.
         Where nothing has changed since the last call the same object may come again.
         """
         ...
@@ -48,7 +62,7 @@ class ModelServer(Protocol):
         ...
 
     def unload(self, name: str) -> None:
-        """Ask for an unload; it has happened when the index says so."""
+        """Ask for an unload; it has happened when the index says so. What is not loaded is no error."""
         ...
 
     def rest(self) -> None:

@@ -1,41 +1,22 @@
-"""Triton's model repository extension over HTTP.
+"""Triton's model repository extension over HTTP, its loads and unloads over gRPC where that is offered.
 
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import urllib3
-
-from agent.errors import RefusedError, UnreachableError
+from agent.errors import RefusedError
+from agent.layouts.port import Layout
+from agent.layouts.triton import lay_out
+from agent.servers.grpc_control import GrpcControl
+from agent.servers.http import LONGEST_MESSAGE, Http, parsed
 from agent.servers.port import IndexRow, ServerInfo, ServerState
 
 # Over several versions of one model the state that matters most wins: while one loads or serves, it is there.
 _PRECEDENCE: tuple[ServerState, ...] = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
-_LONGEST_MESSAGE = 2000
-_JSON = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long one call may take, in seconds.
-
-    Parameters
-    ----------
-    connect_s, control_s
-        To connect; index, metadata and unload, which answer at once.
-    load_s
-        A load answers when the model serves.
-    """
-
-    connect_s: float = 2.0
-    control_s: float = 10.0
-    load_s: float = 900.0
 
 
 class Triton:
@@ -43,24 +24,30 @@ class Triton:
 
     Parameters
     ----------
-    url
-        As ``http://127.0.0.1:8080``.
-    connections
-        Connections kept at most: calls that are in flight at the same time.
-    timeouts
-        Per kind of call.
+    http
+        Its HTTP port.
+    grpc
+        Its gRPC port, for loads and unloads; None sends them over HTTP.
     """
 
-    def __init__(self, url: str, *, connections: int, timeouts: Timeouts) -> None:
-        self._url = url.rstrip("/")
-        self._control = urllib3.Timeout(connect=timeouts.connect_s, read=timeouts.control_s)
-        self._load = urllib3.Timeout(connect=timeouts.connect_s, read=timeouts.load_s)
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+    def __init__(self, http: Http, *, grpc: GrpcControl | None = None) -> None:
+        self._http = http
+        self._grpc = grpc
         self._known: tuple[bytes, Mapping[str, IndexRow]] = (b"", {})
+
+    @property
+    def layout(self) -> Layout:
+        """A config.pbtxt with the pin."""
+        return lay_out
+
+    @property
+    def most_calls(self) -> int | None:
+        """As many as the settings say: it has threads for loads."""
+        return None
 
     def info(self) -> ServerInfo:
         """Return kind and version from the server's metadata."""
-        document = _parsed(self._call("GET", "/v2", timeout=self._control))
+        document = self._http.get("/v2")
         if not isinstance(document, dict):
             raise RefusedError(200, "the server's metadata is not an object")
         # Its `name` is whatever `--id` says, so it does not tell the kind.
@@ -68,11 +55,13 @@ class Triton:
 
     def index(self) -> Mapping[str, IndexRow]:
         """Return the state of every model that was touched since the server started."""
-        body = self._call("POST", "/v2/repository/index", timeout=self._control, body=b"{}")
+        body = self._http.call(
+            "POST", "/v2/repository/index", read_s=self._http.timeouts.control_s, body=b"{}"
+        )
         known, rows = self._known
         if body == known:
             return rows
-        document = _parsed(body)
+        document = parsed(body)
         if not isinstance(document, list):
             raise RefusedError(200, "the repository index is not a list")
         rows = index_rows(document)
@@ -81,61 +70,39 @@ class Triton:
 
     def load(self, name: str) -> None:
         """Load a model; a loaded and unchanged one is left alone by the server."""
-        self._call("POST", f"/v2/repository/models/{name}/load", timeout=self._load, body=b"{}")
+        timeout_s = self._http.timeouts.load_s
+        if self._grpc is not None:
+            self._grpc.load(name, timeout_s=timeout_s)
+        else:
+            self._http.call("POST", f"/v2/repository/models/{name}/load", read_s=timeout_s, body=b"{}")
 
     def unload(self, name: str) -> None:
         """Ask for an unload; Triton answers at once and unloads afterwards."""
-        self._call("POST", f"/v2/repository/models/{name}/unload", timeout=self._control, body=b"{}")
+        timeout_s = self._http.timeouts.unload_s
+        if self._grpc is not None:
+            self._grpc.unload(name, timeout_s=timeout_s)
+        else:
+            self._http.call("POST", f"/v2/repository/models/{name}/unload", read_s=timeout_s, body=b"{}")
 
     def rest(self) -> None:
         """Close idle connections: one that is kept open holds Triton's exit for its whole exit timeout."""
-        self._pool.clear()
-
-    def _call(self, method: str, path: str, *, timeout: urllib3.Timeout, body: bytes | None = None) -> bytes:
-        try:
-            response = self._pool.request(
-                method, self._url + path, body=body, headers=_JSON, timeout=timeout, redirect=False
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError(f"{method} {path}: {error}") from error
-        if response.status != 200:
-            raise RefusedError(response.status, _error_text(response.data))
-        return response.data
+        self._http.rest()
 
 
 def index_rows(document: list[Any]) -> dict[str, IndexRow]:
     """Return one row a model of an index that has one a version; a model without a state was never loaded."""
     rows: dict[str, IndexRow] = {}
     for entry in document:
-        name, state, reason = (_text_of(entry, key) for key in ("name", "state", "reason"))
+        name, state, reason = (text_of(entry, key) for key in ("name", "state", "reason"))
         if not name or state not in _PRECEDENCE:
             continue
         known = rows.get(name)
         if known is None or _PRECEDENCE.index(state) < _PRECEDENCE.index(known.state):
-            rows[name] = IndexRow(state, reason[:_LONGEST_MESSAGE])
+            rows[name] = IndexRow(state, reason[:LONGEST_MESSAGE])
     return rows
 
 
-def _text_of(entry: object, key: str) -> str:
+def text_of(entry: object, key: str) -> str:
+    """Return a text in a JSON object, empty where there is none."""
     value = entry.get(key) if isinstance(entry, dict) else None
     return value if isinstance(value, str) else ""
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        document: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(200, f"the server's answer is not JSON: {error}") from error
-    return document
-
-
-def _error_text(body: bytes) -> str:
-    """Return Triton's ``error`` field, or the body as it is."""
-    text = body.decode(errors="replace")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if isinstance(document, dict) and isinstance(document.get("error"), str):
-        text = document["error"]
-    return text[:_LONGEST_MESSAGE].strip() or "no text"

@@ -14,8 +14,9 @@ import pytest
 
 from agent.errors import RefusedError, StorageError, UnreachableError
 from agent.health import StatusServer, Views
+from agent.servers.http import Address, Http, Timeouts
 from agent.servers.port import IndexRow, ServerInfo
-from agent.servers.triton import Timeouts, Triton
+from agent.servers.triton import Triton
 from agent.storage import Limits, fetch
 
 TIMEOUTS = Timeouts(connect_s=0.2, control_s=0.2, load_s=0.4)
@@ -82,7 +83,7 @@ def serve() -> Iterator[Serve]:
 
 
 def triton(url: str) -> Triton:
-    return Triton(url, connections=2, timeouts=TIMEOUTS)
+    return Triton(Http(Address(url=url), connections=2, timeouts=TIMEOUTS))
 
 
 def test_triton_s_answers(serve: Serve) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload
 from agent.errors import RefusedError, UnreachableError
+from agent.layouts.triton import lay_out
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
 from agent.outcomes import (
     Discarded,
@@ -46,6 +47,9 @@ class Server:
         self.calls.append(text)
         if self.error is not None:
             raise self.error
+
+    layout = staticmethod(lay_out)
+    most_calls = None
 
     def info(self) -> ServerInfo:
         return ServerInfo(kind="fake", version="0")

@@ -1,0 +1,102 @@
+"""Triton's load and unload over gRPC. The agent's only home of grpcio, which is optional.
+
+A load over HTTP holds one of the server's HTTP threads until it ends, and with it every connection that this
+thread serves; over gRPC it holds nobody. Messages are written by hand: each is one text field.
+https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_service.proto
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agent.errors import RefusedError, Retry, SettingsError, UnreachableError
+from agent.servers.headers import NO_HEADERS, Headers
+from agent.servers.http import LONGEST_MESSAGE
+
+_SERVICE = "/inference.GRPCInferenceService"
+_MODEL_NAME_FIELD = 2  # of RepositoryModelLoadRequest and RepositoryModelUnloadRequest
+
+# What Triton's codes are over HTTP; https://grpc.io/docs/guides/status-codes/
+_STATUS: dict[str, tuple[int, Retry]] = {
+    "INVALID_ARGUMENT": (400, "late"),  # a load that failed, whatever the reason
+    "UNAUTHENTICATED": (401, "late"),
+    "PERMISSION_DENIED": (403, "late"),
+    "NOT_FOUND": (404, "rarely"),
+    "RESOURCE_EXHAUSTED": (429, "soon"),
+    "UNIMPLEMENTED": (501, "rarely"),
+}
+_UNANSWERED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+
+
+class GrpcControl:
+    """Load and unload over gRPC.
+
+    Parameters
+    ----------
+    target
+        ``host:port``, or ``grpcs://host:port`` for TLS.
+    ca
+        File of the certificates that the server is judged by; None takes the system's.
+    headers
+        Sent as metadata with every call.
+
+    Raises
+    ------
+    SettingsError
+        grpcio is not installed, or ``ca`` cannot be read.
+    """
+
+    def __init__(self, target: str, *, ca: Path | None = None, headers: Headers = NO_HEADERS) -> None:
+        try:
+            import grpc
+        except ImportError as error:
+            raise SettingsError("--server-grpc-url needs grpcio: pip install shardpack[grpc]") from error
+        self._grpc: Any = grpc
+        self._headers = headers
+        if target.startswith("grpcs://"):
+            channel = grpc.secure_channel(target.removeprefix("grpcs://"), _credentials(grpc, ca))
+        else:
+            channel = grpc.insecure_channel(target.removeprefix("grpc://"))
+        self._load = channel.unary_unary(f"{_SERVICE}/RepositoryModelLoad")
+        self._unload = channel.unary_unary(f"{_SERVICE}/RepositoryModelUnload")
+
+    def load(self, name: str, *, timeout_s: float) -> None:
+        """Load a model; returns when it serves."""
+        self._call(self._load, name, timeout_s)
+
+    def unload(self, name: str, *, timeout_s: float) -> None:
+        """Ask for an unload."""
+        self._call(self._unload, name, timeout_s)
+
+    def _call(self, method: Any, name: str, timeout_s: float) -> None:
+        metadata = tuple((key.lower(), value) for key, value in self._headers.current().items())
+        try:
+            method(named(name), timeout=timeout_s, metadata=metadata)
+        except self._grpc.RpcError as error:
+            code, text = error.code().name, str(error.details())[:LONGEST_MESSAGE]
+            if code in _UNANSWERED:
+                raise UnreachableError(f"gRPC {code}: {text}") from error
+            status, retry = _STATUS.get(code, (500, "late"))
+            raise RefusedError(status, text, retry=retry) from error
+
+
+def named(name: str) -> bytes:
+    """Return the message whose field 2 is a model's name.
+
+    https://protobuf.dev/programming-guides/encoding/
+    """
+    text = name.encode()
+    length, size = len(text), bytearray()
+    while length >= 0x80:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    size.append(length)
+    return bytes([_MODEL_NAME_FIELD << 3 | 2]) + bytes(size) + text
+
+
+def _credentials(grpc: Any, ca: Path | None) -> Any:
+    try:
+        return grpc.ssl_channel_credentials(None if ca is None else ca.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"--server-ca: {ca}: {error.strerror}") from error

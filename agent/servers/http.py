@@ -1,0 +1,202 @@
+"""Calls over HTTP, with what every kind of server shares: time limits, credentials, errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import urllib3
+
+from agent.errors import RefusedError, Retry, UnreachableError
+from agent.servers.headers import NO_HEADERS, Headers
+
+LONGEST_MESSAGE = 2000
+_JSON = {"Content-Type": "application/json"}
+
+# A busy server or something between; and answers to a request that is wrong in itself, by RFC 9110: not
+# found, method not allowed, too large, unprocessable, not implemented. All others are tried again late.
+_RETRY: Mapping[int, Retry] = {
+    **dict.fromkeys((429, 502, 504), "soon"),
+    **dict.fromkeys((404, 405, 413, 422, 501), "rarely"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long one call may take, in seconds.
+
+    Parameters
+    ----------
+    connect_s, control_s
+        To connect; index and metadata, which answer at once.
+    load_s
+        A load answers when the model serves.
+    unload_s
+        An unload: Triton answers at once, the Python servers when it has happened.
+    infer_s
+        A test inference.
+    """
+
+    connect_s: float = 2.0
+    control_s: float = 10.0
+    load_s: float = 900.0
+    unload_s: float = 120.0
+    infer_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server is, and how it is reached.
+
+    Parameters
+    ----------
+    url
+        As ``http://127.0.0.1:8080``.
+    ca
+        File of the certificates that an https server is judged by; None takes the system's.
+    headers
+        Sent with every call; they may be secret.
+    """
+
+    url: str
+    ca: Path | None = None
+    headers: Headers = NO_HEADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and the beginning of a body."""
+
+    status: int
+    body: bytes
+
+
+class Http:
+    """One server's HTTP port.
+
+    Parameters
+    ----------
+    address
+        Where it is.
+    connections
+        Connections kept at most: calls that are in flight at the same time.
+    timeouts
+        Per kind of call.
+    """
+
+    def __init__(self, address: Address, *, connections: int, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self._url = address.url.rstrip("/")
+        self._headers = address.headers
+        ca = None if address.ca is None else str(address.ca)
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=ca)
+
+    def get(self, path: str) -> object:
+        """Return the JSON document of a good answer to a GET.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+            There is no good answer, or it is not JSON.
+        """
+        return parsed(self.call("GET", path, read_s=self.timeouts.control_s))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        read_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Return the body of a good answer; raises as `get`."""
+        answer = self.ask(method, path, read_s=read_s, body=body, headers=headers)
+        if answer.status != 200:
+            raise refusal(answer)
+        return answer.body
+
+    def ask(  # noqa: PLR0913 - one call's parts
+        self,
+        method: str,
+        path: str,
+        *,
+        read_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
+    ) -> Answer:
+        """Return any answer.
+
+        Parameters
+        ----------
+        method, path, body, headers
+            The call; ``headers`` beside those of every call.
+        read_s
+            Seconds without a byte of the answer.
+        most_bytes
+            Of the body; None is all.
+
+        Raises
+        ------
+        UnreachableError
+            There is none.
+        """
+        timeout = urllib3.Timeout(connect=self.timeouts.connect_s, read=read_s)
+        sent = {**_JSON, **self._headers.current(), **(headers or {})}
+        try:
+            response = self._pool.request(
+                method,
+                self._url + path,
+                body=body,
+                headers=sent,
+                timeout=timeout,
+                redirect=False,
+                preload_content=most_bytes is None,
+            )
+            if most_bytes is None:
+                return Answer(response.status, response.data)
+            try:
+                return Answer(response.status, response.read(most_bytes))
+            finally:
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise UnreachableError(f"{method} {path}: {error}") from error
+
+    def rest(self) -> None:
+        """Close idle connections."""
+        self._pool.clear()
+
+
+def refusal(answer: Answer) -> RefusedError:
+    """Return the error that an answer other than 200 is."""
+    return RefusedError(answer.status, _error_text(answer.body), retry=_RETRY.get(answer.status, "late"))
+
+
+def parsed(body: bytes) -> object:
+    """Return a JSON document.
+
+    Raises
+    ------
+    RefusedError
+        It is none.
+    """
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(200, f"the server's answer is not JSON: {error}") from error
+    return document
+
+
+def _error_text(body: bytes) -> str:
+    """Return the ``error`` or ``detail`` of a JSON body, or the body as it is."""
+    text = body.decode(errors="replace")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        text = next((str(document[key]) for key in ("error", "detail") if document.get(key)), text)
+    return text[:LONGEST_MESSAGE].strip() or "no text"
