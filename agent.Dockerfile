@@ -5,7 +5,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY planner/__init__.py planner/
 COPY agent agent
 RUN python -m venv /opt/shardpack \
-    && /opt/shardpack/bin/pip install --no-cache-dir --constraint constraints.txt '.[nvml,storage]'
+    && /opt/shardpack/bin/pip install --no-cache-dir --constraint constraints.txt '.[grpc,nvml,storage]'
 
 FROM python:3.12-slim
 # The proxy, where it is asked for. Debian keeps only the last version of a release.

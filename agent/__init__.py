@@ -8,7 +8,8 @@ doing is thin; the agent may be killed between any two steps: what counts is on 
 - ``observed`` and ``actions`` (pure): what is seen, which actions follow, which may run side by side.
 - ``outcomes`` and ``status``: one action carried out, what is known afterwards, what is told of it.
 - ``ledger``, ``loop`` and ``workers``: observe, decide, act.
-- ``servers`` and ``storage``: model servers behind one port; where models' files come from.
+- ``servers``, ``layouts`` and ``storage``: model servers behind one port; what each needs in a model's
+  folder; where models' files come from.
 - ``repository``: the files of models, moved by rename only.
 - ``memory`` and ``liveness``: what NVML says; whether the server answers, and which process of it.
 - ``lock``: one agent a state directory.

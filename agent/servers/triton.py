@@ -33,7 +33,7 @@ class Triton:
     def __init__(self, http: Http, *, grpc: GrpcControl | None = None) -> None:
         self._http = http
         self._grpc = grpc
-        self._known: tuple[bytes, Mapping[str, IndexRow]] = (b"", {})
+        self._known: tuple[bytes | None, Mapping[str, IndexRow]] = (None, {})
 
     @property
     def layout(self) -> Layout:

@@ -9,6 +9,7 @@ from planner.manifests.names import model_config_name, placement_name
 from planner.units import quantity_bytes, quantity_milli
 
 HTTP_PORT = 8080
+GRPC_PORT = 9000  # of KServe's Triton runtime
 STATUS_PORT = 9082
 
 # Calls that the agent makes at a time, each of which holds one of the server's HTTP threads while it loads.
@@ -190,9 +191,17 @@ def _places() -> list[str]:
     return ["--config-dir=/mnt/configs", "--model-dir=/mnt/store/models", f"--component-port={HTTP_PORT}"]
 
 
+def _server_args(contents: ShardContents) -> list[str]:
+    """Return which server the agent speaks to; over gRPC a load of Triton's holds up no other request."""
+    if _is_triton(contents):
+        return ["--server-kind=triton", f"--server-grpc-url=127.0.0.1:{GRPC_PORT}"]
+    return [f"--server-kind={'mlserver' if contents.shard_type.runtime == 'mlserver' else 'kserve'}"]
+
+
 def _agent_args(contents: ShardContents) -> list[str]:
     return [
         *_places(),
+        *_server_args(contents),
         "--status-address=0.0.0.0",
         f"--status-port={STATUS_PORT}",
         f"--parallel-loads={_lanes(contents)}",
