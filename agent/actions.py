@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from agent.observed import Copy, Observed, Seen
+from agent.observed import PROBE_FAILED, Copy, Observed, Seen
 from agent.pins import CPU, UNPINNED, Pin, Target
 
 
@@ -172,6 +172,8 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
     if seen.row is not None and seen.row.state in ("LOADING", "UNLOADING"):
         return None
     ready = seen.row is not None and seen.row.state == "READY"
+    if ready and seen.failure is not None and seen.failure.reason == PROBE_FAILED:
+        return _towards_free(target.model.name, seen, observed)
     if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
         return None
     model = target.model

@@ -14,6 +14,7 @@ import click
 
 from agent.actions import Action, Lanes
 from agent.backoff import Backoff
+from agent.desired import PROBE_KINDS
 from agent.documents import Documents
 from agent.errors import SettingsError, UnreachableError
 from agent.health import StatusServer, Views
@@ -23,6 +24,7 @@ from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.outcomes import Outcome
 from agent.proxy import Proxy, ProxySettings
+from agent.prober import Prober
 from agent.repository import Repository
 from agent.room import Room
 from agent.servers.detect import AnyServer
@@ -178,6 +180,21 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Seconds that the server's index or metadata may take.",
 )
 @click.option(
+    "--probe",
+    type=click.Choice(PROBE_KINDS),
+    default="ready",
+    show_default=True,
+    help="How a model is looked at after its load, where its document does not say: by its ready endpoint "
+    "or also by a test inference (its probe.json, else zeros). One that fails is unloaded and loaded again.",
+)
+@click.option(
+    "--probe-period",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Seconds between two such looks at a loaded model; 0 for none.",
+)
+@click.option(
     "--poll-period",
     type=click.FloatRange(0.05, LONGEST_POLL_S),
     default=2.0,
@@ -312,6 +329,8 @@ def _settings(options: Mapping[str, Any]) -> Settings:
             pvc_dir=options["pvc_dir"],
             storage_config=options["storage_config"],
         ),
+        probe=options["probe"],
+        probe_period_s=options["probe_period"],
         poll_s=options["poll_period"],
         stumble=Backoff(base_s=options["retry_base"] / 10, cap_s=60.0),
         refusal=Backoff(base_s=options["retry_base"], cap_s=600.0),
@@ -357,6 +376,13 @@ def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: loop.stop())
     watch_directory(settings.config_dir, loop.hint)
+    if settings.probe_period_s > 0:
+        Prober(
+            period_s=settings.probe_period_s,
+            names=loop.loaded,
+            probe=loop.find_fault,
+            failed=loop.report_fault,
+        ).start()
     loop.run()
     if proxy is not None:
         proxy.stop()

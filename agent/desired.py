@@ -25,6 +25,8 @@ URI_SCHEMES = ("file", "pvc", "http", "https", "s3", "gs", "az", "abfs", "abfss"
 
 DeviceKind = Literal["gpu", "cpu"]
 TargetState = Literal["resident", "standby"]
+ProbeKind = Literal["none", "ready", "infer"]
+PROBE_KINDS: tuple[ProbeKind, ...] = ("none", "ready", "infer")
 
 
 class DocumentError(ValueError):
@@ -67,6 +69,9 @@ class DesiredModel:
         Smaller is loaded first.
     state
         ``resident`` is loaded; ``standby`` is only downloaded.
+    probe
+        How it is looked at after its load: not, by its ready endpoint, or by a test inference as well; None
+        leaves that to the agent's settings, and is not written.
     """
 
     name: str
@@ -79,6 +84,7 @@ class DesiredModel:
     steady_bytes: int = 0
     order: int = 0
     state: TargetState = "resident"
+    probe: ProbeKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +192,7 @@ def _model_entry(model: DesiredModel) -> dict[str, Any]:
         "steadyBytes": model.steady_bytes,
         "order": model.order,
         "state": model.state,
+        **({} if model.probe is None else {"probe": model.probe}),
     }
 
 
@@ -309,7 +316,18 @@ def _read_model(name: str, entry: object, where: str) -> DesiredModel:
         steady_bytes=_amount(entry, "steadyBytes", where),
         order=_field(entry, "order", int, where),
         state="standby" if state == "standby" else "resident",
+        probe=_read_probe(entry, where),
     )
+
+
+def _read_probe(entry: object, where: str) -> ProbeKind | None:
+    if not isinstance(entry, dict) or "probe" not in entry:
+        return None
+    found = entry["probe"]
+    for kind in PROBE_KINDS:
+        if found == kind:
+            return kind
+    raise DocumentError(f"{where}.probe: {found!r} is none of {', '.join(PROBE_KINDS)}")
 
 
 def _read_device(device: object, where: str) -> DesiredDevice:

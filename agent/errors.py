@@ -10,7 +10,8 @@
     │   └── SupersededError       nobody wants these files any more: not a failure
     └── ServerError          a call to the model server
         ├── UnreachableError      no answer, or none in time: what the server did is unknown
-        └── RefusedError          the server answered with an error; carries status and text
+        ├── RefusedError          the server answered with an error; carries status and text
+        └── ProbeError            a model is loaded and does not answer
 
 ``desired.DocumentError`` stands outside: that module is read by the planner too and has nothing above it.
 """
@@ -104,3 +105,7 @@ class RefusedError(ServerError):
         self.status = status
         self.retry: Retry = retry
         super().__init__(message)
+
+
+class ProbeError(ServerError):
+    """A model is loaded and does not answer."""

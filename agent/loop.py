@@ -18,6 +18,7 @@ from threading import Event
 from typing import assert_never
 
 from agent.actions import Action, Download, Lanes, admit
+from agent.desired import ProbeKind
 from agent.documents import Documents
 from agent.errors import ServerError
 from agent.ledger import Ledger, Look
@@ -32,6 +33,8 @@ from agent.outcomes import (
     after,
     carry_out,
     failed_tries,
+    find_fault,
+    not_answering,
     not_kept,
 )
 from agent.pins import targets
@@ -84,7 +87,15 @@ class _Looked:
     info: ServerInfo | None
 
 
-_Message = _Hint | _Stop | _Finished | _Looked
+@dataclass(frozen=True, slots=True)
+class _Faulty:
+    """A loaded model does not answer."""
+
+    name: str
+    fault: str
+
+
+_Message = _Faulty | _Hint | _Stop | _Finished | _Looked
 
 
 @dataclass(slots=True)
@@ -134,6 +145,19 @@ class Loop:
         if not self._hinted.is_set():
             self._hinted.set()
             self._inbox.put(_Hint())
+
+    def loaded(self) -> tuple[str, ...]:
+        """Return the models that are loaded."""
+        _, _, since = self._ledger.copies()
+        return tuple(name for name, (state, _) in since.items() if state == "Loaded")
+
+    def find_fault(self, name: str) -> str | None:
+        """Return what is wrong with a loaded model."""
+        return find_fault(name, self._site())
+
+    def report_fault(self, name: str, fault: str) -> None:
+        """Say that a loaded model does not answer; safe from any thread."""
+        self._inbox.put(_Faulty(name, fault))
 
     def stop(self) -> None:
         """End the loop; safe in a signal handler."""
@@ -292,6 +316,8 @@ class Loop:
                 self._read_at_s = 0.0
             case _Stop():
                 self._stopping = True
+            case _Faulty(name=name, fault=fault):
+                self._take_fault(name, fault)
             case _Finished(action=action, outcome=outcome):
                 self._finish(action, outcome)
             case _Looked(found=found, info=info):
@@ -349,17 +375,35 @@ class Loop:
     def _act(self, action: Action) -> None:
         """Carry out one action on a worker's thread."""
         try:
-            site = Site(
-                repository=self.repository,
-                server=self.server,
-                room=self.room,
-                seconds=self.clock.monotonic,
-            )
-            outcome = carry_out(action, site, unwanted=self._unwanted[action.name].is_set)
+            outcome = carry_out(action, self._site(), unwanted=self._unwanted[action.name].is_set)
         except Exception as error:  # a fault of ours must not stop the other models
             log.exception("an action ended in an error that nobody expected", extra={"model": action.name})
             outcome = Failed(state="FailedToLoad", reason="Internal", message=repr(error), retry="late")
         self._inbox.put(_Finished(action, outcome))
+
+    def _site(self) -> Site:
+        return Site(
+            repository=self.repository,
+            server=self.server,
+            room=self.room,
+            seconds=self.clock.monotonic,
+            probe=self._probe_of,
+        )
+
+    def _probe_of(self, name: str) -> ProbeKind:
+        target = self._ledger.targets.get(name)
+        return (target.model.probe if target else None) or self.settings.probe
+
+    def _take_fault(self, name: str, fault: str) -> None:
+        """Have a model that does not answer unloaded at once, and loaded again."""
+        seen = self._ledger.seen(name)
+        ready = seen.row is not None and seen.row.state == "READY"
+        if not ready or seen.failure is not None or name in self._ledger.running:
+            return
+        log.warning("a loaded model does not answer", extra={"model": name, "error": fault})
+        now_s = self.clock.monotonic()
+        sick = after(seen, not_answering(fault), now_s=now_s, wait_s=0.0)
+        self._ledger.finish(name, sick, now_s=now_s, wall_s=self.clock.wall())
 
     def _finish(self, action: Action, outcome: Outcome) -> None:
         now_s = self.clock.monotonic()

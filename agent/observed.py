@@ -17,6 +17,9 @@ PROBATION_S = 60.0
 """For so long the server has to hold a model before its load counts as a success for good: as long as the
 longest period between two looks."""
 
+PROBE_FAILED = "ProbeFailed"
+"""The reason of a model that is loaded and does not answer: only an unload and a load help."""
+
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 
 

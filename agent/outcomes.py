@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Callable
@@ -9,16 +10,19 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow, Unload
+from agent.desired import ProbeKind
 from agent.errors import (
     NoRoomError,
     PinError,
+    ProbeError,
     RefusedError,
     Retry,
+    ServerError,
     StorageError,
     SupersededError,
     UnreachableError,
 )
-from agent.observed import NOTHING, Copy, FailedState, Failure, Probation, Seen
+from agent.observed import NOTHING, PROBE_FAILED, Copy, FailedState, Failure, Probation, Seen
 from agent.repository import Repository
 from agent.room import Room
 from agent.servers.port import IndexRow, ModelServer
@@ -99,12 +103,15 @@ class Site:
         The files, the model server and the devices' memory.
     seconds
         A clock that only runs forward.
+    probe
+        How a model is looked at after its load.
     """
 
     repository: Repository
     server: ModelServer
     room: Room = field(default_factory=Room)
     seconds: Callable[[], float] = time.monotonic
+    probe: Callable[[str], ProbeKind] = lambda _name: "none"
 
 
 def carry_out(action: Action, site: Site, *, unwanted: Callable[[], bool]) -> Outcome:
@@ -127,6 +134,7 @@ def carry_out(action: Action, site: Site, *, unwanted: Callable[[], bool]) -> Ou
         NoRoomError,
         UnreachableError,
         RefusedError,
+        ProbeError,
         OSError,
         UnicodeError,
     ) as error:
@@ -165,8 +173,33 @@ def _load(load: Load, site: Site) -> Loaded:
         site.repository.place(load.name, load.pin, load.framework, layout=site.server.layout)
         site.server.load(load.name)
         taken = site.room.taken(weighing)
+        _check(load.name, site)
     copy = site.repository.remember_loaded(load.name, load.pin, measured_bytes=taken)
     return Loaded(copy=copy, seconds=site.seconds() - started_s)
+
+
+def _check(name: str, site: Site) -> None:
+    """Refuse a model that does not answer, and take it from the server: loading it again would not help."""
+    fault = find_fault(name, site)
+    if fault is None:
+        return
+    with contextlib.suppress(ServerError):
+        site.server.unload(name)
+    raise ProbeError(fault)
+
+
+def find_fault(name: str, site: Site) -> str | None:
+    """Return what is wrong with a loaded model, looked at as it is asked for; None if nothing is known."""
+    kind = site.probe(name)
+    if kind == "none":
+        return None
+    given = site.repository.test_request(name) if kind == "infer" else None
+    return site.server.find_fault(name, infer=kind == "infer", given=given)
+
+
+def not_answering(fault: str) -> Failed:
+    """Return what has become of a loaded model that does not answer. PURE."""
+    return Failed(state="FailedToLoad", reason=PROBE_FAILED, message=fault, retry="late")
 
 
 def _failed(action: Action, error: Exception) -> Failed:
@@ -195,6 +228,8 @@ def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR
             return reason, retry
         case PinError(reason=reason):
             return reason, "late"
+        case ProbeError():
+            return PROBE_FAILED, "late"
         case NoRoomError():
             return "NoRoom", "soon"
         case UnreachableError():

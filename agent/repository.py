@@ -34,7 +34,7 @@ from typing import Any
 from agent.desired import MODEL_NAME
 from agent.errors import SettingsError, StorageError
 from agent.layouts import triton
-from agent.layouts.port import Arrangement, Asked, Layout
+from agent.layouts.port import Arrangement, Asked, Layout, only_version
 from agent.observed import Copy
 from agent.pins import Pin
 from agent.storage import Contents, Limits, Reach, fetch
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 _RECORD = "record.json"
 _MODEL = "model"
+_PROBE = "probe.json"
+_LARGEST_PROBE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,16 @@ class Repository:
         )
         self._write_record(name, copy)
         return copy
+
+    def test_request(self, name: str) -> bytes | None:
+        """Return the body of the test inference that a model brought as ``probe.json``, if it brought one."""
+        folder = self._live(name)
+        version = only_version(folder)
+        places = [folder] if version is None else [folder, folder / version]
+        for path in (place / _PROBE for place in places):
+            if path.is_file() and path.stat().st_size <= _LARGEST_PROBE:
+                return path.read_bytes()
+        return None
 
     def remove(self, name: str) -> None:
         """Delete every copy of a model; the server must not hold it."""

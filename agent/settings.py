@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from agent.actions import Lanes
 from agent.backoff import Backoff
+from agent.desired import ProbeKind
 from agent.errors import SettingsError
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import Timeouts
@@ -55,6 +56,9 @@ class Settings:
     stumble, refusal, dead_end
         Waits after what may pass soon (no answer, a broken transfer), after what hardly will (a refusal), and
         after what will not as long as request, files and server are the same.
+    probe, probe_period_s
+        How a model is looked at after its load where its document does not say; seconds between two such
+        looks at one model, 0 for none but that after the load.
     metrics_models
         Above so many models there are no metrics a model.
     """
@@ -82,6 +86,8 @@ class Settings:
     stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
     refusal: Backoff = field(default_factory=lambda: Backoff(base_s=10.0, cap_s=600.0))
     dead_end: Backoff = field(default_factory=lambda: Backoff(base_s=3600.0, cap_s=3600.0))
+    probe: ProbeKind = "ready"
+    probe_period_s: float = 0.0
     metrics_models: int = 1000
 
     def __post_init__(self) -> None:

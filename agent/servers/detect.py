@@ -93,6 +93,10 @@ class AnyServer:
         """Unload a model."""
         self._server.unload(name)
 
+    def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
+        """Return what is wrong with a loaded model; None where nothing is, or it cannot be told."""
+        return self._server.find_fault(name, infer=infer, given=given)
+
     def rest(self) -> None:
         """Close idle connections."""
         self._http.rest()

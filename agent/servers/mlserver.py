@@ -12,6 +12,7 @@ from agent.errors import RefusedError
 from agent.layouts.mlserver import lay_out
 from agent.layouts.port import Layout
 from agent.servers.http import Http, parsed
+from agent.servers.inference import find_fault
 from agent.servers.port import IndexRow, ServerInfo, ServerState
 from agent.servers.python_server import PythonControl
 from agent.servers.triton import text_of
@@ -70,6 +71,11 @@ class MlServer:
     def unload(self, name: str) -> None:
         """Unload a model; returns when it has happened."""
         self._control.unload(name, body=b"{}")
+
+    def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
+        """Return what is wrong with a loaded model; None where nothing is, or it cannot be told."""
+        with self._control.busy:
+            return find_fault(self._http, name, infer=infer, given=given, binary=False)
 
     def rest(self) -> None:
         """Close idle connections."""

@@ -65,6 +65,10 @@ class ModelServer(Protocol):
         """Ask for an unload; it has happened when the index says so. What is not loaded is no error."""
         ...
 
+    def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
+        """Return what is wrong with a loaded model, see `agent.servers.inference.find_fault`."""
+        ...
+
     def rest(self) -> None:
         """Close idle connections: nothing will be asked for a while."""
         ...

@@ -13,6 +13,7 @@ from agent.layouts.port import Layout
 from agent.layouts.triton import lay_out
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import LONGEST_MESSAGE, Http, parsed
+from agent.servers.inference import find_fault
 from agent.servers.port import IndexRow, ServerInfo, ServerState
 
 # Over several versions of one model the state that matters most wins: while one loads or serves, it is there.
@@ -83,6 +84,15 @@ class Triton:
             self._grpc.unload(name, timeout_s=timeout_s)
         else:
             self._http.call("POST", f"/v2/repository/models/{name}/unload", read_s=timeout_s, body=b"{}")
+
+    def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
+        """Return what is wrong with a loaded model; None where nothing is, or it cannot be told.
+
+        The ready endpoint says what the load's answer and the index say, so that alone it is not asked.
+        """
+        if not infer:
+            return None
+        return find_fault(self._http, name, infer=infer, given=given, binary=True)
 
     def rest(self) -> None:
         """Close idle connections: one that is kept open holds Triton's exit for its whole exit timeout."""

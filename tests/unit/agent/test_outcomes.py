@@ -41,6 +41,7 @@ class Server:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.fault: str | None = None
         self.calls: list[str] = []
 
     def _call(self, text: str) -> None:
@@ -62,6 +63,9 @@ class Server:
 
     def unload(self, name: str) -> None:
         self._call(f"unload {name}")
+
+    def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
+        return self.fault
 
     def rest(self) -> None:
         self._call("rest")
