@@ -169,10 +169,12 @@ def _towards_free(name: str, seen: Seen, observed: Observed) -> Action | None:
 def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | None:
     if not observed.server_live or target.pin is None or seen.installed is None:
         return None
-    if seen.row is not None and seen.row.state in ("LOADING", "UNLOADING"):
+    sick = seen.failure is not None and seen.failure.reason == PROBE_FAILED
+    leaves = seen.row is not None and seen.row.state == "UNLOADING"
+    if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not sick):
         return None
     ready = seen.row is not None and seen.row.state == "READY"
-    if ready and seen.failure is not None and seen.failure.reason == PROBE_FAILED:
+    if ready and sick:
         return _towards_free(target.model.name, seen, observed)
     if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
         return None

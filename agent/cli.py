@@ -23,8 +23,8 @@ from agent.loop import Loop
 from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
 from agent.outcomes import Outcome
-from agent.proxy import Proxy, ProxySettings
 from agent.prober import Prober
+from agent.proxy import Proxy, ProxySettings
 from agent.repository import Repository
 from agent.room import Room
 from agent.servers.detect import AnyServer
@@ -376,18 +376,17 @@ def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: loop.stop())
     watch_directory(settings.config_dir, loop.hint)
-    if settings.probe_period_s > 0:
-        Prober(
-            period_s=settings.probe_period_s,
-            names=loop.loaded,
-            probe=loop.find_fault,
-            failed=loop.report_fault,
-        ).start()
+    _start_prober(loop, settings.probe_period_s)
     loop.run()
     if proxy is not None:
         proxy.stop()
     status.close()
     log.info("ended")
+
+
+def _start_prober(loop: Loop, period_s: float) -> None:
+    if period_s > 0:
+        Prober(period_s=period_s, names=loop.loaded, probe=loop.find_fault, failed=loop.report_fault).start()
 
 
 def fetch_only(settings: Settings, *, most_s: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from agent.actions import Action, held_devices, next_action, rank
-from agent.observed import NOTHING, Copy, Observed, Seen, with_row
+from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
 from agent.servers.port import IndexRow
@@ -122,7 +122,8 @@ class Ledger:
 
     def freeing(self) -> frozenset[str]:
         """Return the devices on which an unload is under way."""
-        return frozenset(device for name in self._unloading for device in held_devices(self.seen(name)))
+        seen = (self.seen(name) for name in self._unloading)
+        return frozenset(device for one in seen if not _is_sick(one) for device in held_devices(one))
 
     @property
     def unloading(self) -> bool:
@@ -276,6 +277,11 @@ def _on_another_process(seen: Seen) -> Seen:
     if seen.probation is None and (seen.failure is None or unreachable):
         return seen
     return replace(seen, failure=seen.failure if unreachable else None, probation=None)
+
+
+def _is_sick(seen: Seen) -> bool:
+    """Return whether a model leaves because it does not answer: its unload may never end."""
+    return seen.failure is not None and seen.failure.reason == PROBE_FAILED
 
 
 def _unloads(seen: Seen) -> bool:

@@ -30,6 +30,7 @@ from agent.outcomes import (
     Loaded,
     Outcome,
     Site,
+    UnloadAsked,
     after,
     carry_out,
     failed_tries,
@@ -422,7 +423,7 @@ class Loop:
         before = self._ledger.seen(name)
         seen = after(before, outcome, now_s=now_s, wait_s=self._wait_s(before, outcome))
         self._ledger.finish(name, seen, now_s=now_s, wall_s=self.clock.wall())
-        if seen.failure is not None and isinstance(outcome, Failed):
+        if seen.failure is not None and isinstance(outcome, Failed | UnloadAsked):
             heapq.heappush(self._retries, (seen.failure.retry_at_s, name))
 
     def _wait_s(self, before: Seen, outcome: Outcome) -> float:

@@ -20,6 +20,10 @@ longest period between two looks."""
 PROBE_FAILED = "ProbeFailed"
 """The reason of a model that is loaded and does not answer: only an unload and a load help."""
 
+UNLOAD_PATIENCE_S = 5.0
+"""For so long the unload of a model that does not answer is waited for. Triton never ends that of a python
+model whose process died with a request, and takes a load meanwhile as well as afterwards."""
+
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 
 

@@ -22,7 +22,16 @@ from agent.errors import (
     SupersededError,
     UnreachableError,
 )
-from agent.observed import NOTHING, PROBE_FAILED, Copy, FailedState, Failure, Probation, Seen
+from agent.observed import (
+    NOTHING,
+    PROBE_FAILED,
+    UNLOAD_PATIENCE_S,
+    Copy,
+    FailedState,
+    Failure,
+    Probation,
+    Seen,
+)
 from agent.repository import Repository
 from agent.room import Room
 from agent.servers.port import IndexRow, ModelServer
@@ -287,9 +296,13 @@ def after(  # noqa: PLR0911 - one a case
                 probation=Probation(since_s=now_s, attempts=failed_tries(seen, "FailedToLoad")),
             )
         case UnloadAsked():
-            unloading = IndexRow("UNLOADING")
             return replace(
-                seen, row=unloading, unload_asked_at_s=now_s, failure=None, unsure=False, probation=None
+                seen,
+                row=IndexRow("UNLOADING"),
+                unload_asked_at_s=now_s,
+                failure=_still_sick(seen, now_s=now_s),
+                unsure=False,
+                probation=None,
             )
         case Removed():
             return NOTHING
@@ -312,6 +325,14 @@ def after(  # noqa: PLR0911 - one a case
             return replace(seen, failure=failure, unsure=seen.unsure or unanswered, probation=probation)
         case _:
             assert_never(outcome)
+
+
+def _still_sick(seen: Seen, *, now_s: float) -> Failure | None:
+    """Return the failure of a model that is unloaded because it does not answer: it is loaded again soon."""
+    failure = seen.failure
+    if failure is None or failure.reason != PROBE_FAILED:
+        return None
+    return replace(failure, retry_at_s=now_s + UNLOAD_PATIENCE_S)
 
 
 def failed_tries(seen: Seen, state: FailedState) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.actions import (
@@ -178,3 +180,14 @@ def test_lanes_are_bounded_and_apart() -> None:
     assert names(admit(waiting, [], lanes=lanes)) == ["l0", "l1", "l2", "d0", "d1"]
     running: list[Action] = [load("r"), Download(name="s", storage_uri=URI, urgency=(0, 0))]
     assert names(admit(waiting, running, lanes=lanes)) == ["l0", "l1", "d0"]
+
+
+def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
+    sick = Failure(state="FailedToLoad", reason="ProbeFailed", message="dead", attempts=1, retry_at_s=0.0)
+    seen = Seen(installed=copy(loaded_on=M), row=row("READY"), failure=sick)
+    assert isinstance(next_action("m", M, observed({"m": seen})), Unload)
+    for state in ("UNLOADING", "UNAVAILABLE"):  # it may never get beyond the first
+        away = replace(seen, row=row(state))
+        assert isinstance(next_action("m", M, observed({"m": away})), Load)
+    waiting = replace(seen, row=row("UNLOADING"), failure=replace(sick, retry_at_s=1e9))
+    assert next_action("m", M, observed({"m": waiting})) is None

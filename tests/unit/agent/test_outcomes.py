@@ -24,9 +24,11 @@ from agent.outcomes import (
     UnloadAsked,
     after,
     carry_out,
+    not_answering,
     not_kept,
 )
 from agent.repository import Repository
+from agent.servers.http import Answer, refusal
 from agent.servers.port import IndexRow, ServerInfo
 from agent.storage import Limits
 from tests.support.agent_models import copy, install, model_folder, row, target
@@ -254,3 +256,42 @@ def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
 )
 def test_what_is_known_afterwards(seen: Seen, outcome: Outcome, expected: Seen) -> None:
     assert after(seen, outcome, now_s=10.0, wait_s=7.0) == expected
+
+
+def test_a_model_that_does_not_answer_after_its_load_is_taken_from_the_server(
+    repository: Repository, tmp_path: Path
+) -> None:
+    server = Server()
+    server.fault = "a test inference failed: stub gone"
+    uri = model_folder(tmp_path / "source")
+    act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, server)
+    act(install(M), repository, server)
+    site = Site(repository=repository, server=server, seconds=lambda: 0.0, probe=lambda _name: "infer")
+    outcome = carry_out(load(), site, unwanted=lambda: False)
+    assert outcome == Failed(state="FailedToLoad", reason="ProbeFailed", message=server.fault, retry="late")
+    assert server.calls == ["load m", "unload m"]
+    assert isinstance(act(load(), repository, server), Loaded)  # not looked at where nobody asks for it
+
+
+@pytest.mark.parametrize(
+    ("status", "retry"), [(400, "late"), (422, "rarely"), (404, "rarely"), (429, "soon")]
+)
+def test_what_will_not_get_better_is_rarely_tried(
+    repository: Repository, tmp_path: Path, status: int, retry: str
+) -> None:
+    act(Download(name="m", storage_uri=model_folder(tmp_path / "s"), urgency=(0, 0)), repository, Server())
+    act(install(M), repository, Server())
+    outcome = act(load(), repository, Server(refusal(Answer(status, b"no"))))
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retry) == ("LoadRefused", retry)
+
+
+def test_a_model_that_does_not_answer_is_loaded_again_soon_after_its_unload_was_asked() -> None:
+    seen = after(Seen(row=row("READY")), not_answering("dead"), now_s=10.0, wait_s=0.0)
+    assert seen.failure is not None
+    assert (seen.failure.reason, seen.failure.attempts, seen.failure.retry_at_s) == ("ProbeFailed", 1, 10.0)
+    asked = after(seen, UnloadAsked(), now_s=11.0, wait_s=0.0)
+    assert asked.failure is not None
+    assert (asked.failure.attempts, asked.failure.retry_at_s) == (1, 16.0)
+    loaded = after(asked, Loaded(copy=NEW, seconds=1.0), now_s=17.0, wait_s=0.0)
+    assert (loaded.failure, loaded.probation) == (None, Probation(since_s=17.0, attempts=1))
