@@ -13,7 +13,7 @@ from typing import Any, Literal
 from agent.actions import Action, Download, Install, Load, Unload
 from agent.desired import Desired
 from agent.memory import DeviceMemory
-from agent.observed import NOTHING, Seen
+from agent.observed import NOTHING, PROBE_FAILED, Seen
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target, planned_bytes
 from agent.servers.port import ServerInfo
@@ -89,8 +89,10 @@ def state_of(target: Target | None, seen: Seen, action: Action | None) -> ModelS
     action
         What is being done to it.
     """
+    sick = seen.failure is not None and seen.failure.reason == PROBE_FAILED
     moving = _moving_state(seen, action)
-    if moving is not None:
+    # The unload of a model that does not answer may never end; its failure is what there is to know.
+    if moving is not None and not (sick and target is not None and action is None):
         return moving
     if target is None:
         return "Unloading"

@@ -207,3 +207,10 @@ def test_a_signed_uri_is_told_without_its_signature() -> None:
     )
     assert document["models"]["m"]["storageUri"] == "https://store/m.zip"
     assert "secret" not in json.dumps(document)
+
+
+def test_a_model_that_does_not_answer_is_told_as_failed_while_it_leaves() -> None:
+    sick = Failure(state="FailedToLoad", reason="ProbeFailed", message="dead", attempts=1, retry_at_s=1e9)
+    seen = Seen(installed=copy(), row=row("UNLOADING"), failure=sick)
+    assert state_of(target(), seen, None) == "FailedToLoad"
+    assert state_of(None, seen, None) == "Unloading"
