@@ -15,6 +15,7 @@ import click
 from agent.actions import Action, Lanes
 from agent.backoff import Backoff
 from agent.desired import PROBE_KINDS
+from agent.device_room import DeviceRoom
 from agent.documents import Documents
 from agent.errors import SettingsError, UnreachableError
 from agent.health import StatusServer, Views
@@ -26,7 +27,6 @@ from agent.outcomes import Outcome
 from agent.prober import Prober
 from agent.proxy import Proxy, ProxySettings
 from agent.repository import Repository
-from agent.room import Room
 from agent.servers.detect import AnyServer
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.headers import read_headers
@@ -354,7 +354,7 @@ def _run(settings: Settings) -> None:
     nvml = open_nvml(settings.visible_devices)
     loop = wire(settings, visible=None if nvml is None else nvml.uuids)
     if nvml is not None:
-        loop.room = Room(nvml.memory)
+        loop.room = DeviceRoom(nvml.memory)
     memory = MemoryView(nvml, loop.clock.monotonic)
     metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
 

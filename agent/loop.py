@@ -19,6 +19,7 @@ from typing import assert_never
 
 from agent.actions import Action, Download, Lanes, admit
 from agent.desired import ProbeKind
+from agent.device_room import DeviceRoom
 from agent.documents import Documents
 from agent.errors import ServerError
 from agent.ledger import Ledger, Look
@@ -40,7 +41,6 @@ from agent.outcomes import (
 )
 from agent.pins import targets
 from agent.repository import Repository
-from agent.room import Room
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
 from agent.status import Snapshot, attempted, fetched
@@ -122,7 +122,7 @@ class Loop:
     repository: Repository
     documents: Documents
     visible: tuple[str, ...] | None = None
-    room: Room = field(default_factory=Room)
+    room: DeviceRoom = field(default_factory=DeviceRoom)
     count: Callable[[Action, Outcome], None] = lambda _action, _outcome: None
     clock: Clock = field(default_factory=Clock)
     random: Random = field(default_factory=Random)

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow, Unload
 from agent.desired import ProbeKind
+from agent.device_room import DeviceRoom
 from agent.errors import (
     NoRoomError,
     PinError,
@@ -33,7 +34,6 @@ from agent.observed import (
     Seen,
 )
 from agent.repository import Repository
-from agent.room import Room
 from agent.servers.port import IndexRow, ModelServer
 
 SERVER_UNREACHABLE = "ServerUnreachable"
@@ -118,7 +118,7 @@ class Site:
 
     repository: Repository
     server: ModelServer
-    room: Room = field(default_factory=Room)
+    room: DeviceRoom = field(default_factory=DeviceRoom)
     seconds: Callable[[], float] = time.monotonic
     probe: Callable[[str], ProbeKind] = lambda _name: "none"
 

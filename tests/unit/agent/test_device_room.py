@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.actions import Load
+from agent.device_room import DeviceRoom
 from agent.errors import NoRoomError
 from agent.memory import DeviceMemory
-from agent.room import Room
 from tests.support.agent_models import on_gpu, target
 
 MIB = 1 << 20
@@ -51,7 +51,7 @@ def load(*ordinals: int, mib: int, name: str = "m") -> Load:
     ],
 )
 def test_what_the_devices_have_free_decides(wanted: Load, *, fits: bool) -> None:
-    room = Room(Devices())
+    room = DeviceRoom(Devices())
     if fits:
         with room.held(wanted):
             pass
@@ -61,7 +61,7 @@ def test_what_the_devices_have_free_decides(wanted: Load, *, fits: bool) -> None
 
 
 def test_loads_under_way_keep_their_room_and_give_it_back() -> None:
-    room = Room(Devices())
+    room = DeviceRoom(Devices())
     with room.held(load(0, mib=50, name="first")):
         with pytest.raises(NoRoomError, match="50 MiB of them promised"), room.held(load(0, mib=40)):
             pass
@@ -72,7 +72,7 @@ def test_loads_under_way_keep_their_room_and_give_it_back() -> None:
 
 
 def test_a_load_that_fails_gives_its_room_back() -> None:
-    room = Room(Devices())
+    room = DeviceRoom(Devices())
     with pytest.raises(OSError, match="broken"), room.held(load(0, mib=86)):
         raise OSError("broken")
     with room.held(load(0, mib=86)):
@@ -81,7 +81,7 @@ def test_a_load_that_fails_gives_its_room_back() -> None:
 
 def test_a_load_alone_on_its_devices_is_weighed() -> None:
     devices = Devices()
-    room = Room(devices)
+    room = DeviceRoom(devices)
     with room.held(load(0, 1, mib=30)) as weighing:
         devices.used = [15 * MIB, 45 * MIB]
         assert room.taken(weighing) == 25 * MIB
@@ -89,11 +89,11 @@ def test_a_load_alone_on_its_devices_is_weighed() -> None:
 
 def test_what_cannot_be_told_is_not_told() -> None:
     devices = Devices()
-    room = Room(devices)
+    room = DeviceRoom(devices)
     with room.held(load(0, mib=30, name="first")) as first, room.held(load(0, mib=30)) as second:
         devices.used = [70 * MIB, 20 * MIB]
         assert room.taken(first) is room.taken(second) is None
     with room.held(load(0, mib=10)) as again:
         assert room.taken(again) is None
-    with Room().held(load(0, mib=10)) as unseen:
-        assert Room().taken(unseen) is None
+    with DeviceRoom().held(load(0, mib=10)) as unseen:
+        assert DeviceRoom().taken(unseen) is None

@@ -33,7 +33,7 @@ class Weighing:
     alone: bool = True
 
 
-class Room:
+class DeviceRoom:
     """The memory of the devices, as loads ask for it.
 
     Parameters
