@@ -22,6 +22,7 @@ from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
 from planner.cli.placing import place
 from planner.cli.planning import diff, plan, verify
+from planner.cli.rehearsing import rehearse
 from planner.cli.relaxing import relax
 from planner.cli.scenarios import limits, validate
 from planner.errors import EXIT_INPUT, EXIT_NOT_VERIFIED, EXIT_REFUSED, ShardpackError
@@ -186,6 +187,7 @@ for _command in (
     manifests,
     diff,
     report,
+    rehearse,
     demo,
     completion,
 ):

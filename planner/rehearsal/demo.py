@@ -16,11 +16,9 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.errors import EXIT_DONE, EXIT_REFUSED, ShardpackError
 from planner.rehearsal.build import NativeParts, build_native
+from planner.rehearsal.cluster import Cluster
 from planner.rehearsal.demo_fleet import (
     DemoModel,
     giant_entry,
@@ -44,11 +43,11 @@ from planner.rehearsal.demo_fleet import (
 )
 from planner.rehearsal.gpus import environment, write_state
 from planner.rehearsal.manifest_reader import pod_specs, read_objects, trained_models
-from planner.rehearsal.pods import Pod, start_pod, wait_loaded
+from planner.rehearsal.pods import Pod, wait_loaded
 from planner.rehearsal.prerequisites import check_prerequisites
+from planner.rehearsal.stage import stage
 from planner.rehearsal.traffic import Verdict, ask
-from planner.rehearsal.triton import TritonOptions
-from planner.rehearsal.triton_files import TritonHome, prepare_triton
+from planner.rehearsal.triton_files import prepare_triton
 from planner.report.html import report_html
 from planner.report.rehearsal import Rehearsal, RehearsedDevice, RehearsedModel
 from planner.report.usage import placement_usage
@@ -133,13 +132,7 @@ def run_demo(options: DemoOptions) -> DemoResult:
         A step failed; the message says which and shows what the part said.
     """
     check_prerequisites(report=options.report, folder=options.folder)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_unwinding_on_sigterm())
-        if options.folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shardpack-demo-")))
-        else:
-            folder = options.folder.resolve()
-            folder.mkdir(parents=True, exist_ok=True)
+    with stage(options.folder) as (folder, stack):
         result = _Demo(options=options, folder=folder, stack=stack).run()
     kept = "" if options.folder is None else f"; documents, manifests and logs are in {options.folder}"
     options.say(f"every server and agent is stopped{kept}")
@@ -154,9 +147,7 @@ class _Demo:
     folder: Path
     stack: contextlib.ExitStack
     native: NativeParts = field(init=False)
-    home: TritonHome = field(init=False)
-    pool_bytes: int = field(init=False)
-    pods: dict[str, Pod] = field(default_factory=dict)
+    cluster: Cluster = field(init=False)
     models: dict[str, DemoModel] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
 
@@ -198,16 +189,21 @@ class _Demo:
 
     def _prepare(self) -> None:
         self.native = build_native(self.folder / "native")
-        self.home = prepare_triton(self.folder / "servers", native=self.native)
+        home = prepare_triton(self.folder / "servers", native=self.native)
+        self.cluster = Cluster(folder=self.folder / "pods", home=home)
         triton = shipped_catalogue().runtimes["triton"]
-        self.pool_bytes = triton.pool_bytes
         write_state(self.folder / "gpus", simulated_gpus(triton.context_bytes))
         self.store.mkdir()
         url = self.stack.enter_context(_serving(self.store))
         self._add(real_models(self.store, url, self.options.zoo))
         self._add(tiny_models(self.store, self.options.tiny, first=len(self.models)))
         write_catalog(self.folder / "server.yaml", triton)
-        self.stack.callback(self._stop_pods)
+        self.stack.callback(self.cluster.stop)
+
+    @property
+    def pods(self) -> dict[str, Pod]:
+        """The shards' pods."""
+        return self.cluster.pods
 
     @property
     def store(self) -> Path:
@@ -273,26 +269,23 @@ class _Demo:
     # ------------------------------------------------------------------------------------------------- pods
 
     def _apply(self, scenario: Scenario, plan: Plan) -> None:
-        """Bring the pods to what the manifests say, as kubelets would, and write the endpoints."""
+        """Bring the pods to what the manifests say, wait until they hold it, and write the endpoints."""
         objects = read_objects(self.folder / "manifests")
         nodes = {node.name: node for node in scenario.nodes}
-        shards = {shard.name: shard for shard in plan.placement.shards}
-        specs = pod_specs(objects)
-        for name in sorted(set(self.pods) - set(specs)):
-            self.pods.pop(name).stop()
-        for name, spec in specs.items():
-            if name in self.pods:
-                self.pods[name].mount(spec)
-                continue
-            uuids = [str(device.uuid) for device in node_devices(shards[name], nodes)]
-            self.pods[name] = start_pod(
-                spec,
-                folder=self.folder / "pods" / name,
-                home=self.home,
-                gpus=self._gpu_environment(uuids) if uuids else None,
-                options=TritonOptions(pool_bytes=self.pool_bytes),
-            )
-            self._tell(f"shard {name} started" + (f" on {len(uuids)} GPUs" if uuids else ""))
+        uuids = {
+            shard.name: [str(device.uuid) for device in node_devices(shard, nodes)]
+            for shard in plan.placement.shards
+        }
+        specs, before = pod_specs(objects), set(self.pods)
+
+        def gpus(shard: str) -> dict[str, str] | None:
+            return self._gpu_environment(uuids[shard]) if uuids[shard] else None
+
+        failed = self.cluster.apply(specs, gpus=gpus)
+        for name in sorted(set(specs) - before):
+            if name in failed:
+                raise failed[name]
+            self._tell(f"shard {name} started" + (f" on {len(uuids[name])} GPUs" if uuids[name] else ""))
         began = time.monotonic()
         wait_loaded(self.pods, timeout_s=_LOAD_TIMEOUT_S)
         self._tell(f"all {len(self.models)} models loaded {time.monotonic() - began:.1f} s later")
@@ -322,14 +315,6 @@ class _Demo:
         recovered_s = time.monotonic() - began
         self._tell(f"started again as {pod.server.pid}; its models were back after {recovered_s:.1f} s")
         return recovered_s
-
-    def _stop_pods(self) -> None:
-        """Stop all at the same time; one that does not want to holds up no other."""
-        if self.pods:
-            with ThreadPoolExecutor(len(self.pods)) as threads:
-                stopped = [threads.submit(pod.stop) for pod in self.pods.values()]
-            for one in stopped:
-                one.result()
 
     # ---------------------------------------------------------------------------------------------- the end
 
@@ -418,23 +403,6 @@ class _Demo:
 
     def _tell(self, line: str) -> None:
         self.options.say(line)
-
-
-@contextlib.contextmanager
-def _unwinding_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM unwind as Ctrl-C does, so that everything is stopped and deleted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    before = signal.signal(signal.SIGTERM, _unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _unwind(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

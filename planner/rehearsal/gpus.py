@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from planner.rehearsal.build import NativeParts
 _MAX_GPUS = 64
 _MAX_MIG = 8
 _MAX_TEXT = 95
+
+# Its struct simgpu_ledger: the start time, then context, allocated and peak of each device.
+_LEDGER_HEAD_BYTES = 8
+_HOLDING = struct.Struct("=QQQ")
 
 _PROFILE = re.compile(r"(?P<compute>[1-7])g\.(?P<gigabytes>\d+)gb(\+me)?")
 
@@ -34,6 +39,8 @@ class SimulatedMig:
         Total of the instance as NVML reports it.
     reserved_bytes
         The driver's part of it.
+    foreign_bytes
+        What processes outside the rehearsal hold.
     gpu_instance
         The instance's id in its GPU; None takes its position.
     """
@@ -42,6 +49,7 @@ class SimulatedMig:
     profile: str
     memory_bytes: int
     reserved_bytes: int = 0
+    foreign_bytes: int = 0
     gpu_instance: int | None = None
 
 
@@ -161,6 +169,26 @@ def environment(
     return variables
 
 
+def peak_bytes(directory: Path, pid: int, *, gpu: int, mig: int | None = None) -> int | None:
+    """Return the most that a living process has held of a device; None if it never used a GPU.
+
+    Parameters
+    ----------
+    directory
+        The GPUs' directory.
+    pid
+        The process.
+    gpu, mig
+        Position of the GPU, and of the MIG instance on it.
+    """
+    slot = gpu * (_MAX_MIG + 1) + (0 if mig is None else mig + 1)
+    try:
+        ledger = (directory / f"process.{pid}").read_bytes()
+    except FileNotFoundError:
+        return None
+    return int(_HOLDING.unpack_from(ledger, _LEDGER_HEAD_BYTES + slot * _HOLDING.size)[2])
+
+
 def _prepend(value: str, variable: str, inherited: Mapping[str, str] = os.environ) -> str:
     rest = inherited.get(variable, "")
     return f"{value}:{rest}" if rest else value
@@ -183,7 +211,8 @@ def _mig_line(gpu_index: int, index: int, gpu: SimulatedGpu) -> str:
     major, minor = gpu.compute_capability
     return (
         f"mig gpu={gpu_index} index={index} uuid={instance.uuid} total={instance.memory_bytes}"
-        f" reserved={instance.reserved_bytes} context={gpu.context_bytes} compute={major}.{minor}"
+        f" reserved={instance.reserved_bytes} context={gpu.context_bytes}"
+        f" foreign={instance.foreign_bytes} compute={major}.{minor}"
         f" gi={gpu_instance} ci=0 compute_slices={compute_slices} name={gpu.product} MIG {instance.profile}"
     )
 

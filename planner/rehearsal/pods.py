@@ -12,12 +12,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import urllib3
+from prometheus_client.parser import text_string_to_metric_families
 
 from planner.errors import ShardpackError
 from planner.rehearsal.children import start_child
@@ -30,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT_S = 5.0
 _LOOK_S = 0.1
-_EVERYTHING = "--load-model=*"
 _LOAD_ALL_TIMEOUT_S = 600.0
 _FETCH_TIMEOUT_S = 600.0
 
@@ -51,6 +52,8 @@ class Pod:
         The agent's process.
     gpus
         Environment of its simulated GPUs; empty for a shard without.
+    began_s
+        When it was begun to be brought to what its manifests say, on the monotonic clock.
     """
 
     spec: PodSpec
@@ -58,6 +61,7 @@ class Pod:
     server: TritonProcess
     agent: subprocess.Popen[bytes]
     gpus: Mapping[str, str]
+    began_s: float
     _pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager, repr=False)
 
     @property
@@ -88,10 +92,37 @@ class Pod:
             if entry["state"] != "Loaded"
         )
 
+    def actions(self) -> Counter[tuple[str, str]]:
+        """Return how often the agent did what, and what came of it, as its metrics tell.
+
+        ``("load", "no room")`` are the loads that it did not ask for, as its log tells.
+
+        Raises
+        ------
+        ShardpackError
+            The agent does not answer.
+        """
+        samples = (
+            sample
+            for family in text_string_to_metric_families(self._read("/metrics").decode())
+            for sample in family.samples
+            if sample.name == "shardpack_agent_actions_total"
+        )
+        found = Counter({(one.labels["action"], one.labels["outcome"]): int(one.value) for one in samples})
+        log = (self.folder / "agent.log").read_text(errors="replace")
+        found["load", "no room"] = log.count("reason='NoRoom'")
+        return found
+
     def _get(self, path: str) -> dict[str, Any]:
         try:
-            answer = self._pool.request("GET", self.status_url + path, timeout=_CALL_TIMEOUT_S, retries=False)
-            return dict(json.loads(answer.data))
+            return dict(json.loads(self._read(path)))
+        except ValueError as error:
+            raise ShardpackError(f"agent of {self.spec.shard} does not answer: {error}") from error
+
+    def _read(self, path: str) -> bytes:
+        try:
+            url = self.status_url + path
+            return self._pool.request("GET", url, timeout=_CALL_TIMEOUT_S, retries=False).data
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ShardpackError(f"agent of {self.spec.shard} does not answer: {error}") from error
 
@@ -106,7 +137,7 @@ class Pod:
 
     def mount(self, spec: PodSpec) -> None:
         """Show what the manifests say now, as a kubelet swaps a projected volume."""
-        self.spec = spec
+        self.spec, self.began_s = spec, time.monotonic()
         _mount(self.folder, spec)
 
     def restart_dead(self) -> bool:
@@ -152,16 +183,15 @@ def start_pod(
     gpus
         Environment of the simulated GPUs with the shard's own devices visible; None is a shard without.
     options
-        How the server is set up; what it loads at its start is said by the manifests.
+        How the server is set up where the manifests do not say it.
 
     Raises
     ------
     ShardpackError
         Something did not start, or the models could not be fetched.
     """
-    options = options or TritonOptions()
-    if _EVERYTHING in spec.server_args:
-        options = replace(options, load_at_start=("*",), live_timeout_s=_LOAD_ALL_TIMEOUT_S)
+    began_s = time.monotonic()
+    options = server_options(spec.server_args, options or TritonOptions())
     _mount(folder, spec)
     repository = folder / "volumes" / _volume_path(spec, _argument(spec, "--model-dir"))
     repository.mkdir(parents=True, exist_ok=True)
@@ -173,7 +203,22 @@ def start_pod(
     except BaseException:
         server.kill()
         raise
-    return Pod(spec=spec, folder=folder, server=server, agent=agent, gpus=gpus or {})
+    return Pod(spec=spec, folder=folder, server=server, agent=agent, gpus=gpus or {}, began_s=began_s)
+
+
+def server_options(arguments: Sequence[str], options: TritonOptions) -> TritonOptions:
+    """Return a server's options with what its manifests say of loads, threads and memory pools."""
+    values = dict(argument.removeprefix("--").split("=", 1) for argument in arguments if "=" in argument)
+    if values.get("load-model") == "*":
+        options = replace(options, load_at_start=("*",), live_timeout_s=_LOAD_ALL_TIMEOUT_S)
+    if "cuda-memory-pool-byte-size" in values:  # of the last GPU: the manifests give all the same
+        pool_bytes = int(values["cuda-memory-pool-byte-size"].partition(":")[2])
+        options = replace(options, pool_bytes=pool_bytes)
+    return replace(
+        options,
+        load_threads=int(values.get("model-load-thread-count", options.load_threads)),
+        http_threads=int(values.get("http-thread-count", options.http_threads)),
+    )
 
 
 def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
@@ -194,13 +239,24 @@ def wait_loaded(pods: Mapping[str, Pod], *, timeout_s: float) -> None:
         time.sleep(_LOOK_S)
 
 
-def _holds_what_it_should(pod: Pod) -> bool:
+def check_running(pod: Pod) -> None:
+    """Return if a pod's server and agent run.
+
+    Raises
+    ------
+    ShardpackError
+        One of them has ended; the end of its log is in the message.
+    """
     if pod.agent.poll() is not None:
         raise _ended(pod.spec.shard, pod.agent, pod.folder / "agent.log")
     if pod.server.exit_code is not None:
         raise ShardpackError(
             f"the server of {pod.spec.shard} ended with {pod.server.exit_code}:\n{pod.server.log_tail()}"
         )
+
+
+def _holds_what_it_should(pod: Pod) -> bool:
+    check_running(pod)
     if not pod.is_ready():
         return False
     try:

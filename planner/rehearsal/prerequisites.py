@@ -1,4 +1,4 @@
-"""What the demo needs of the machine, looked at before anything is begun: every lack is told at once."""
+"""What a rehearsal needs of the machine, looked at before anything is begun: every lack is told at once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LIBRARIES = {
 def check_prerequisites(
     *, report: Path | None, folder: Path | None, libraries: Mapping[str, str] = LIBRARIES
 ) -> None:
-    """Return if the demo can begin.
+    """Return if the demo, or a rehearsal, can begin.
 
     Parameters
     ----------
     report, folder
         Where its report and its files are to go; None is nowhere and a temporary folder.
     libraries
-        The modules that its models need, and what each is installed as.
+        The modules that the models need, and what each is installed as; a rehearsal's need none.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def check_prerequisites(
 
 def _lacks(libraries: Mapping[str, str]) -> Iterator[Fault]:
     if sys.platform != "linux":
-        yield Fault(path="", message="the demo runs on Linux only: Triton's wheel has no other server")
+        yield Fault(path="", message="it runs on Linux only: Triton's wheel has no other server")
     missing = [package for module, package in libraries.items() if importlib.util.find_spec(module) is None]
     if missing:
         yield Fault(
@@ -69,9 +69,9 @@ def _bad_places(report: Path | None, folder: Path | None) -> Iterator[Fault]:
     if folder is None:
         return
     if folder.is_dir() and any(folder.iterdir()):
-        yield Fault(path="", message=f"{folder} is not empty: name a new folder to keep the demo's files in")
+        yield Fault(path="", message=f"{folder} is not empty: name a new folder to keep the files in")
     elif folder.exists() and not folder.is_dir():
-        yield Fault(path="", message=f"{folder} is a file: name a new folder to keep the demo's files in")
+        yield Fault(path="", message=f"{folder} is a file: name a new folder to keep the files in")
 
 
 def _can_write(folder: Path) -> bool:

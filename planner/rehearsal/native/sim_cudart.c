@@ -129,6 +129,12 @@ static void add(uint64_t *counter, uint64_t bytes) {
     __atomic_fetch_add(counter, bytes, __ATOMIC_RELAXED);
 }
 
+/* The directory is locked, so nobody else writes. */
+static void note_peak(struct simgpu_holding *holding) {
+    uint64_t held = holding->context + holding->allocated;
+    if (held > holding->peak) __atomic_store_n(&holding->peak, held, __ATOMIC_RELAXED);
+}
+
 /* Charge the context if this process has none in the slot yet. The directory is locked. */
 static int take_context(struct simgpu_ledger *ledger, int slot, const struct simgpu_device *device) {
     struct simgpu_holding *holding = &ledger->holding[slot];
@@ -150,6 +156,7 @@ static int take_locked(uint64_t bytes) {
     if (code) return code;
     if (bytes > free_bytes(slot, &device)) return OUT_OF_MEMORY;
     add(&ledger->holding[slot].allocated, bytes);
+    note_peak(&ledger->holding[slot]);
     return SUCCESS;
 }
 

@@ -57,6 +57,7 @@ struct simgpu_state {
 struct simgpu_holding {
     uint64_t context;
     uint64_t allocated;
+    uint64_t peak; /* the most that both were together; read by planner/rehearsal/gpus.py */
 };
 
 /* What one process holds. `started` is the process's start time, which tells it from a later process that
