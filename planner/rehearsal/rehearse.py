@@ -137,7 +137,7 @@ class _Act:
             yield from hardware_faults(use, self.parts.device_classes[use.shard_type.device_class])
 
     def copies(self) -> dict[Seat, object]:
-        """Return for every replica what must not change, or it is loaded anew: its files, its shard's devices."""
+        """Return for every replica its files and its shard's devices: if one changes, it is loaded anew."""
         return {
             (one.model, shard): (one.folder, self.devices[shard])
             for shard, found in self.stand_ins.items()

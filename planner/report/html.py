@@ -13,6 +13,9 @@ from planner.report.explain import explain_plan
 from planner.report.limits import assumption_lines, ceiling_rows, serving_rows
 from planner.report.markup import Markup, element, html_table, join
 from planner.report.rehearsal import Rehearsal, RehearsedDevice
+from planner.report.rehearsing import change_lines, summary_lines, trouble_lines
+from planner.report.rehearsing import shard_headers as rehearsed_headers
+from planner.report.rehearsing import shard_rows as rehearsed_rows
 from planner.report.text import budget_text, reading_order, shard_headers, shard_rows
 from planner.report.usage import ShardUse, placement_usage
 from planner.report.words import (
@@ -154,13 +157,27 @@ def _rehearsal_section(rehearsal: Rehearsal | None) -> Iterator[Markup]:
         html_table(("model", "shard", "state", "answer", "endpoint"), rows),
         *_left_out(len(rehearsal.models)),
         *_device_table(rehearsal.devices),
+        *_rehearsed_shards(rehearsal),
     )
+
+
+def _rehearsed_shards(rehearsal: Rehearsal) -> Iterator[Markup]:
+    if not rehearsal.shards:
+        return
+    style = "good" if rehearsal.as_planned else "bad"
+    lines = [*trouble_lines(rehearsal.shards), *summary_lines(rehearsal)]
+    if rehearsal.change is not None:
+        lines += change_lines(rehearsal.change, rehearsal.before)
+    yield element("p", "As planned." if rehearsal.as_planned else "Not as planned.", class_=style)
+    rows = rehearsed_rows(rehearsal.shards[:_MOST_ROWS], wide=True)
+    yield html_table(rehearsed_headers(wide=True), rows, right=(2, 3, 7, 8, 9, 10))
+    yield from map(_soft, lines)
 
 
 def _device_table(devices: Sequence[RehearsedDevice]) -> Iterator[Markup]:
     if not devices:
         return
-    exact = sum(item.planned_bytes == item.measured_bytes for item in devices)
+    exact = sum(item.difference_bytes == 0 for item in devices)
     yield element(
         "p",
         f"{exact:,} of {plural(len(devices), 'GPU')} held exactly the bytes that the plan said.",
@@ -169,9 +186,9 @@ def _device_table(devices: Sequence[RehearsedDevice]) -> Iterator[Markup]:
     rows = [
         (
             item.device,
-            f"{item.planned_bytes:,}",
+            f"{item.planned_bytes + item.kept_bytes:,}",
             f"{item.measured_bytes:,}",
-            f"{item.measured_bytes - item.planned_bytes:+,}",
+            f"{item.difference_bytes:+,}",
         )
         for item in devices[:_MOST_ROWS]
     ]

@@ -17,21 +17,27 @@ def rehearsal_text(rehearsal: Rehearsal, *, wide: bool = False) -> str:
 
     ``wide`` adds what the agents did, and a line a GPU.
     """
-    parts = [table(_headers(wide=wide), [_row(shard, wide=wide) for shard in rehearsal.shards], right=(2, 3))]
+    parts = [table(shard_headers(wide=wide), shard_rows(rehearsal.shards, wide=wide), right=(2, 3))]
     if wide and rehearsal.devices:
         parts.append(devices_table(rehearsal.devices))
-    found = [*_trouble(rehearsal.shards)]
+    found = [*trouble_lines(rehearsal.shards)]
     if found:
         parts.append("\n".join(found))
     if rehearsal.change is not None:
         parts.append("\n".join(change_lines(rehearsal.change, rehearsal.before)))
-    parts.append("\n".join(_summary(rehearsal)))
+    parts.append("\n".join(summary_lines(rehearsal)))
     return "\n\n".join(parts)
 
 
-def _headers(*, wide: bool) -> list[str]:
+def shard_headers(*, wide: bool) -> list[str]:
+    """Return the columns of ``shard_rows``."""
     headers = ["shard", "type", "loaded", "ready", "GPU memory", "against plan", "peak"]
     return headers + (["loads", "unloads", "failed", "no room"] if wide else [])
+
+
+def shard_rows(shards: Iterable[RehearsedShard], *, wide: bool) -> list[list[str]]:
+    """Return a row a shard; ``wide`` adds what its agent did."""
+    return [_row(shard, wide=wide) for shard in shards]
 
 
 def _row(shard: RehearsedShard, *, wide: bool) -> list[str]:
@@ -83,7 +89,7 @@ def devices_table(devices: Iterable[RehearsedDevice]) -> str:
     return table(headers, rows, right=range(1, 7))
 
 
-def _trouble(shards: Iterable[RehearsedShard]) -> Iterator[str]:
+def trouble_lines(shards: Iterable[RehearsedShard]) -> Iterator[str]:
     """Yield a line for everything that is not as planned, the first of them."""
     lines = [line for shard in shards for line in _shard_trouble(shard)]
     yield from lines[:_MOST_LINES]
@@ -140,7 +146,8 @@ def change_lines(change: RehearsedChange, before: Iterable[RehearsedShard]) -> l
     return lines
 
 
-def _summary(rehearsal: Rehearsal) -> Iterator[str]:
+def summary_lines(rehearsal: Rehearsal) -> Iterator[str]:
+    """Yield what was loaded, answered and weighed, what was left out, and a verdict."""
     loaded = sum(model.loaded for model in rehearsal.models)
     answers = [model.correct for model in rehearsal.models if model.correct is not None]
     exact = sum(device.difference_bytes == 0 for device in rehearsal.devices)

@@ -61,6 +61,7 @@ def test_the_commands_with_a_result_have_formats() -> None:
         "manifests",
         "place",
         "plan",
+        "rehearse",
         "relax",
         "validate",
         "verify",

@@ -44,8 +44,8 @@ def test_state_file_holds_one_record_a_line_with_the_name_last(tmp_path):
             " utilization=0 mig_mode=1 error=0 name=NVIDIA H100 80GB HBM3"
         ),
         (
-            "mig gpu=1 index=0 uuid=MIG-a total=42412802048 reserved=0 context=0 compute=8.0 gi=1 ci=0"
-            " compute_slices=3 name=NVIDIA H100 80GB HBM3 MIG 3g.40gb"
+            "mig gpu=1 index=0 uuid=MIG-a total=42412802048 reserved=0 context=0 foreign=0 compute=8.0"
+            " gi=1 ci=0 compute_slices=3 name=NVIDIA H100 80GB HBM3 MIG 3g.40gb"
         ),
     ]
 
