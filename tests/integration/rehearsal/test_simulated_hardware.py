@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from planner.errors import InputError, ShardpackError
 from planner.rehearsal import build
 from planner.rehearsal.build import build_native
-from planner.rehearsal.gpus import SimulatedMig
+from planner.rehearsal.gpus import SimulatedMig, peak_bytes
 
 GIB = 2**30
 MIB = 2**20
@@ -343,6 +343,21 @@ sys.stdin.readline()
 
     assert sum(taken) == (GIB - 16 * MIB) // block
     assert used == sum(taken) * block
+
+
+def test_the_most_that_a_process_has_held_is_kept(machine, t4):
+    machine.has(t4("a"), t4("b"))
+    with machine.start(f"""
+cuda.cudaSetDevice(1)
+_, address = malloc(5000)
+cuda.cudaFree(address)
+malloc(1000); {HOLD}""") as program:
+        program.stdout.readline()
+        peaks = [peak_bytes(machine.directory, program.pid, gpu=gpu) for gpu in range(2)]
+        program.communicate("\n", timeout=60)
+
+    assert peaks == [0, 100 * MIB + 5000]
+    assert peak_bytes(machine.directory, 0, gpu=0) is None
 
 
 def test_threads_that_take_and_give_back_leave_the_books_at_zero(machine, t4):
