@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _CALL_TIMEOUT_S = 5.0
 _LOOK_S = 0.1
+_GRPC = "--server-grpc-url"
 _LOAD_ALL_TIMEOUT_S = 600.0
 _FETCH_TIMEOUT_S = 600.0
 
@@ -314,6 +315,10 @@ def _local_argument(spec: PodSpec, folder: Path, argument: str) -> str:
     return argument
 
 
+def _is_grpc(argument: str) -> bool:
+    return argument.startswith(f"{_GRPC}=")
+
+
 def _fetch(spec: PodSpec, arguments: tuple[str, ...], folder: Path, gpus: Mapping[str, str]) -> None:
     """Run what the manifests run before the server."""
     command = [
@@ -342,8 +347,9 @@ def _start_agent(
         sys.executable,
         "-m",
         "agent.cli",
-        *(_local_argument(spec, folder, argument) for argument in spec.agent_args),
+        *(_local_argument(spec, folder, argument) for argument in spec.agent_args if not _is_grpc(argument)),
         f"--component-port={server.ports.http}",
+        *([] if server.ports.grpc is None else [f"{_GRPC}=127.0.0.1:{server.ports.grpc}"]),
         "--status-address=127.0.0.1",
         "--status-port=0",
         f"--status-port-file={folder / 'status-port'}",
