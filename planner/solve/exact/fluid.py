@@ -40,10 +40,25 @@ class Fluid:
     share: Floats
 
 
-class _Program:
-    """The program under construction; costs are in units of the highest price."""
+class Program:
+    """The program under construction; costs are in units of the highest price.
 
-    def __init__(self, relaxation: Relaxation, clusters: Sequence[Ints], weights: Floats) -> None:
+    Parameters
+    ----------
+    relaxation, clusters, weights
+        As of ``solve_fluid``.
+    refusable
+        Whether replicas may be refused, at a price; else they are all placed.
+    """
+
+    def __init__(
+        self,
+        relaxation: Relaxation,
+        clusters: Sequence[Ints],
+        weights: Floats,
+        *,
+        refusable: bool = True,
+    ) -> None:
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
         self.relaxation, self.clusters, self.weights = relaxation, clusters, weights
         self.infinity = self.solver.infinity()
@@ -51,7 +66,7 @@ class _Program:
         self.objective = self.solver.Objective()
         self.objective.SetMinimization()
         self.covers = [self.solver.Constraint(1.0, self.infinity) for _ in clusters]
-        for kinds, cover in zip(clusters, self.covers, strict=True):
+        for kinds, cover in zip(clusters if refusable else (), self.covers, strict=refusable):
             self._add_refusal(cover, float(weights[kinds].sum()))
         self.shares: list[list[tuple[int, pywraplp.Variable]]] = []
         self.counts: list[pywraplp.Variable] = []
@@ -114,21 +129,24 @@ class _Program:
             self.solver.SetTimeLimit(max(1, round(1000 * limit_s)))
         if self.solver.Solve() != pywraplp.Solver.OPTIMAL:
             return None
-        unit = self.unit
         share = np.zeros((len(self.counts), len(self.clusters)))
         for index, found in enumerate(self.shares):
             for cluster, variable in found:
                 share[index, cluster] += variable.solution_value()
+        return Fluid(
+            prices=self.prices(self.unit),
+            shards=np.array([count.solution_value() for count in self.counts]),
+            share=share,
+        )
+
+    def prices(self, unit: float) -> DualPrices:
+        """Return the dual prices of the last solution, times a unit."""
         links = tuple(
             _duals(of_type, item.demand.shape[2]) * unit
             for of_type, item in zip(self.links, self.relaxation.types, strict=True)
         )
-        dimensions = _duals(self.rows, self.relaxation.types[0].demand.shape[2]) * unit
-        return Fluid(
-            prices=DualPrices(dimensions=dimensions, links=links),
-            shards=np.array([count.solution_value() for count in self.counts]),
-            share=share,
-        )
+        width = self.relaxation.types[0].demand.shape[2]
+        return DualPrices(dimensions=_duals(self.rows, width) * unit, links=links)
 
 
 def _add_demand(share: pywraplp.Variable, demand: Floats, rows: list[pywraplp.Constraint]) -> None:
@@ -158,4 +176,4 @@ def solve_fluid(
     limit_s
         Seconds after which the engine gives up; None is never.
     """
-    return _Program(relaxation, clusters, weights).solve(limit_s)
+    return Program(relaxation, clusters, weights).solve(limit_s)

@@ -1,0 +1,129 @@
+"""Conditions that every mix of shards meets which holds everything, and the bound that they give.
+
+Benders' decomposition (1962) of the relaxation in whole shards: the numbers of shards are the first stage.
+For any prices of the dimensions of a shard, the shards of a mix are worth at least what all replicas are worth
+at their cheapest places; that is one linear condition in whole numbers, exact whatever the prices. Prices
+that refute a mix come from ``exact.slack``; the cheapest mix that meets all conditions is a bound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from planner.solve.bounds import DualPrices, denominator, values_of_kinds
+from planner.solve.clusters import make_clusters
+from planner.solve.exact.mix import Condition, Mix, MixProgram
+from planner.solve.exact.slack import Slack, SlackProgram
+from planner.solve.options import Effort
+from planner.solve.packing import Floats
+from planner.solve.problem import Ints, Problem
+from planner.solve.relaxation import Relaxation, backend_of_kinds
+
+CLUSTERS = 200
+"""Clusters of kinds in the linear program: a tenth of a second, and hundredths from then on."""
+
+MOST_CUTS = 40
+
+
+def condition_of(
+    relaxation: Relaxation, prices: DualPrices, unit: float, replicas: Ints
+) -> Condition:
+    """Return the condition that prices of dimensions give, exact whatever they are.
+
+    Parameters
+    ----------
+    relaxation
+        The relaxation.
+    prices
+        Of all of a dimension of one shard.
+    unit
+        What prices are multiplied with, to make integers of them.
+    replicas
+        ``(kinds,)``.
+    """
+    dimensions = prices.dimensions * unit
+    worth = [max(1, math.ceil(float(row.sum()))) for row in dimensions.clip(0)]
+    priced = Relaxation(
+        types=tuple(
+            dataclasses.replace(item, price=price, least=0, most=None)
+            for item, price in zip(relaxation.types, worth, strict=True)
+        )
+    )
+    scaled = DualPrices(dimensions=dimensions, links=tuple(row * unit for row in prices.links))
+    values, _ = values_of_kinds(priced, scaled)
+    total = sum(value * int(count) for value, count in zip(values, replicas, strict=True) if count)
+    return Condition(worth=tuple(worth), asked=total // denominator())
+
+
+class Mixes:
+    """The mixes of a problem, and what is known of them.
+
+    Parameters
+    ----------
+    problem, relaxation
+        What has to be placed, all of it.
+    most_cost
+        What a plan costs that is known, in micro-USD an hour.
+    effort
+        What one question may cost.
+    """
+
+    def __init__(self, problem: Problem, relaxation: Relaxation, *, most_cost: int, effort: Effort) -> None:
+        self.relaxation, self.most_cost = relaxation, most_cost
+        kinds = len(problem.modes[0].allowed)
+        self.replicas = np.bincount(problem.kind[problem.seat_model], minlength=kinds)
+        weights: Floats = self.replicas.astype(np.float64)
+        clusters = make_clusters(relaxation, weights, backend_of_kinds(problem), CLUSTERS)
+        self._slack = SlackProgram(relaxation, clusters, weights)
+        prices = [item.price for item in relaxation.types]
+        least = [item.least for item in relaxation.types]
+        most = [self._most(index, len(problem.seat_model)) for index in range(len(prices))]
+        self.program = MixProgram(prices, least, most, effort)
+        self._known: dict[Mix, Slack | None] = {}
+
+    def _most(self, index: int, replicas: int) -> int:
+        item = self.relaxation.types[index]
+        limits = [replicas + item.least] if item.most is None else [item.most]
+        limits += [self.most_cost // item.price] if item.price else []
+        return max(item.least, min(limits))
+
+    def add(self, prices: DualPrices, unit: float) -> Condition:
+        """Ask for the condition of some prices."""
+        condition = condition_of(self.relaxation, prices, unit, self.replicas)
+        self.program.add(condition)
+        return condition
+
+    def look(self, mix: Mix) -> Slack | None:
+        """Return what a mix leaves; a condition is added that says how much that is."""
+        if mix not in self._known:
+            self._known[mix] = found = self._slack.solve(mix)
+            if found is not None:
+                self.add(found.prices, float(self.most_cost))
+        return self._known[mix]
+
+    def bound(self) -> int:
+        """Return a cost below which no mix holds everything, refuting the cheapest again and again."""
+        cost, mix = self.program.least_cost()
+        for _ in range(MOST_CUTS):
+            if mix is None or mix in self._known:
+                break
+            found = self.look(mix)
+            if found is None or self.program.conditions[-1].holds(mix):
+                break
+            cost, mix = self.program.least_cost()
+        return cost
+
+    def roomiest(self, most_cost: int) -> Mix | None:
+        """Return the mix of at most some cost that leaves most, about."""
+        for _ in range(MOST_LOOKS):
+            mix = self.program.roomiest(most_cost)
+            if mix is None or mix in self._known:
+                return mix
+            self.look(mix)
+        return mix
+
+
+MOST_LOOKS = 8
