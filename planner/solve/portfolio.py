@@ -71,7 +71,14 @@ PATIENCE = 150
 LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 """Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 
-CONFIGURATION_METHOD = "configuration-lp"
+MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 5
+"""Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
+seconds), and how much less it is where column generation follows."""
+
+MIX_TIME = 0.5
+"""CP-SAT's deterministic time for one question for a mix, which takes thousandths."""
+
+MIX_METHOD, CONFIGURATION_METHOD = "shard-mix", "configuration-lp"
 PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
 """What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
 what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of
@@ -80,7 +87,7 @@ less."""
 IMPROVING_WORK = 0.1
 """What one unit of the improvement's work counts for, of theirs."""
 
-PATTERNED_UNITS_A_SHARD = 32
+PATTERNED_UNITS_A_SHARD = 16
 """Units in a shard, times the types that the relaxation uses, from which on column generation costs much and
 finds little."""
 
@@ -161,7 +168,7 @@ class _Search:
         self.bound: Bound | None = None
         self.at_least = 0  # moves of the base that cannot be avoided
         self._bounds: dict[tuple[int, ...], Bound] = {}
-        self._configuration = 0
+        self._complete: Bound | None = None  # of placing everything
         self._tell("read", None)
         self.problem = make_problem(scenario)
         finishing_s = FINISHING_S_A_UNIT * len(self.problem.units)
@@ -183,7 +190,7 @@ class _Search:
             made, fleet = self._fresh()
             if fleet is not None and len(self.problem.units) > IMPROVED_UNITS:
                 made = self._improve(made, fleet.spent + self.work // IMPROVED_DIVISOR, fleet)
-            fresh = self._patterned(made)
+            fresh = self._patterned(self._mixed(made))
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
             candidates.append(fresh)
         known = min(candidates, key=_placed_and_cost)
@@ -256,8 +263,8 @@ class _Search:
         placed = placed_by_priority(packing)
         if placed not in self._bounds:
             bound = bound_for(self.problem, self.advice, placed)
-            if not _unplaced(packing) and bound.microusd_per_h < self._configuration:
-                bound = Bound(microusd_per_h=self._configuration, method=CONFIGURATION_METHOD)
+            if self._complete is not None and not _unplaced(packing):
+                bound = max(bound, self._complete, key=_cost_of)
             self._bounds[placed] = bound
         return self._bounds[placed]
 
@@ -319,26 +326,60 @@ class _Search:
                 return other, None
         return best, fleet
 
+    def _mixed(self, packing: Packing) -> Packing:
+        """Return everything in the cheapest mix of shards that is found, and keep the mixes' bound."""
+        units = len(self.problem.units)
+        if units > MIXED_UNITS or _unplaced(packing) or not suits_fleet(self.problem, self.advice):
+            return packing
+        if self._is_perfect(packing) or self.watch.is_over(self.starting_s):
+            return packing
+        from planner.solve.mixes.search import search  # ortools takes seconds to import
+
+        self._tell("mixes", packing)
+        work = int(MIXED_WORK * self._part()) // (MIXED_DIVISOR if self._suits_patterns(packing) else 1)
+        found = search(
+            packing,
+            self.advice,
+            at_least=self._known_bound(packing).microusd_per_h,
+            work=work,
+            effort=self._effort(MIX_TIME),
+            watch=self.watch,
+        )
+        self._raise(found.bound_microusd_per_h, MIX_METHOD)
+        return found.packing
+
+    def _part(self) -> float:
+        """Return which part of the work of nothing said may be spent, at most all of it."""
+        return min(1.0, self.budget / default_work(len(self.problem.units)))
+
+    def _suits_patterns(self, packing: Packing) -> bool:
+        types = max(1, len(self.advice.guide.types))
+        return types * len(self.problem.units) <= PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
+
     def _patterned(self, packing: Packing) -> Packing:
         """Return what column generation makes of a packing, and keep its bound."""
-        types = max(1, len(self.advice.guide.types))
-        many = types * len(self.problem.units) > PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
-        if many or self._is_perfect(packing) or self.watch.is_over(self.starting_s):
+        if not self._suits_patterns(packing) or self._is_perfect(packing):
+            return packing
+        if self.watch.is_over(self.starting_s):
             return packing
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
         self._tell("patterns", packing)
-        part = min(1.0, self.budget / default_work(len(self.problem.units)))
-        found = search(packing, work=PATTERN_WORK * part, seed=self.options.seed, watch=self.watch)
+        found = search(packing, work=PATTERN_WORK * self._part(), seed=self.options.seed, watch=self.watch)
         if found is None:
             return packing
         known = self._known_bound(packing).microusd_per_h
         if found.packing is not None or found.bound_microusd_per_h > known:
             self.work //= PATTERNED_DIVISOR
         self._share(max(0.0, TOGETHER_WORK - found.spent))
-        self._configuration = found.bound_microusd_per_h
-        self._bounds.clear()
+        self._raise(found.bound_microusd_per_h, CONFIGURATION_METHOD)
         return found.packing or packing
+
+    def _raise(self, cost: int, method: str) -> None:
+        """Keep a bound of placing everything, if it is better than the one that is known."""
+        found = Bound(microusd_per_h=cost, method=method)
+        self._complete = found if self._complete is None else max(self._complete, found, key=_cost_of)
+        self._bounds.clear()
 
     def _share(self, left: float) -> None:
         """Let the improvement and CP-SAT, where it is asked, spend no more than what is left."""
@@ -477,6 +518,10 @@ class _Search:
 def _is_before(one: Objective, other: Objective, order: tuple[Objective, ...]) -> bool:
     """Return whether an objective matters more than another; one that is not named matters least."""
     return one in order and (other not in order or order.index(one) < order.index(other))
+
+
+def _cost_of(bound: Bound) -> int:
+    return bound.microusd_per_h
 
 
 def _placed_and_cost(packing: Packing) -> tuple[tuple[int, ...], int]:

@@ -125,6 +125,7 @@ class Program:
         return found
 
     def solve(self, limit_s: float | None) -> Fluid | None:
+        """Return an optimal solution; None if the engine finds none, or not in time."""
         if limit_s is not None:
             self.solver.SetTimeLimit(max(1, round(1000 * limit_s)))
         if self.solver.Solve() != pywraplp.Solver.OPTIMAL:

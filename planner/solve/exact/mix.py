@@ -59,6 +59,10 @@ class MixProgram:
         """Look at a mix no more, nor at mixes that have no more shards of any type, for ``roomiest``."""
         self._without.append(mix)
 
+    def forget_left_out(self) -> None:
+        """Look at all mixes again."""
+        self._without = []
+
     def least_cost(self) -> tuple[int, Mix | None]:
         """Return what every mix costs at least that meets all conditions, and the mix if it costs no more."""
         model, counts = self._model()
@@ -78,7 +82,9 @@ class MixProgram:
         model, counts = self._model()
         model.add(sum(p * count for p, count in zip(self.prices, counts, strict=True)) <= most_cost)
         for mix in self._without:
-            model.add_bool_or(*(self._more(model, count, known) for count, known in zip(counts, mix, strict=True)))
+            model.add_bool_or(
+                *(self._more(model, count, known) for count, known in zip(counts, mix, strict=True))
+            )
         room = model.new_int_var(0, 8 * ROOM_SCALE, "")
         for item in self.conditions:
             scaled = [worth * ROOM_SCALE // max(1, item.asked) for worth in item.worth]

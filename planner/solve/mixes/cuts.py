@@ -1,9 +1,9 @@
 """Conditions that every mix of shards meets which holds everything, and the bound that they give.
 
 Benders' decomposition (1962) of the relaxation in whole shards: the numbers of shards are the first stage.
-For any prices of the dimensions of a shard, the shards of a mix are worth at least what all replicas are worth
-at their cheapest places; that is one linear condition in whole numbers, exact whatever the prices. Prices
-that refute a mix come from ``exact.slack``; the cheapest mix that meets all conditions is a bound.
+For any prices of the dimensions of a shard, the shards of a mix are worth at least what all replicas are
+worth at their cheapest places; that is one linear condition in whole numbers, exact whatever the prices.
+Prices that refute a mix come from ``exact.slack``; the cheapest mix that meets all conditions is a bound.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from planner.solve.relaxation import Relaxation, backend_of_kinds
 CLUSTERS = 200
 """Clusters of kinds in the linear program: a tenth of a second, and hundredths from then on."""
 
-MOST_CUTS = 40
+_DEAREST = 1e12
+
+MOST_CUTS, MOST_LOOKS = 40, 8
+"""Mixes that are refuted at most for a bound, and looked at before one is taken for the roomiest."""
 
 
-def condition_of(
-    relaxation: Relaxation, prices: DualPrices, unit: float, replicas: Ints
-) -> Condition:
+def condition_of(relaxation: Relaxation, prices: DualPrices, unit: float, replicas: Ints) -> Condition:
     """Return the condition that prices of dimensions give, exact whatever they are.
 
     Parameters
@@ -44,8 +45,8 @@ def condition_of(
     replicas
         ``(kinds,)``.
     """
-    dimensions = prices.dimensions * unit
-    worth = [max(1, math.ceil(float(row.sum()))) for row in dimensions.clip(0)]
+    dimensions = np.nan_to_num(prices.dimensions * unit, nan=0.0, posinf=0.0, neginf=0.0).clip(0, _DEAREST)
+    worth = [max(1, math.ceil(float(row.sum()))) for row in dimensions]
     priced = Relaxation(
         types=tuple(
             dataclasses.replace(item, price=price, least=0, most=None)
@@ -116,6 +117,14 @@ class Mixes:
             cost, mix = self.program.least_cost()
         return cost
 
+    def leave_out(self, mix: Mix) -> None:
+        """Look no more at a mix, nor at those that have no more shards of any type."""
+        self.program.leave_out(mix)
+
+    def forget_tried(self) -> None:
+        """Look at all mixes again."""
+        self.program.forget_left_out()
+
     def roomiest(self, most_cost: int) -> Mix | None:
         """Return the mix of at most some cost that leaves most, about."""
         for _ in range(MOST_LOOKS):
@@ -124,6 +133,3 @@ class Mixes:
                 return mix
             self.look(mix)
         return mix
-
-
-MOST_LOOKS = 8

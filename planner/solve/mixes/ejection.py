@@ -16,11 +16,11 @@ from planner.solve.core.items import (
     RESIDENTS,
     UNIT_OF,
     Items,
+    _note,
     fits_one,
     gather_residents,
     leave,
     look,
-    note,
     peaks_without,
 )
 from planner.solve.core.pool import SIZE, SPENT, Pool, chance, draw, put, take
@@ -31,6 +31,7 @@ from planner.solve.core.state import (
     FIRST,
     NOWHERE,
     RANK,
+    ROW,
     TYPE,
     State,
     may_enter,
@@ -45,7 +46,7 @@ COST, WHERE, ON, ONE, TWO = range(5)
 """Of a seat: what leaves is worth, the row, its device, and who leaves (-1 is nobody)."""
 
 BLUR, STUBBORN = 0.05, 1.0
-"""How randomly worths are compared; and by how many times its worth one becomes dearer that finds no place."""
+"""How randomly worths are compared; how much dearer one becomes that finds no place, in times its worth."""
 
 GATHER = 3
 """What putting a resident on the desk counts for, in sets that are looked at."""
@@ -93,7 +94,7 @@ def _find_on_device(
     pool.book[SPENT] += GATHER * count
     if count >= RESIDENTS:
         return
-    note(tables, items, count, unit, shard_type)
+    _note(tables, items, count, unit, shard_type)
     look(tables, state, items, row, device)
     peaks_without(rule, items, loads, count, -1, -1)
     if fits_one(rule, data, now, count):
@@ -152,9 +153,9 @@ def _shake(tables: Tables, state: State, pool: Pool, rows: Ints) -> None:
     one = _any_resident(state, pool, rows[draw(pool, len(rows))])
     row = rows[draw(pool, len(rows))]
     pool.book[SPENT] += 2
-    if one < 0 or state.units[one, 0] == row:
+    if one < 0 or state.units[one, ROW] == row:
         return
-    before, place_before, rank = state.units[one, 0], state.units[one, DEVICE], state.units[one, RANK]
+    before, place_before, rank = state.units[one, ROW], state.units[one, DEVICE], state.units[one, RANK]
     remove(tables, state, one)
     device = draw(pool, tables.types[state.rows[row, TYPE], DEVICES])
     if takes(tables, state, row, device, one, 0):

@@ -1,0 +1,114 @@
+"""Mixes of shards: which the relaxation refutes, and packing everything into one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from planner.domain.scenario import Scenario
+from planner.domain.verify import verify_placement
+from planner.solve.construct import construct
+from planner.solve.exact.mix import Condition, MixProgram
+from planner.solve.guide import Advice, make_advice
+from planner.solve.mixes.cuts import Mixes
+from planner.solve.mixes.repack import Repacker
+from planner.solve.mixes.search import search
+from planner.solve.options import Effort
+from planner.solve.packing import Packing
+from planner.solve.problem import make_problem
+from planner.solve.result import placement_of
+from planner.solve.watch import Watch
+from tests.support.builders import GIB, a_scenario, a_shard_type, an_option, models
+from tests.support.fleets import a_fleet
+
+EFFORT = Effort(deterministic_time=1.0, workers=1, seed=0)
+WATCH = Watch(time.monotonic)
+
+
+def constructed(scenario: Scenario) -> tuple[Packing, Advice]:
+    problem = make_problem(scenario)
+    advice = make_advice(problem)
+    return construct(problem, advice, seed=0, watch=WATCH)[0], advice
+
+
+def mixes_of(packing: Packing, advice: Advice) -> Mixes:
+    return Mixes(packing.problem, advice.relaxation, most_cost=packing.cost, effort=EFFORT)
+
+
+def mix_of(packing: Packing) -> tuple[int, ...]:
+    return tuple(map(int, packing.openings.counts))
+
+
+def test_the_cheapest_mix_meets_all_conditions() -> None:
+    program = MixProgram([5, 3], [0, 0], [9, 9], EFFORT)
+    program.add(Condition(worth=(2, 1), asked=5))
+    assert program.least_cost() == (13, (2, 1))
+    program.add(Condition(worth=(0, 1), asked=2))
+    assert program.least_cost() == (16, (2, 2))
+
+
+def test_the_roomiest_mix_is_one_of_those_that_may_be_tried() -> None:
+    program = MixProgram([1, 1], [0, 0], [9, 9], EFFORT)
+    program.add(Condition(worth=(2, 1), asked=2))
+    assert program.roomiest(2) == (2, 0)
+    program.leave_out((2, 0))
+    assert program.roomiest(2) == (1, 1)
+    assert program.roomiest(0) is None
+    program.forget_left_out()
+    assert program.roomiest(2) == (2, 0)
+
+
+@pytest.mark.parametrize("seed", [100, 101])
+def test_known_plans_meet_every_condition_whatever_the_prices(seed: int) -> None:
+    packing, advice = constructed(a_fleet(40, seed=seed))
+    mixes, rng = mixes_of(packing, advice), np.random.default_rng(seed)
+    for _ in range(20):
+        prices = advice.prices.dimensions * rng.uniform(0, 3, advice.prices.dimensions.shape)
+        links = tuple(row * rng.uniform(0, 2) for row in advice.prices.links)
+        condition = mixes.add(type(advice.prices)(dimensions=prices, links=links), 1.0)
+        assert condition.holds(mix_of(packing))
+    assert mixes.bound() <= packing.cost
+
+
+def test_whole_shards_bound_better_than_parts_of_them() -> None:
+    """Three models of 8 GiB on devices of 16 are a shard and a half: two whole ones."""
+    packing, advice = constructed(a_scenario(*models(3, an_option(gpu=7 * GIB)), types=(a_shard_type(),)))
+    assert mixes_of(packing, advice).bound() == packing.cost == 2 * packing.problem.prices[0]
+
+
+def test_everything_is_put_into_a_cheaper_mix_and_the_plan_is_legal() -> None:
+    scenario = a_fleet(40, seed=102)
+    packing, advice = constructed(scenario)
+    found = search(packing, advice, at_least=0, work=3_000_000, effort=EFFORT, watch=WATCH)
+    assert found.packing.cost < packing.cost
+    assert found.bound_microusd_per_h <= found.packing.cost
+    assert None not in found.packing.row_of_unit
+    assert verify_placement(scenario, placement_of(found.packing)) == ()
+
+
+def test_more_work_goes_on_where_less_ends() -> None:
+    packing, advice = constructed(a_fleet(60, seed=103))
+    costs = [
+        search(packing, advice, at_least=0, work=work, effort=EFFORT, watch=WATCH).packing.cost
+        for work in (20_000, 200_000, 2_000_000)
+    ]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_a_mix_that_is_too_small_is_given_up_when_its_work_is_spent() -> None:
+    packing, advice = constructed(a_fleet(40, seed=101))
+    repacker = Repacker(packing.problem, advice, seed=0, watch=WATCH)
+    before = placement_of(packing)
+    assert repacker.repack(packing, (1, 0, 0, 0, 0), 50_000) is None
+    assert repacker.spent >= 50_000
+    assert placement_of(packing) == before
+
+
+def test_no_mix_is_tried_that_a_limit_forbids() -> None:
+    scenario = a_scenario(*models(4, an_option(gpu=7 * GIB)), max_shards=2)
+    packing, advice = constructed(scenario)
+    repacker = Repacker(packing.problem, advice, seed=0, watch=WATCH)
+    assert repacker.repack(packing, (3,), 50_000) is None
+    assert repacker.spent == 0
