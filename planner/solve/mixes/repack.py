@@ -58,7 +58,7 @@ class Repacker:
         units = np.arange(len(packing.problem.units))
         state = state_of(packing, self.tables, sum(mix))
         pool = make_pool(units, units, int(self._rng.integers(2**31)))
-        if not self._exchange(state, pool, mix):
+        if not any(mix) or not self._exchange(state, pool, mix):
             return None
         rows = np.flatnonzero(state.rows[:, TYPE] != CLOSED)
         dear, done = np.ones(len(units)), False
