@@ -71,7 +71,7 @@ PATIENCE = 150
 LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 """Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 
-MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 5
+MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
 """Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
 seconds), and how much less it is where column generation follows."""
 

@@ -85,20 +85,20 @@ class _Search:
         return self.best.cost <= self.bound or self.repacker.spent >= self.work or self.watch.is_over()
 
     def _pass(self, each: int) -> bool:
-        """Halve the costs between the bound and the best; returns whether a mix was tried."""
+        """Halve the costs between the bound and the best; returns whether that took any work."""
         self.mixes.forget_tried()
-        low, tried = self.bound, False
+        low, before = self.bound, self.repacker.spent
         while low < self.best.cost and not self._is_over():
             cost = (low + self.best.cost - 1) // 2
             mix, found = self.mixes.roomiest(cost), None
             for _ in range(ALTERNATIVES):
                 if mix is None or found is not None or self._is_over():
                     break
-                tried, found = True, self._try(mix, each)
+                found = self._try(mix, each)
                 mix = self.mixes.roomiest(cost) if found is None else None
             if found is None:
                 low = cost + 1
-        return tried
+        return self.repacker.spent > before
 
     def _try(self, mix: Mix, each: int) -> Packing | None:
         """Try a mix, and keep what comes of it; else leave it out."""

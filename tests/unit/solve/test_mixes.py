@@ -107,6 +107,15 @@ def test_a_mix_that_is_too_small_is_given_up_when_its_work_is_spent() -> None:
     assert placement_of(packing) == before
 
 
+def test_a_search_ends_where_no_mix_may_be_tried() -> None:
+    """One shard less is what the bound allows, and the fleet may have no other shard."""
+    scenario = a_scenario(*models(4, an_option(gpu=5 * GIB)), types=(a_shard_type(min_count=2),))
+    packing, advice = constructed(scenario)
+    found = search(packing, advice, at_least=0, work=100_000, effort=EFFORT, watch=WATCH)
+    assert found.packing.cost == packing.cost
+    assert found.spent == 0
+
+
 def test_no_mix_is_tried_that_a_limit_forbids() -> None:
     scenario = a_scenario(*models(4, an_option(gpu=7 * GIB)), max_shards=2)
     packing, advice = constructed(scenario)
