@@ -8,7 +8,7 @@ DEFAULT_WORKS = ((200, 150), (2_000, 100), (10_000, 90), (100_000, 700), (None, 
 """(units up to, work): what a search spends that is not told. On an idle core up to 3 s for 2,000 units, 12 s
 for 10,000, 50 s for 100,000 and 4 min for 1,000,000 on two."""
 
-PROOF_TIME_A_UNIT = 0.07
+PROOF_TIME_A_UNIT = 0.045
 """CP-SAT's deterministic time, roughly seconds."""
 
 
