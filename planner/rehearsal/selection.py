@@ -16,7 +16,7 @@ RUNTIME = "triton"
 """The one model server that can be started here."""
 
 SHARD_BYTES = 128 * 2**20
-"""Host memory that a server and its agent are reckoned with: 35 MiB each were seen; models take more."""
+"""Host memory that a server (seen at 40 MiB) and its agent (55 MiB) are reckoned with; models take more."""
 
 _MOST_SHARDS = 64
 """Beyond this the cores are the limit, and nothing is learnt that fewer shards would not show."""
