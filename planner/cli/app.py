@@ -36,6 +36,7 @@ EXTRAS = {
     "yaml": "planner",
     "pynvml": "nvml",
     "obstore": "storage",
+    "grpc": "grpc",
     "matplotlib": "report",
     "pandas": "report",
     "ipykernel": "notebook",

@@ -128,7 +128,7 @@ def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_n
     files: Files, run: Run
 ) -> None:
     kept = ["https://a/m.zip", "http://a/m.zip"]
-    scenario, plan = _with_addresses(files, run, *kept, *["s3://a/m"] * 4, "pvc://a/m", "file:///m")
+    scenario, plan = _with_addresses(files, run, *kept, *["oci://a/m"] * 4, "hdfs://a/m", "file:///m")
     result = run("manifests", scenario, plan, "--out", files.path("deploy"))
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -136,11 +136,12 @@ def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_n
     assert wrote.startswith("wrote")
     assert warnings == [
         (
-            "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of pvc:// or s3://:"
-            " the agent fetches file://, http://, https:// only, and ends at DownloadFailed"
+            "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of hdfs:// or oci://:"
+            " the agent fetches file://, pvc://, http://, https://, s3://, gs://, az://, abfs://, abfss://, hf:// only,"
+            " and ends at DownloadFailed"
         ),
         (
-            "warning: 2 models (m6, m7) have a storageUri of file:// or pvc://:"
+            "warning: 6 models (m2, m3, m4 and 3 more) have a storageUri of file:// or hdfs:// or oci://:"
             " KServe takes s3://, gs://, https://, http:// only, and refuses the TrainedModel"
         ),
     ]
@@ -149,10 +150,10 @@ def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_n
 def test_the_warning_of_addresses_keeps_out_of_the_results_and_is_silent_on_demand(
     files: Files, run: Run
 ) -> None:
-    scenario, plan = _with_addresses(files, run, "s3://a/m")
+    scenario, plan = _with_addresses(files, run, "oci://a/m")
     stream = run("manifests", scenario, plan, "--out", "-")
     quiet = run("manifests", scenario, plan, "--out", "-", "-q")
-    assert stream.stderr.startswith("warning: 1 model (m0) has a storageUri of s3://: ")
+    assert stream.stderr.startswith("warning: 1 model (m0) has a storageUri of oci://: ")
     assert (quiet.stdout, quiet.stderr) == (stream.stdout, "")
 
 
