@@ -137,8 +137,8 @@ def test_addresses_that_are_not_taken_are_said_once_with_a_count_and_the_first_n
     assert warnings == [
         (
             "warning: 5 models (m2, m3, m4 and 2 more) have a storageUri of hdfs:// or oci://:"
-            " the agent fetches file://, pvc://, http://, https://, s3://, gs://, az://, abfs://, abfss://, hf:// only,"
-            " and ends at DownloadFailed"
+            " the agent fetches file://, pvc://, http://, https://, s3://, gs://, az://, abfs://, abfss://,"
+            " hf:// only, and ends at DownloadFailed"
         ),
         (
             "warning: 6 models (m2, m3, m4 and 3 more) have a storageUri of file:// or hdfs:// or oci://:"
