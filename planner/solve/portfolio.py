@@ -94,7 +94,7 @@ finds little."""
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
 
-IMPROVED_UNITS, IMPROVED_DIVISOR = 1_000, 8
+IMPROVED_UNITS, IMPROVED_DIVISOR = 600, 4
 """Above so many units some of the work is spent on improvement before column generation is asked, which might
 leave nothing for it."""
 
@@ -336,7 +336,8 @@ class _Search:
         from planner.solve.mixes.search import search  # ortools takes seconds to import
 
         self._tell("mixes", packing)
-        work = int(MIXED_WORK * self._part()) // (MIXED_DIVISOR if self._suits_patterns(packing) else 1)
+        times = self.budget / default_work(units)
+        work = int(MIXED_WORK * times) // (MIXED_DIVISOR if self._suits_patterns(packing) else 1)
         found = search(
             packing,
             self.advice,
