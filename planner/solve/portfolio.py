@@ -6,12 +6,10 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner import __version__
 from planner.domain.canonical import sha256_of
 from planner.domain.difference import count_gone, count_moves
 from planner.domain.placement import Placement
@@ -20,6 +18,7 @@ from planner.domain.policy import Objective
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.errors import VerificationError
+from planner.solve import shares
 from planner.solve.balance import balance
 from planner.solve.compiled import has_machine_code
 from planner.solve.construct import construct, construct_by_priority, extend, suits_fleet
@@ -32,7 +31,7 @@ from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions, defau
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
 from planner.solve.refuse import refusals
-from planner.solve.result import placement_of
+from planner.solve.result import placement_of, versions
 from planner.solve.watch import Clock, Watch
 
 if TYPE_CHECKING:
@@ -61,55 +60,7 @@ class Progress:
 
 _DEFAULT_OPTIONS = SolveOptions()
 
-ASSIGN_METHOD = "cp-sat"
-ASSIGNED_UNITS = 200
-"""Units up to which CP-SAT is asked for the whole assignment; ``assign`` refuses what is too large for it."""
-
-PATIENCE = 150
-"""Rounds in a row that find nothing better before a search gives up."""
-
-LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
-"""Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
-
-MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
-"""Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
-seconds), and how much less it is where column generation follows."""
-
-MIX_TIME = 0.5
-"""CP-SAT's deterministic time for one question for a mix, which takes thousandths."""
-
-MIX_METHOD, CONFIGURATION_METHOD = "shard-mix", "configuration-lp"
-PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
-"""What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
-what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of
-less."""
-
-IMPROVING_WORK = 0.1
-"""What one unit of the improvement's work counts for, of theirs."""
-
-PATTERNED_UNITS_A_SHARD = 16
-"""Units in a shard, times the types that the relaxation uses, from which on column generation costs much and
-finds little."""
-
-PATTERNED_DIVISOR = 10
-"""Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
-
-IMPROVED_UNITS, IMPROVED_DIVISOR = 600, 4
-"""Above so many units some of the work is spent on improvement before column generation is asked, which might
-leave nothing for it."""
-
-FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
-"""Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
-scenario, measured 3.0 to 3.2 on 100,000 replicas, or seconds for each unit where reading takes none, as many
-replicas of one model do. The larger counts."""
-
-STARTING_S, STARTING_S_A_UNIT = 1.5, 20e-6
-"""Seconds that a search takes, and each unit adds, until it first looks at the clock: libraries, machine code
-and tables, measured 0.5 to 1.7 in all for 1,000 and 10,000 replicas on a busy machine."""
-
-RELAXING_RATIO, RELAXING_S = 12.0, 2.0
-"""Less time than this, in times that of reading or in seconds, is better spent on placing than on the
-relaxation, which takes 5 to 7 of it, and most of a second until it starts."""
+ASSIGN_METHOD, MIX_METHOD, CONFIGURATION_METHOD = "cp-sat", "shard-mix", "configuration-lp"
 
 
 def make_plan(
@@ -171,14 +122,18 @@ class _Search:
         self._complete: Bound | None = None  # of placing everything
         self._tell("read", None)
         self.problem = make_problem(scenario)
-        finishing_s = FINISHING_S_A_UNIT * len(self.problem.units)
-        left = self.watch.reserve(FINISHING_RATIO, least_s=finishing_s)
+        finishing_s = shares.FINISHING_S_A_UNIT * len(self.problem.units)
+        left = self.watch.reserve(shares.FINISHING_RATIO, least_s=finishing_s)
         self.budget = options.work or default_work(len(self.problem.units))
         self.work = self.budget
         self.proof_work = self.budget * PROOF_TIME_A_UNIT
-        self.starting_s = STARTING_S + STARTING_S_A_UNIT * len(self.problem.units)
+        self.starting_s = shares.STARTING_S + shares.STARTING_S_A_UNIT * len(self.problem.units)
         limit_s = self.watch.left_s()
-        if left is not None and limit_s is not None and (left < RELAXING_RATIO or limit_s < RELAXING_S):
+        if (
+            left is not None
+            and limit_s is not None
+            and (left < shares.RELAXING_RATIO or limit_s < shares.RELAXING_S)
+        ):
             limit_s = 0.0
         self.advice: Advice = make_advice(self.problem, limit_s)
         if not has_machine_code():
@@ -188,8 +143,8 @@ class _Search:
         candidates = [] if self.base is None else self._near(self.base.placement)
         if not candidates or self._wants_fresh(candidates[0]):
             made, fleet = self._fresh()
-            if fleet is not None and len(self.problem.units) > IMPROVED_UNITS:
-                made = self._improve(made, fleet.spent + self.work // IMPROVED_DIVISOR, fleet)
+            if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
+                made = self._improve(made, fleet.spent + self.work // shares.IMPROVED_DIVISOR, fleet)
             fresh = self._patterned(self._mixed(made))
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
             candidates.append(fresh)
@@ -208,7 +163,7 @@ class _Search:
 
     def _assigned(self, packing: Packing) -> Assigned | None:
         """Return what CP-SAT finds where it may find something: not if a packing is perfect, or large."""
-        if len(self.problem.units) > ASSIGNED_UNITS or self._is_perfect(packing):
+        if len(self.problem.units) > shares.ASSIGNED_UNITS or self._is_perfect(packing):
             return None
         if self.watch.is_over(self.starting_s):
             return None
@@ -329,23 +284,18 @@ class _Search:
     def _mixed(self, packing: Packing) -> Packing:
         """Return everything in the cheapest mix of shards that is found, and keep the mixes' bound."""
         units = len(self.problem.units)
-        if units > MIXED_UNITS or _unplaced(packing) or not suits_fleet(self.problem, self.advice):
+        if units > shares.MIXED_UNITS or _unplaced(packing) or not suits_fleet(self.problem, self.advice):
             return packing
         if self._is_perfect(packing) or self.watch.is_over(self.starting_s):
             return packing
         from planner.solve.mixes.search import search  # ortools takes seconds to import
 
         self._tell("mixes", packing)
-        times = self.budget / default_work(units)
-        work = int(MIXED_WORK * times) // (MIXED_DIVISOR if self._suits_patterns(packing) else 1)
-        found = search(
-            packing,
-            self.advice,
-            at_least=self._known_bound(packing).microusd_per_h,
-            work=work,
-            effort=self._effort(MIX_TIME),
-            watch=self.watch,
-        )
+        work = shares.MIXED_WORK * self.budget // default_work(units)
+        if self._suits_patterns(packing):
+            work //= shares.MIXED_DIVISOR
+        known, effort = self._known_bound(packing).microusd_per_h, self._effort(shares.MIX_TIME)
+        found = search(packing, self.advice, at_least=known, work=work, effort=effort, watch=self.watch)
         self._raise(found.bound_microusd_per_h, MIX_METHOD)
         return found.packing
 
@@ -355,7 +305,7 @@ class _Search:
 
     def _suits_patterns(self, packing: Packing) -> bool:
         types = max(1, len(self.advice.guide.types))
-        return types * len(self.problem.units) <= PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
+        return types * len(self.problem.units) <= shares.PATTERNED_UNITS_A_SHARD * len(packing.open_rows())
 
     def _patterned(self, packing: Packing) -> Packing:
         """Return what column generation makes of a packing, and keep its bound."""
@@ -366,13 +316,15 @@ class _Search:
         from planner.solve.patterns.search import search  # ortools takes seconds to import
 
         self._tell("patterns", packing)
-        found = search(packing, work=PATTERN_WORK * self._part(), seed=self.options.seed, watch=self.watch)
+        found = search(
+            packing, work=shares.PATTERN_WORK * self._part(), seed=self.options.seed, watch=self.watch
+        )
         if found is None:
             return packing
         known = self._known_bound(packing).microusd_per_h
         if found.packing is not None or found.bound_microusd_per_h > known:
-            self.work //= PATTERNED_DIVISOR
-        self._share(max(0.0, TOGETHER_WORK - found.spent))
+            self.work //= shares.PATTERNED_DIVISOR
+        self._share(max(0.0, shares.TOGETHER_WORK - found.spent))
         self._raise(found.bound_microusd_per_h, CONFIGURATION_METHOD)
         return found.packing or packing
 
@@ -384,9 +336,9 @@ class _Search:
 
     def _share(self, left: float) -> None:
         """Let the improvement and CP-SAT, where it is asked, spend no more than what is left."""
-        asked = len(self.problem.units) <= ASSIGNED_UNITS
+        asked = len(self.problem.units) <= shares.ASSIGNED_UNITS
         self.proof_work = min(self.proof_work, left / 2)
-        self.work = min(self.work, int(left / (1 + asked) / IMPROVING_WORK))
+        self.work = min(self.work, int(left / (1 + asked) / shares.IMPROVING_WORK))
 
     def _better(self, one: Packing, other: Packing) -> Packing:
         return min((one, other), key=_placed_and_cost)
@@ -433,7 +385,7 @@ class _Search:
         if not fleet.can_improve():
             return packing
         idle = 0
-        while fleet.cost > bound.microusd_per_h and fleet.spent < work and idle < PATIENCE:
+        while fleet.cost > bound.microusd_per_h and fleet.spent < work and idle < shares.PATIENCE:
             if self.watch.is_over():
                 break
             idle = 0 if fleet.improve() else idle + 1
@@ -447,9 +399,9 @@ class _Search:
         """Improve what the compiled search does not take, one round a unit of work."""
         improver, idle = Improver(packing, self.advice, self.watch), 0
         rng = np.random.default_rng(self.options.seed)
-        large = len(self.problem.units) > LARGE_UNITS
-        for _ in range(min(work, LARGE_ROUNDS) if large else work):
-            done = packing.cost <= self._known_bound(packing).microusd_per_h or idle == PATIENCE
+        large = len(self.problem.units) > shares.LARGE_UNITS
+        for _ in range(min(work, shares.LARGE_ROUNDS) if large else work):
+            done = packing.cost <= self._known_bound(packing).microusd_per_h or idle == shares.PATIENCE
             if done or self.watch.is_over() or not improver.can_improve():
                 break
             idle = 0 if improver.improve(rng) else idle + 1
@@ -497,7 +449,7 @@ class _Search:
             seed=options.seed,
             budget=Budget(work=self.budget, time_limit_ms=options.time_limit_ms, workers=options.workers),
             stopped_by_clock=self.watch.stopped,
-            versions=_versions(),
+            versions=versions(),
             status=_status(packing, bound, proven=all(item.proven for item in refused)),
             placement=placement,
             cost_microusd_per_h=packing.cost,
@@ -541,11 +493,3 @@ def _status(packing: Packing, bound: Bound, *, proven: bool) -> Status:
     if packing.row_of_unit and all(row is None for row in packing.row_of_unit):
         return "infeasible"
     return "optimal" if packing.cost == bound.microusd_per_h else "feasible"
-
-
-def _versions() -> tuple[tuple[str, str], ...]:
-    try:
-        engine = version("ortools")
-    except PackageNotFoundError:
-        engine = "none"
-    return (("ortools", engine), ("shardpack", __version__))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 
 import numpy as np
 
+from planner import __version__
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.references import in_group
 from planner.solve.packing import Packing, Resident
@@ -87,3 +89,12 @@ def _names_of(group: str) -> Iterator[str]:
     while True:
         yield f"{group}-{number}"
         number += 1
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Return the programs that make a plan, and their versions."""
+    try:
+        engine = version("ortools")
+    except PackageNotFoundError:
+        engine = "none"
+    return (("ortools", engine), ("shardpack", __version__))

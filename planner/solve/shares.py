@@ -1,0 +1,51 @@
+"""Who gets how much of a search's work and time, and from which size on; all measured on idle cores."""
+
+from __future__ import annotations
+
+ASSIGNED_UNITS = 200
+"""Units up to which CP-SAT is asked for the whole assignment; ``assign`` refuses what is too large for it."""
+
+PATIENCE = 150
+"""Rounds in a row that find nothing better before a search gives up."""
+
+LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
+"""Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
+
+MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
+"""Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
+seconds), and how much less it is where column generation follows."""
+
+MIX_TIME = 0.5
+"""CP-SAT's deterministic time for one question for a mix, which takes thousandths."""
+
+PATTERN_WORK, TOGETHER_WORK = 5.6, 7.0
+"""What column generation may spend with the work of nothing said, in roughly the seconds of an idle core; and
+what it, the improvement after it and CP-SAT may spend together, whatever the work: each has its own share of
+less."""
+
+IMPROVING_WORK = 0.1
+"""What one unit of the improvement's work counts for, of theirs."""
+
+PATTERNED_UNITS_A_SHARD = 16
+"""Units in a shard, times the types that the relaxation uses, from which on column generation costs much and
+finds little."""
+
+PATTERNED_DIVISOR = 10
+"""Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
+
+IMPROVED_UNITS, IMPROVED_DIVISOR = 600, 4
+"""Above so many units some of the work is spent on improvement before column generation is asked, which might
+leave nothing for it."""
+
+FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
+"""Time that a plan takes after its search (refusals, hash, verification): in times that of reading the
+scenario, measured 3.0 to 3.2 on 100,000 replicas, or seconds for each unit where reading takes none, as many
+replicas of one model do. The larger counts."""
+
+STARTING_S, STARTING_S_A_UNIT = 1.5, 20e-6
+"""Seconds that a search takes, and each unit adds, until it first looks at the clock: libraries, machine code
+and tables, measured 0.5 to 1.7 in all for 1,000 and 10,000 replicas on a busy machine."""
+
+RELAXING_RATIO, RELAXING_S = 12.0, 2.0
+"""Less time than this, in times that of reading or in seconds, is better spent on placing than on the
+relaxation, which takes 5 to 7 of it, and most of a second until it starts."""
