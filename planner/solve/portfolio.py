@@ -170,7 +170,8 @@ class _Search:
         from planner.solve.exact.assign import assign  # ortools takes seconds to import
 
         self._tell("assign", packing)
-        found = assign(packing, effort=self._effort(self.proof_work))
+        ratio = shares.LEFT_OUT_RATIO if _unplaced(packing) else 1.0
+        found = assign(packing, effort=self._effort(self.proof_work * ratio))
         self.watch.is_over()
         return found
 

@@ -15,6 +15,10 @@ MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
 """Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
 seconds), and how much less it is where column generation follows."""
 
+LEFT_OUT_RATIO = 1.6
+"""Where not all fit there are no mixes to try, and CP-SAT alone says who is best left out: it gets so much
+more of its time."""
+
 MIX_TIME = 0.5
 """CP-SAT's deterministic time for one question for a mix, which takes thousandths."""
 
