@@ -43,6 +43,63 @@ _TURN_S, _AGAIN_S = 0.5, 2.0
 _LOOK_S, _LOOKS = 0.05, 200
 
 
+_TEMPLATE = """daemon off;
+worker_processes 1;
+worker_shutdown_timeout %(drain_s)ss;
+pid nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+%(temporary)s  access_log off;
+  server_tokens off;
+  default_type application/json;
+  map_hash_max_size 131072;
+  map_hash_bucket_size 512;
+  map $uri $shardpack_model {
+    "~^/v[12]/models/(?<shardpack_name>[A-Za-z0-9._-]+)" $shardpack_name;
+    default "";
+  }
+  map $shardpack_model $shardpack_route {
+    "" serves;
+    default absent;
+    include %(routes)s;
+  }
+  upstream model_server {
+    server %(host)s:%(port)s max_fails=0;
+    keepalive 64;
+    keepalive_timeout 5s;
+  }
+  server {
+    listen %(listen)s:%(proxy_port)s;
+    client_max_body_size 0;
+    keepalive_requests 100000;
+    location = /%(token)s { return 204; }
+    location /v2/repository { return 403 '{"error":"models are loaded by the agent alone"}'; }
+    location / {
+      if ($shardpack_route = waits) {
+        add_header Retry-After %(retry_after_s)s always;
+        return 503 '{"error":"the model is not loaded yet, or not any more"}';
+      }
+      if ($shardpack_route = absent) {
+        return 404 '{"error":"the model is not on this shard; ask at its own address"}';
+      }
+      proxy_pass %(scheme)s://model_server;
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_request_buffering off;
+      proxy_next_upstream off;
+      proxy_connect_timeout 5s;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;
+    }
+  }
+}
+"""
+"""nginx's configuration; `config_text` fills it in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
     """How the proxy runs.
@@ -110,60 +167,18 @@ def config_text(settings: ProxySettings, token: str) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     listen = f"[{settings.address}]" if ":" in settings.address else settings.address
     temporary = "".join(f"  {name}_temp_path {name}_temp;\n" for name in _TEMPORARY)
-    return f"""daemon off;
-worker_processes 1;
-worker_shutdown_timeout {settings.drain_s}s;
-pid nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 4096; }}
-http {{
-{temporary}  access_log off;
-  server_tokens off;
-  default_type application/json;
-  map_hash_max_size 131072;
-  map_hash_bucket_size 512;
-  map $uri $shardpack_model {{
-    "~^/v[12]/models/(?<shardpack_name>[A-Za-z0-9._-]+)" $shardpack_name;
-    default "";
-  }}
-  map $shardpack_model $shardpack_route {{
-    "" serves;
-    default absent;
-    include {_ROUTES};
-  }}
-  upstream model_server {{
-    server {host}:{port} max_fails=0;
-    keepalive 64;
-    keepalive_timeout 5s;
-  }}
-  server {{
-    listen {listen}:{settings.port};
-    client_max_body_size 0;
-    keepalive_requests 100000;
-    location = /{token} {{ return 204; }}
-    location /v2/repository {{ return 403 '{{"error":"models are loaded by the agent alone"}}'; }}
-    location / {{
-      if ($shardpack_route = waits) {{
-        add_header Retry-After {RETRY_AFTER_S} always;
-        return 503 '{{"error":"the model is not loaded yet, or not any more"}}';
-      }}
-      if ($shardpack_route = absent) {{
-        return 404 '{{"error":"the model is not on this shard; ask at its own address"}}';
-      }}
-      proxy_pass {parts.scheme}://model_server;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Connection "";
-      proxy_buffering off;
-      proxy_request_buffering off;
-      proxy_next_upstream off;
-      proxy_connect_timeout 5s;
-      proxy_read_timeout 1h;
-      proxy_send_timeout 1h;
-    }}
-  }}
-}}
-"""
+    return _TEMPLATE % {
+        "drain_s": settings.drain_s,
+        "temporary": temporary,
+        "routes": _ROUTES,
+        "host": host,
+        "port": port,
+        "listen": listen,
+        "proxy_port": settings.port,
+        "token": token,
+        "retry_after_s": RETRY_AFTER_S,
+        "scheme": parts.scheme,
+    }
 
 
 class Proxy:
