@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections import Counter as Tally
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from agent.documents import Documents
 from agent.errors import SettingsError, UnreachableError
 from agent.health import StatusServer, Views
 from agent.lock import exclusive
+from agent.logs import start_logging
 from agent.loop import Loop
 from agent.memory import MemoryView, open_nvml
 from agent.metrics import Metrics, package_version
@@ -281,7 +281,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.version_option(package_version(), prog_name="shardpack-agent", message="%(prog)s %(version)s")
 def main(**options: Any) -> None:
     """Load and unload models on the server beside it until it holds what the mounted documents ask for."""
-    _start_logging(options["log_level"])
+    start_logging(options["log_level"])
     try:
         settings = _settings(options)
         if options["fetch_only"]:
@@ -497,26 +497,6 @@ def _announce(port: int, settings: Settings) -> None:
             temporary.rename(settings.status_port_file)
         except OSError as error:
             raise SettingsError(f"{settings.status_port_file}: cannot be written: {error}") from error
-
-
-class _Lines(logging.Formatter):
-    """One line a message, its fields as ``key=value`` behind it."""
-
-    _known = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = [f"{key}={value!r}" for key, value in vars(record).items() if key not in self._known]
-        line = " ".join([self.formatTime(record), record.levelname.lower(), record.getMessage(), *fields])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _start_logging(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every event, which is a mere hint
-    # It tells whole URLs: of every redirect at info, of odd headers at warning; a signed one is a secret.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,17 @@ def native(tmp_path_factory):
 
 
 @pytest.fixture
+def server_and_compiler():
+    """Skip the test where a real server cannot be had."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    try:
+        find_triton()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
 def machine(native, tmp_path):
     """A machine whose GPUs the test chooses."""
     return Machine(native=native, directory=tmp_path / "gpus")

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from planner.errors import InputError
 from planner.rehearsal.demo import DemoOptions, DemoResult, run_demo
-from planner.rehearsal.triton_files import find_triton
 from planner.rehearsal.zoo import LEARNERS
 
 pytest.importorskip("sklearn", reason="the demo's libraries are not installed (pip install --group demo)")
-
-
-@pytest.fixture(autouse=True)
-def _server_and_compiler() -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    try:
-        find_triton()
-    except InputError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("server_and_compiler")
 
 
 def processes_that_name(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,15 +14,16 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.desired import DesiredDevice, DesiredModel, models_json, placement_chunks
-from planner.errors import InputError
 from planner.rehearsal.build import build_native
 from planner.rehearsal.demo_fleet import SIM_BASE_BYTES, simulated_gpus, tiny_models
 from planner.rehearsal.gpus import environment, write_state
 from planner.rehearsal.manifest_reader import PodSpec
 from planner.rehearsal.pods import Pod, start_pod, wait_loaded
 from planner.rehearsal.triton import TritonOptions
-from planner.rehearsal.triton_files import find_triton, prepare_triton
+from planner.rehearsal.triton_files import prepare_triton
 from planner.units import parse_bytes
+
+pytestmark = pytest.mark.usefixtures("server_and_compiler")
 
 MIB = 2**20
 CONTEXT_BYTES = 300 * MIB
@@ -111,16 +111,6 @@ def kill_at_random(folder: Path, *, kills: int, seed: int) -> None:
         wait_loaded({"s": pod}, timeout_s=120)
         assert set(pod.status()["models"]) == {item.name for item in wanted}
         assert used_bytes(pod) == planned_bytes(wanted), pod.status()
-
-
-@pytest.fixture(autouse=True)
-def _server_and_compiler() -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    try:
-        find_triton()
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.triton

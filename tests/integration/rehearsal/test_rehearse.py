@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from planner.cli.app import cli
 from planner.domain.fleet import Backend, Runtime
 from planner.domain.plan import Refusal
 from planner.domain.rules import Rule
-from planner.errors import InputError
 from planner.rehearsal.rehearse import RehearseOptions, rehearse
-from planner.rehearsal.triton_files import find_triton
 from planner.report.html import report_html
 from planner.scenario.load import load_scenario
 from planner.scenario.plan_file import plan_text
@@ -24,17 +21,7 @@ from tests.support.plans import a_plan, a_shard, on
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
-pytestmark = pytest.mark.triton
-
-
-@pytest.fixture(autouse=True)
-def _server_and_compiler() -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
-    try:
-        find_triton()
-    except InputError as error:
-        pytest.skip(str(error))
+pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("server_and_compiler")]
 
 
 def test_one_plan_becomes_another_and_what_stays_is_never_away(tmp_path: Path) -> None:
