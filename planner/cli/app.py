@@ -37,6 +37,7 @@ EXTRAS = {
     "pynvml": "nvml",
     "obstore": "storage",
     "grpc": "grpc",
+    "kubernetes": "cluster",
     "matplotlib": "report",
     "pandas": "report",
     "ipykernel": "notebook",

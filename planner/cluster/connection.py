@@ -1,0 +1,93 @@
+"""Which API server, and as whom: a kubeconfig or the service account of a pod."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from planner.cluster.client import Kube
+from planner.errors import Fault, InputError
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes puts a pod's token, CA and namespace."""
+
+_CONNECTIONS = 16
+"""Kept open for threads of ours; more are made when needed and not kept."""
+
+
+def connect(
+    *, kubeconfig: str | Path | None = None, context: str | None = None, timeout_s: float = 30.0
+) -> Kube:
+    """Return a client for a cluster; nothing is sent yet.
+
+    Parameters
+    ----------
+    kubeconfig
+        A file; None takes ``$KUBECONFIG`` or ``~/.kube/config``, and the service account where there is
+        neither and the process runs in a pod.
+    context
+        A context of the kubeconfig; None takes its current one.
+    timeout_s
+        The longest that any request may take to be answered, watches excepted.
+
+    Raises
+    ------
+    InputError
+        No kubeconfig, or one that does not say which server.
+    """
+    from kubernetes.client import ApiClient, Configuration
+
+    configuration = Configuration()
+    if kubeconfig is None and context is None and _in_cluster():
+        namespace = _load_service_account(configuration)
+    else:
+        namespace = _load_kubeconfig(configuration, kubeconfig, context)
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    configuration.retries = False  # a write that is sent twice by itself looks like someone else's
+    configuration.keep_alive = True  # a watch is silent for minutes: find out when the other side has died
+    return Kube(ApiClient(configuration), namespace=namespace, timeout_s=timeout_s)
+
+
+def _in_cluster() -> bool:
+    """Return whether only the service account is there to log in with."""
+    paths = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if any(path.expanduser().exists() for path in paths or [Path("~/.kube/config")]):
+        return False
+    return (_SERVICE_ACCOUNT / "token").exists()
+
+
+def _load_service_account(configuration: Any) -> str:
+    from kubernetes.config import ConfigException, load_incluster_config
+
+    try:
+        load_incluster_config(client_configuration=configuration)
+        return (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    except (ConfigException, OSError) as error:
+        raise InputError([Fault(path="", message=f"the pod's service account: {error}")]) from error
+
+
+def _load_kubeconfig(configuration: Any, kubeconfig: str | Path | None, context: str | None) -> str:
+    """Load a kubeconfig and return the namespace of the context."""
+    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+
+    file = _kubeconfig_paths(kubeconfig)
+    try:
+        load_kube_config(
+            config_file=file, context=context, client_configuration=configuration, persist_config=False
+        )
+        contexts, current = list_kube_config_contexts(config_file=file)
+    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise InputError([Fault(path="", file=file, message=f"no cluster to talk to: {reason}")]) from error
+    chosen = current if context is None else next(item for item in contexts if item["name"] == context)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _kubeconfig_paths(kubeconfig: str | Path | None) -> str:
+    """Return the files to read, joined as ``$KUBECONFIG`` joins them."""
+    if kubeconfig is None:
+        return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    if not Path(kubeconfig).expanduser().is_file():
+        raise InputError([Fault(path="", file=str(kubeconfig), message="there is no such kubeconfig")])
+    return str(kubeconfig)
