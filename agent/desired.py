@@ -88,6 +88,18 @@ class DesiredModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixedCost:
+    """What the plan reckons on a GPU beside the models: the server's context and pool, its backends' bases.
+
+    ``index`` is an ordinal among the devices that the server sees; ``uuid``, if given, wins over it.
+    """
+
+    index: int
+    uuid: str | None = None
+    fixed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """What a server should hold, whole.
 
@@ -101,12 +113,15 @@ class Desired:
         Hash of the content: equal generations ask for the same.
     models
         Sorted by name.
+    fixed
+        Of each GPU; empty where the documents do not say. They ask for nothing: no part of the generation.
     """
 
     shard: str | None
     runtime: str | None
     generation: str
     models: tuple[DesiredModel, ...]
+    fixed: tuple[FixedCost, ...] = ()
 
 
 def _dumps(value: object) -> str:
@@ -202,7 +217,12 @@ def _generation(models: Iterable[DesiredModel]) -> str:
 
 
 def placement_chunks(
-    *, shard: str, runtime: str, models: Iterable[DesiredModel], max_bytes: int
+    *,
+    shard: str,
+    runtime: str,
+    models: Iterable[DesiredModel],
+    max_bytes: int,
+    fixed: Iterable[FixedCost] = (),
 ) -> tuple[str, ...]:
     """Return the placement documents of a shard, at least one, each at most ``max_bytes`` long.
 
@@ -212,7 +232,13 @@ def placement_chunks(
         One model's entry alone does not fit into ``max_bytes``.
     """
     ordered = sorted(models, key=lambda model: model.name)
-    head = {"version": VERSION, "shard": shard, "runtime": runtime, "generation": _generation(ordered)}
+    head = {
+        "version": VERSION,
+        "shard": shard,
+        "runtime": runtime,
+        "generation": _generation(ordered),
+        **_fixed_entry(fixed),
+    }
     # Room for the head with two generous numbers for `chunk` and `chunks`.
     room = max_bytes - len(_dumps({**head, "chunk": 10**6, "chunks": 10**6, "models": {}}))
     chunks: list[dict[str, Any]] = [{}]
@@ -233,6 +259,11 @@ def placement_chunks(
         _dumps({**head, "chunk": number, "chunks": len(chunks), "models": content})
         for number, content in enumerate(chunks)
     )
+
+
+def _fixed_entry(fixed: Iterable[FixedCost]) -> dict[str, Any]:
+    entries = [{"index": cost.index, "uuid": cost.uuid, "fixedBytes": cost.fixed_bytes} for cost in fixed]
+    return {"devices": entries} if entries else {}
 
 
 def read_placement(texts: Mapping[str, str]) -> Desired:
@@ -267,7 +298,13 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
     ordered = tuple(models[name] for name in sorted(models))
     if _generation(ordered) != head.generation:
         raise DocumentError(f"generation: the content does not hash to {head.generation}")
-    return Desired(shard=head.shard, runtime=head.runtime, generation=head.generation, models=ordered)
+    return Desired(
+        shard=head.shard,
+        runtime=head.runtime,
+        generation=head.generation,
+        models=ordered,
+        fixed=head.fixed,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +315,7 @@ class _Head:
     runtime: str
     generation: str
     chunks: int
+    fixed: tuple[FixedCost, ...]
 
 
 def _read_head(document: object, where: str) -> _Head:
@@ -289,6 +327,20 @@ def _read_head(document: object, where: str) -> _Head:
         runtime=_field(document, "runtime", str, where),
         generation=_field(document, "generation", str, where),
         chunks=_field(document, "chunks", int, where),
+        fixed=_read_fixed(document, where),
+    )
+
+
+def _read_fixed(document: object, where: str) -> tuple[FixedCost, ...]:
+    if not isinstance(document, dict) or "devices" not in document:
+        return ()
+    return tuple(
+        FixedCost(
+            index=_amount(entry, "index", f"{where}.devices[{i}]"),
+            uuid=_read_uuid(entry, f"{where}.devices[{i}]"),
+            fixed_bytes=_amount(entry, "fixedBytes", f"{where}.devices[{i}]"),
+        )
+        for i, entry in enumerate(_field(document, "devices", list, where))
     )
 
 
@@ -296,7 +348,11 @@ def _common_head(heads: Mapping[str, _Head]) -> _Head:
     if len(set(heads.values())) == 1:
         return next(iter(heads.values()))
     shards = sorted({head.shard for head in heads.values()})
-    differ = f"shards ({', '.join(shards)})" if len(shards) > 1 else "generations"
+    if len(shards) > 1:
+        differ = f"shards ({', '.join(shards)})"
+    else:
+        same = len({head.generation for head in heads.values()}) == 1
+        differ = "fixed costs" if same and len({head.fixed for head in heads.values()}) > 1 else "generations"
     raise DocumentError(f"the placement documents are of different {differ}: {', '.join(heads)}")
 
 
@@ -334,12 +390,18 @@ def _read_device(device: object, where: str) -> DesiredDevice:
     kind = _field(device, "kind", str, where)
     if kind not in ("gpu", "cpu"):
         raise DocumentError(f"{where}.kind: {kind!r} is neither gpu nor cpu")
+    return DesiredDevice(
+        kind="cpu" if kind == "cpu" else "gpu",
+        index=_amount(device, "index", where),
+        uuid=_read_uuid(device, where),
+    )
+
+
+def _read_uuid(device: object, where: str) -> str | None:
     uuid = device.get("uuid") if isinstance(device, dict) else None
     if uuid is not None and not isinstance(uuid, str):
         raise DocumentError(f"{where}.uuid: expected text or null")
-    return DesiredDevice(
-        kind="cpu" if kind == "cpu" else "gpu", index=_amount(device, "index", where), uuid=uuid
-    )
+    return uuid
 
 
 # ------------------------------------------------------------------------------------------------ small steps

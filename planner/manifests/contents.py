@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from planner.domain.fleet import DeviceClass, Node, Runtime, ShardType
+from planner.domain.fleet import Backend, DeviceClass, Node, Runtime, ShardType
 from planner.domain.memory import Need, need
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Shard, parents
@@ -19,8 +19,8 @@ class Resident:
 
     Parameters
     ----------
-    placed, model
-        Which replica, of what model.
+    placed, model, backend
+        Which replica, of what model, served by what.
     need
         What it needs at the policy's quantile.
     is_parent
@@ -29,6 +29,7 @@ class Resident:
 
     placed: Placed
     model: Model
+    backend: Backend
     need: Need
     is_parent: bool
 
@@ -95,13 +96,14 @@ def _resident(
     placed: Placed, scenario: Scenario, parts: Names, shard_type: ShardType, *, is_parent: bool
 ) -> Resident:
     model = parts.models[placed.model]
+    backend = parts.backends[model.backend]
     needs = need(
         model.footprints[placed.option],
-        backend=parts.backends[model.backend],
+        backend=backend,
         runtime=parts.runtimes[shard_type.runtime],
         quantile=scenario.policy.quantile,
     )
-    return Resident(placed=placed, model=model, need=needs, is_parent=is_parent)
+    return Resident(placed=placed, model=model, backend=backend, need=needs, is_parent=is_parent)
 
 
 def shards_of_models(plan: Plan) -> dict[str, tuple[str, ...]]:

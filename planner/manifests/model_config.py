@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.desired import MODELS_JSON, DesiredDevice, DesiredModel, models_json, placement_chunks
+from agent.desired import (
+    MODELS_JSON,
+    DesiredDevice,
+    DesiredModel,
+    FixedCost,
+    models_json,
+    placement_chunks,
+)
 from planner.domain.memory import node_devices
 from planner.domain.model import framework_of
 from planner.domain.plan import Plan
@@ -91,6 +98,26 @@ def _desired(
     )
 
 
+def fixed_costs(contents: ShardContents) -> tuple[FixedCost, ...]:
+    """Return what the plan reckons on each GPU beside the models, by ordinal; nothing for a CPU shard.
+
+    The agent tells by it what nobody accounts for. The driver's reservation and foreign memory are left out:
+    these NVML tells when the agent asks.
+    """
+    if not contents.on_gpu:
+        return ()
+    uuids, runtime = bound_uuids(contents), contents.runtime
+    bases: dict[int, dict[str, int]] = {index: {} for index in range(contents.shard_type.device_count)}
+    for resident in contents.residents:
+        for index in resident.placed.devices if resident.need.on_device else ():
+            bases[index][resident.backend.name] = resident.backend.device_base_bytes
+    server_bytes = runtime.context_bytes + runtime.pool_bytes
+    return tuple(
+        FixedCost(index=index, uuid=uuids.get(index), fixed_bytes=server_bytes + sum(found.values()))
+        for index, found in bases.items()
+    )
+
+
 def bound_uuids(contents: ShardContents) -> dict[int, str]:
     """Return the UUIDs of a shard's devices by ordinal where its pod is certain to get exactly those.
 
@@ -142,6 +169,7 @@ def shard_documents(contents: ShardContents, *, max_bytes: int) -> ShardDocument
             runtime=contents.shard_type.runtime,
             models=desired,
             max_bytes=max_bytes,
+            fixed=fixed_costs(contents),
         ),
     )
 

@@ -154,6 +154,7 @@ def _readdressed(texts: Mapping[str, str], uris: Mapping[str, str], *, max_bytes
         runtime=str(desired.runtime),
         models=[replace(model, storage_uri=uris[model.name]) for model in desired.models],
         max_bytes=max_bytes,
+        fixed=desired.fixed,
     )
     others: dict[str, Any] = {name: text for name, text in texts.items() if name not in documents}
     return others | {f"{_PLACEMENT}{chunk}.json": text for chunk, text in enumerate(chunks)}

@@ -9,7 +9,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agent.desired import DocumentError, models_json, placement_chunks, read_models_json, read_placement
+from agent.desired import (
+    DocumentError,
+    FixedCost,
+    models_json,
+    placement_chunks,
+    read_models_json,
+    read_placement,
+)
 from tests.support.agent_models import documents, on_gpu, wanted
 
 MODELS = (
@@ -28,6 +35,37 @@ def test_written_documents_satisfy_the_schema_and_are_read_back() -> None:
         assert len(text) <= 500
         checker.validate(json.loads(text))
     assert read_placement(texts).models == MODELS
+
+
+def test_fixed_costs_are_written_into_every_chunk_and_change_no_generation() -> None:
+    costs = (
+        FixedCost(index=0, fixed_bytes=5),
+        FixedCost(index=1, uuid="GPU-b", fixed_bytes=7),
+    )
+    chunks = placement_chunks(shard="s", runtime="triton", models=MODELS, max_bytes=600, fixed=costs)
+    assert len(chunks) > 1
+    for chunk in chunks:
+        assert len(chunk) <= 600
+        jsonschema.validate(json.loads(chunk), SCHEMA)
+    read = read_placement(dict(zip("abc", chunks, strict=False)))
+    plain = read_placement(documents(*MODELS))
+    assert read.fixed == costs
+    assert (read.generation, plain.fixed) == (plain.generation, ())
+
+
+def test_chunks_that_differ_in_fixed_costs_do_not_mix() -> None:
+    old, new = (
+        placement_chunks(
+            shard="s",
+            runtime="triton",
+            models=MODELS,
+            max_bytes=600,
+            fixed=(FixedCost(index=0, fixed_bytes=size),),
+        )
+        for size in (5, 6)
+    )
+    with pytest.raises(DocumentError, match="different fixed costs"):
+        read_placement({"a": old[0], "b": new[1]})
 
 
 def test_the_schema_is_closed_and_valid() -> None:
@@ -65,6 +103,9 @@ def changed(**fields: Any) -> dict[str, str]:
         (changed(chunks=10**15), "1000000000000000 placement documents are announced"),
         (changed(chunks=2), r"2 placement documents are announced, found \[0\]"),
         (changed(models={}), "does not hash"),
+        (changed(devices={}), r"devices: expected list, found dict"),
+        (changed(devices=[{"index": 0, "uuid": 1, "fixedBytes": 0}]), r"devices\[0\].uuid: expected text"),
+        (changed(devices=[{"index": 0, "uuid": None, "fixedBytes": -1}]), "fixedBytes: -1 is negative"),
         (changed(generation="f" * 64), "does not hash"),
         (changed(models={"../up": {}}), "expected str, found NoneType"),
     ],

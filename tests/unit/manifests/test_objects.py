@@ -349,6 +349,31 @@ def test_a_model_on_several_devices_is_pinned_to_all_of_them():
     assert [device["index"] for device in entry["devices"]] == [0, 2]
 
 
+def test_what_is_paid_beside_the_models_stands_in_the_placement_documents():
+    runtime = Runtime(name="triton", context_bytes=100 * MIB, pool_bytes=64 * MIB)
+    backends = (
+        Backend(name="onnxruntime", device_base_bytes=GIB),
+        Backend(name="python", device_base_bytes=2 * GIB),
+    )
+    option = an_option(gpu=GIB)
+    scenario = a_scenario(
+        *(a_model(name, option, backend="onnxruntime") for name in "ab"),
+        a_model("c", option, backend="python"),
+        a_model("d", an_option("cpu"), backend="python"),
+        types=(a_shard_type(device_count=3),),
+        runtimes=(runtime,),
+        backends=backends,
+    )
+    items = (on("a", "t", 0), on("b", "t", 0), on("c", "t", 1), on("d", "t", 2))
+    costs = placement(rendered(scenario, a_shard(), *items))["devices"]
+    assert costs == [
+        {"index": 0, "uuid": None, "fixedBytes": GIB + 164 * MIB},
+        {"index": 1, "uuid": None, "fixedBytes": 2 * GIB + 164 * MIB},
+        {"index": 2, "uuid": None, "fixedBytes": 164 * MIB},
+    ]
+    assert "devices" not in placement(rendered(*everything()), "sk")
+
+
 def test_largest_load_peak_is_loaded_first():
     scenario = a_scenario(
         a_model("a-small", an_option(gpu=MIB)),
