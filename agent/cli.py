@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-from collections import Counter as Tally
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent.actions import Action, Lanes
+from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.desired import PROBE_KINDS
-from agent.device_room import DeviceRoom
-from agent.documents import Documents
-from agent.errors import SettingsError, UnreachableError
-from agent.health import StatusServer, Views
-from agent.lock import exclusive
+from agent.errors import SettingsError
 from agent.logs import start_logging
-from agent.loop import Loop
-from agent.memory import MemoryView, open_nvml
-from agent.metrics import Metrics, package_version
-from agent.outcomes import Outcome
-from agent.prober import Prober
-from agent.proxy import Proxy, ProxySettings
-from agent.repository import Repository
-from agent.servers.detect import AnyServer
-from agent.servers.grpc_control import GrpcControl
+from agent.metrics import package_version
 from agent.servers.headers import read_headers
-from agent.servers.http import Address, Http, Timeouts
+from agent.servers.http import Timeouts
+from agent.service import fetch_only, run
 from agent.settings import LONGEST_POLL_S, Settings, default_state_dir
-from agent.status import status_document
 from agent.storage import Limits, Reach
-from agent.watch import watch_directory
-
-log = logging.getLogger(__name__)
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -336,167 +318,6 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         refusal=Backoff(base_s=options["retry_base"], cap_s=600.0),
         metrics_models=options["metrics_models"],
     )
-
-
-def run(settings: Settings) -> None:
-    """Run an agent until SIGTERM or SIGINT.
-
-    Raises
-    ------
-    SettingsError
-        It cannot run with these settings.
-    """
-    with exclusive(settings.state_dir):
-        _run(settings)
-
-
-def _run(settings: Settings) -> None:
-    nvml = open_nvml(settings.visible_devices)
-    loop = wire(settings, visible=None if nvml is None else nvml.uuids)
-    if nvml is not None:
-        loop.room = DeviceRoom(nvml.memory)
-    memory = MemoryView(nvml, loop.clock.monotonic)
-    metrics = Metrics(snapshot=loop.snapshot, devices=memory.devices, most_models=settings.metrics_models)
-
-    def ended(action: Action, outcome: Outcome) -> None:
-        metrics.count(action, outcome)
-        memory.expire()
-
-    loop.count = ended
-    _prepare(loop)
-    proxy = _start_proxy(settings, loop)
-    views = _views(loop, memory, metrics)
-    try:
-        status = StatusServer(settings.status_address, settings.status_port, views)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.status_address}:{settings.status_port}: {error}"
-        ) from error
-    _announce(status.port, settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: loop.stop())
-    watch_directory(settings.config_dir, loop.hint)
-    _start_prober(loop, settings.probe_period_s)
-    loop.run()
-    if proxy is not None:
-        proxy.stop()
-    status.close()
-    log.info("ended")
-
-
-def _start_prober(loop: Loop, period_s: float) -> None:
-    if period_s > 0:
-        Prober(period_s=period_s, names=loop.loaded, probe=loop.find_fault, failed=loop.report_fault).start()
-
-
-def fetch_only(settings: Settings, *, most_s: float) -> None:
-    """Get every model into the repository before its server starts.
-
-    What could not be fetched is left to the agent that runs beside the server: that is no failure of this.
-
-    Parameters
-    ----------
-    settings
-        Those of the agent that will run beside the server.
-    most_s
-        Seconds after which it ends with what is there.
-
-    Raises
-    ------
-    SettingsError
-        It cannot run with these settings, or the server answers already.
-    """
-    with exclusive(settings.state_dir):
-        nvml = open_nvml(settings.visible_devices)
-        loop = wire(settings, visible=None if nvml is None else nvml.uuids)
-        try:
-            server = loop.server.info()
-        except UnreachableError:
-            pass
-        else:
-            raise SettingsError(f"--fetch-only: {settings.server_url} answers already, as {server.kind}")
-        _prepare(loop, server_absent=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: loop.stop())
-        started_s = loop.clock.monotonic()
-        complete = loop.fetch(most_s=most_s)
-        states = Tally(str(state) for state, _ in loop.snapshot().since.values())
-        seconds = round(loop.clock.monotonic() - started_s, 1)
-        text = "fetched" if complete else "ended before everything was fetched"
-        log.info(text, extra={"seconds": seconds, **states})
-
-
-def _prepare(loop: Loop, *, server_absent: bool = False) -> None:
-    try:
-        loop.prepare(server_absent=server_absent)
-    except OSError as error:
-        raise SettingsError(f"what an earlier run left cannot be taken up: {error}") from error
-
-
-def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
-    """Return a loop with everything it works with."""
-    documents = Documents(settings.config_dir, settings.state_dir)
-    return Loop(
-        settings=settings,
-        server=_server(settings, documents),
-        repository=Repository(settings.model_dir, settings.state_dir, settings.limits, settings.reach),
-        documents=documents,
-        visible=visible,
-    )
-
-
-def _server(settings: Settings, documents: Documents) -> AnyServer:
-    target, ca, headers = settings.server_grpc_url, settings.server_ca, settings.server_headers
-    return AnyServer(
-        Http(
-            Address(url=settings.server_url, ca=ca, headers=headers),
-            connections=settings.lanes.server + 1,  # one more for the looks at the index
-            timeouts=settings.timeouts,
-        ),
-        grpc=None if target is None else GrpcControl(target, ca=ca, headers=headers),
-        kind=settings.server_kind,
-        runtime=lambda: documents.desired.runtime if documents.desired else None,
-    )
-
-
-def _views(loop: Loop, memory: MemoryView, metrics: Metrics) -> Views:
-    return Views(
-        status=lambda limit, after: status_document(
-            loop.snapshot(), memory.devices(), limit=limit, after=after
-        ),
-        ready=loop.readiness,
-        alive=loop.alive,
-        metrics=metrics.text,
-    )
-
-
-def _start_proxy(settings: Settings, loop: Loop) -> Proxy | None:
-    if settings.proxy_port is None:
-        return None
-    proxy = Proxy(
-        ProxySettings(
-            address=settings.proxy_address,
-            port=settings.proxy_port,
-            server_url=settings.server_url,
-            folder=settings.state_dir.resolve() / "proxy",
-        ),
-        loop.snapshot,
-    )
-    proxy.start()
-    return proxy
-
-
-def _announce(port: int, settings: Settings) -> None:
-    log.info(
-        "started", extra={"port": port, "server": settings.server_url, "models": str(settings.model_dir)}
-    )
-    if settings.status_port_file is not None:
-        temporary = settings.status_port_file.with_name(f".{settings.status_port_file.name}")
-        try:
-            temporary.write_text(f"{port}\n", encoding="utf-8")
-            temporary.rename(settings.status_port_file)
-        except OSError as error:
-            raise SettingsError(f"{settings.status_port_file}: cannot be written: {error}") from error
 
 
 if __name__ == "__main__":

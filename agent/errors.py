@@ -10,6 +10,7 @@
     │   └── SupersededError       nobody wants these files any more: not a failure
     └── ServerError          a call to the model server
         ├── UnreachableError      no answer, or none in time: what the server did is unknown
+        │   └── NoConnectionError     no connection, or one that broke: as from a port that is closed
         ├── RefusedError          the server answered with an error; carries status and text
         └── ProbeError            a model is loaded and does not answer
 
@@ -86,6 +87,10 @@ class ServerError(AgentError):
 
 class UnreachableError(ServerError):
     """The server gave no answer, or none in time; what it did is unknown until its index is read again."""
+
+
+class NoConnectionError(UnreachableError):
+    """There is no connection to the server's port, or it broke."""
 
 
 class RefusedError(ServerError):

@@ -95,7 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
     views: ClassVar[Views]
 
     def do_GET(self) -> None:
-        found = answer(self.views, self.path)
+        try:
+            found = answer(self.views, self.path)
+        except Exception:  # a fault of ours: whoever asked learns of it, and the log
+            log.exception("a question to the agent ended in an error that nobody expected")
+            found = _text(500, "the agent could not answer; its log says why")
         self.send_response(found.status)
         self.send_header("Content-Type", found.kind)
         self.send_header("Content-Length", str(len(found.body)))

@@ -184,6 +184,7 @@ class Loop:
             live=liveness.live,
             server=liveness.info,
             server_since=liveness.since_s,
+            control=self.server.control,
         )
 
     def readiness(self) -> tuple[bool, str]:

@@ -18,10 +18,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from agent.actions import Action
-from agent.memory import DeviceMemory
+from agent.memory import DeviceMemory, Memory
 from agent.observed import NOTHING
 from agent.outcomes import Downloaded, Dropped, Failed, Loaded, Outcome
-from agent.status import STATES, Snapshot, device_planned_bytes
+from agent.status import STATES, Snapshot, device_account
 
 # From a tiny model's millisecond to the minutes of a large one.
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
@@ -32,7 +32,7 @@ class Metrics:
 
     Parameters
     ----------
-    snapshot, devices
+    snapshot, memory
         Asked at every scrape.
     most_models
         Above so many models only the counts by state are told, not each model's state.
@@ -42,7 +42,7 @@ class Metrics:
         self,
         *,
         snapshot: Callable[[], Snapshot],
-        devices: Callable[[], tuple[DeviceMemory, ...]],
+        memory: Callable[[], Memory],
         most_models: int,
     ) -> None:
         # Their time series would double the number of those that tell something.
@@ -69,7 +69,7 @@ class Metrics:
         Gauge("shardpack_build_info", "Always 1.", ["version"], registry=self.registry).labels(
             package_version()
         ).set(1)
-        self.registry.register(_Scrape(snapshot, devices, most_models))
+        self.registry.register(_Scrape(snapshot, memory, most_models))
 
     def count(self, action: Action, outcome: Outcome) -> None:
         """Count one action and what came of it."""
@@ -91,11 +91,11 @@ class _Scrape(Collector):
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
-        devices: Callable[[], tuple[DeviceMemory, ...]],
+        memory: Callable[[], Memory],
         most_models: int,
     ) -> None:
         self._snapshot = snapshot
-        self._devices = devices
+        self._memory = memory
         self._most_models = most_models
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -112,8 +112,20 @@ class _Scrape(Collector):
             "Whether the mounted documents cannot be obeyed.",
             snapshot.document_fault is not None,
         )
+        yield _single(
+            "shardpack_agent_control_fallback",
+            "Whether loads go over HTTP because the gRPC port does not answer.",
+            snapshot.control.fault is not None,
+        )
         yield from self._models(snapshot)
-        yield from _memory(snapshot, self._devices())
+        memory = self._memory()
+        if memory.server_resident_bytes is not None:
+            yield GaugeMetricFamily(
+                "shardpack_server_resident_memory_bytes",
+                "Resident host memory of the server's processes.",
+                value=memory.server_resident_bytes,
+            )
+        yield from _device_memory(snapshot, memory.devices)
 
     def _models(self, snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
         states = {name: state for name, (state, _) in snapshot.since.items()}
@@ -142,23 +154,28 @@ def _outcome(outcome: Outcome) -> str:
             return "done"
 
 
-def _memory(snapshot: Snapshot, devices: tuple[DeviceMemory, ...]) -> Iterator[GaugeMetricFamily]:
-    capacity = GaugeMetricFamily(
-        "shardpack_gpu_memory_capacity_bytes", "Total less what the driver reserves.", labels=["gpu_uuid"]
-    )
-    used = GaugeMetricFamily(
-        "shardpack_gpu_memory_used_bytes",
-        "Used by all, without the driver's reservation.",
-        labels=["gpu_uuid"],
-    )
-    planned = GaugeMetricFamily(
-        "shardpack_gpu_memory_planned_bytes", "Steady bytes of the models planned here.", labels=["gpu_uuid"]
+def _device_memory(snapshot: Snapshot, devices: tuple[DeviceMemory, ...]) -> Iterator[GaugeMetricFamily]:
+    capacity = _per_device("capacity", "Total less what the driver reserves.")
+    used = _per_device("used", "Used by all, without the driver's reservation.")
+    planned = _per_device("planned", "Steady bytes of the models planned here.")
+    foreign = _per_device("foreign", "What others than the server hold; absent where that cannot be told.")
+    unattributed = _per_device(
+        "unattributed", "Used beyond known foreign memory and the plan; absent where it says no fixed costs."
     )
     for device in devices:
-        capacity.add_metric([device.uuid], device.total_bytes - (device.reserved_bytes or 0))
-        used.add_metric([device.uuid], device.used_bytes)
-        planned.add_metric([device.uuid], device_planned_bytes(snapshot, device))
-    yield from (capacity, used, planned)
+        account, labels = device_account(snapshot, device), [device.uuid]
+        capacity.add_metric(labels, device.total_bytes - (device.reserved_bytes or 0))
+        used.add_metric(labels, device.used_bytes)
+        planned.add_metric(labels, account.planned_bytes)
+        if device.foreign_bytes is not None:
+            foreign.add_metric(labels, device.foreign_bytes)
+        if account.unattributed_bytes is not None:
+            unattributed.add_metric(labels, account.unattributed_bytes)
+    yield from (capacity, used, planned, foreign, unattributed)
+
+
+def _per_device(what: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"shardpack_gpu_memory_{what}_bytes", text, labels=["gpu_uuid"])
 
 
 def _model_memory(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:

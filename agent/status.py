@@ -5,18 +5,19 @@ The document's JSON Schema is shipped beside this module as ``status.schema.json
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from agent.accounts import DeviceAccount, account
 from agent.actions import Action, Download, Install, Load, Unload
 from agent.desired import Desired
-from agent.memory import DeviceMemory
+from agent.memory import DeviceMemory, Memory
 from agent.observed import NOTHING, PROBE_FAILED, Seen
 from agent.outcomes import SERVER_UNREACHABLE
-from agent.pins import Target, planned_bytes
-from agent.servers.port import ServerInfo
+from agent.pins import Target
+from agent.servers.port import HTTP, Control, ServerInfo
 from agent.storage.uri import public
 
 VERSION = 1
@@ -59,6 +60,8 @@ class Snapshot:
         Whether traffic may come; whether the server answers.
     server, server_since
         Kind and version; since when this server process has been seen, seconds since the epoch.
+    control
+        How loads and unloads are sent.
     """
 
     desired: Desired | None
@@ -72,6 +75,7 @@ class Snapshot:
     live: bool
     server: ServerInfo | None
     server_since: float | None
+    control: Control = HTTP
 
 
 # ------------------------------------------------------------------------------------------------ one model
@@ -163,7 +167,7 @@ def _serves(target: Target, seen: Seen) -> bool:
 
 
 def status_document(
-    snapshot: Snapshot, devices: Iterable[DeviceMemory], *, limit: int | None, after: str | None
+    snapshot: Snapshot, memory: Memory, *, limit: int | None, after: str | None
 ) -> dict[str, Any]:
     """Return the status, or one page of it.
 
@@ -171,8 +175,8 @@ def status_document(
     ----------
     snapshot
         The agent.
-    devices
-        The devices' memory.
+    memory
+        The devices' memory and the server's.
     limit
         At most so many models; None is all.
     after
@@ -193,9 +197,12 @@ def status_document(
             "version": snapshot.server.version if snapshot.server else None,
             "live": snapshot.live,
             "startedAt": _time(snapshot.server_since),
+            "control": snapshot.control.transport,
+            "controlFault": snapshot.control.fault,
+            "residentBytes": memory.server_resident_bytes,
         },
         "models": {name: _model_entry(snapshot, name) for name in page},
-        "devices": [_device_entry(device) for device in devices],
+        "devices": [_device_entry(device_account(snapshot, device)) for device in memory.devices],
         "continue": page[-1] if len(page) < len(names) else None,
     }
 
@@ -236,21 +243,25 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
     return None, None
 
 
-def _device_entry(device: DeviceMemory) -> dict[str, Any]:
+def _device_entry(account: DeviceAccount) -> dict[str, Any]:
+    memory = account.memory
     return {
-        "uuid": device.uuid,
-        "index": device.index,
-        "totalBytes": device.total_bytes,
-        "reservedBytes": device.reserved_bytes,
-        "usedBytes": device.used_bytes,
-        "foreignBytes": None,
-        "residualBytes": None,
+        "uuid": memory.uuid,
+        "index": memory.index,
+        "totalBytes": memory.total_bytes,
+        "reservedBytes": memory.reserved_bytes,
+        "usedBytes": memory.used_bytes,
+        "fixedBytes": account.fixed_bytes,
+        "plannedBytes": account.planned_bytes,
+        "foreignBytes": memory.foreign_bytes,
+        "residualBytes": account.residual_bytes,
     }
 
 
-def device_planned_bytes(snapshot: Snapshot, device: DeviceMemory) -> int:
-    """Return the steady bytes that the documents plan on a device."""
-    return planned_bytes(snapshot.targets, device=f"gpu:{device.index}")
+def device_account(snapshot: Snapshot, device: DeviceMemory) -> DeviceAccount:
+    """Return whose a device's memory is."""
+    fixed = snapshot.desired.fixed if snapshot.desired else ()
+    return account(device, targets=snapshot.targets, models=snapshot.models, fixed=fixed)
 
 
 def _time(seconds: float | None) -> str | None:

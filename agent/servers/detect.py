@@ -12,7 +12,7 @@ from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Http
 from agent.servers.kserve import KServePython
 from agent.servers.mlserver import MlServer
-from agent.servers.port import IndexRow, ModelServer, ServerInfo, ServerKind
+from agent.servers.port import Control, IndexRow, ModelServer, ServerInfo, ServerKind
 from agent.servers.triton import Triton
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,11 @@ class AnyServer:
     def most_calls(self) -> int | None:
         """Loads and unloads that it carries out at a time."""
         return self._server.most_calls
+
+    @property
+    def control(self) -> Control:
+        """How loads and unloads are sent now."""
+        return self._server.control
 
     def info(self) -> ServerInfo:
         """Return kind and version, having asked which kind it is."""

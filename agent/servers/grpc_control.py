@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.errors import RefusedError, Retry, SettingsError, UnreachableError
+from agent.errors import NoConnectionError, RefusedError, Retry, SettingsError, UnreachableError
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import LONGEST_MESSAGE
 
@@ -26,7 +26,14 @@ _STATUS: dict[str, tuple[int, Retry]] = {
     "RESOURCE_EXHAUSTED": (429, "soon"),
     "UNIMPLEMENTED": (501, "rarely"),
 }
-_UNANSWERED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+_UNANSWERED = {
+    "UNAVAILABLE": NoConnectionError,
+    "DEADLINE_EXCEEDED": UnreachableError,
+    "CANCELLED": UnreachableError,
+}
+
+# Between two tries to connect a channel fails every call at once: for not longer than this.
+_OPTIONS = (("grpc.max_reconnect_backoff_ms", 1000),)
 
 
 class GrpcControl:
@@ -55,28 +62,41 @@ class GrpcControl:
         self._grpc: Any = grpc
         self._headers = headers
         if target.startswith("grpcs://"):
-            channel = grpc.secure_channel(target.removeprefix("grpcs://"), _credentials(grpc, ca))
+            channel = grpc.secure_channel(
+                target.removeprefix("grpcs://"), _credentials(grpc, ca), options=_OPTIONS
+            )
         else:
-            channel = grpc.insecure_channel(target.removeprefix("grpc://"))
+            channel = grpc.insecure_channel(target.removeprefix("grpc://"), options=_OPTIONS)
+        self._live = channel.unary_unary(f"{_SERVICE}/ServerLive")
         self._load = channel.unary_unary(f"{_SERVICE}/RepositoryModelLoad")
         self._unload = channel.unary_unary(f"{_SERVICE}/RepositoryModelUnload")
 
     def load(self, name: str, *, timeout_s: float) -> None:
         """Load a model; returns when it serves."""
-        self._call(self._load, name, timeout_s)
+        self._call(self._load, named(name), timeout_s)
 
     def unload(self, name: str, *, timeout_s: float) -> None:
         """Ask for an unload."""
-        self._call(self._unload, name, timeout_s)
+        self._call(self._unload, named(name), timeout_s)
 
-    def _call(self, method: Any, name: str, timeout_s: float) -> None:
+    def live(self, *, timeout_s: float) -> None:
+        """Return if the port answers; a connection that is not there is waited for."""
+        try:
+            self._call(self._live, b"", timeout_s)
+        except NoConnectionError as error:
+            try:
+                self._call(self._live, b"", timeout_s, wait=True)
+            except UnreachableError:
+                raise error from None  # it says why; the second only that time ran out
+
+    def _call(self, method: Any, message: bytes, timeout_s: float, *, wait: bool = False) -> None:
         metadata = tuple((key.lower(), value) for key, value in self._headers.current().items())
         try:
-            method(named(name), timeout=timeout_s, metadata=metadata)
+            method(message, timeout=timeout_s, metadata=metadata, wait_for_ready=wait)
         except self._grpc.RpcError as error:
             code, text = error.code().name, str(error.details())[:LONGEST_MESSAGE]
             if code in _UNANSWERED:
-                raise UnreachableError(f"gRPC {code}: {text}") from error
+                raise _UNANSWERED[code](f"gRPC {code}: {text}") from error
             status, retry = _STATUS.get(code, (500, "late"))
             raise RefusedError(status, text, retry=retry) from error
 

@@ -13,7 +13,7 @@ from agent.layouts.mlserver import lay_out
 from agent.layouts.port import Layout
 from agent.servers.http import Http, parsed
 from agent.servers.inference import find_fault
-from agent.servers.port import IndexRow, ServerInfo, ServerState
+from agent.servers.port import HTTP, Control, IndexRow, ServerInfo, ServerState
 from agent.servers.python_server import PythonControl
 from agent.servers.triton import text_of
 
@@ -45,6 +45,11 @@ class MlServer:
     def most_calls(self) -> int | None:
         """One: a load blocks its event loop."""
         return 1
+
+    @property
+    def control(self) -> Control:
+        """HTTP: its gRPC has no loads."""
+        return HTTP
 
     def info(self) -> ServerInfo:
         """Return kind and version from the server's metadata."""

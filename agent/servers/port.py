@@ -28,6 +28,25 @@ class ServerInfo:
     version: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How loads and unloads are sent.
+
+    Parameters
+    ----------
+    transport
+        Over what.
+    fault
+        Why it is not what the settings name; None when it is.
+    """
+
+    transport: Literal["http", "grpc"]
+    fault: str | None = None
+
+
+HTTP = Control(transport="http")
+
+
 class ModelServer(Protocol):
     """A server that loads and unloads models on request.
 
@@ -43,6 +62,11 @@ class ModelServer(Protocol):
     @property
     def most_calls(self) -> int | None:
         """Loads and unloads that it carries out at a time; None where that is for the settings to say."""
+        ...
+
+    @property
+    def control(self) -> Control:
+        """How loads and unloads are sent now."""
         ...
 
     def info(self) -> ServerInfo:

@@ -14,7 +14,8 @@ from agent.layouts.triton import lay_out
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import LONGEST_MESSAGE, Http, parsed
 from agent.servers.inference import find_fault
-from agent.servers.port import IndexRow, ServerInfo, ServerState
+from agent.servers.port import Control, IndexRow, ServerInfo, ServerState
+from agent.servers.triton_control import TritonControl
 
 # Over several versions of one model the state that matters most wins: while one loads or serves, it is there.
 _PRECEDENCE: tuple[ServerState, ...] = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
@@ -33,7 +34,7 @@ class Triton:
 
     def __init__(self, http: Http, *, grpc: GrpcControl | None = None) -> None:
         self._http = http
-        self._grpc = grpc
+        self._control = TritonControl(http, grpc=grpc)
         self._known: tuple[bytes | None, Mapping[str, IndexRow]] = (None, {})
 
     @property
@@ -46,9 +47,15 @@ class Triton:
         """As many as the settings say: it has threads for loads."""
         return None
 
+    @property
+    def control(self) -> Control:
+        """How loads and unloads are sent now."""
+        return self._control.control
+
     def info(self) -> ServerInfo:
         """Return kind and version from the server's metadata."""
         document = self._http.get("/v2")
+        self._control.look(anew=True)
         if not isinstance(document, dict):
             raise RefusedError(200, "the server's metadata is not an object")
         # Its `name` is whatever `--id` says, so it does not tell the kind.
@@ -59,6 +66,7 @@ class Triton:
         body = self._http.call(
             "POST", "/v2/repository/index", read_s=self._http.timeouts.control_s, body=b"{}"
         )
+        self._control.look()
         known, rows = self._known
         if body == known:
             return rows
@@ -71,19 +79,11 @@ class Triton:
 
     def load(self, name: str) -> None:
         """Load a model; a loaded and unchanged one is left alone by the server."""
-        timeout_s = self._http.timeouts.load_s
-        if self._grpc is not None:
-            self._grpc.load(name, timeout_s=timeout_s)
-        else:
-            self._http.call("POST", f"/v2/repository/models/{name}/load", read_s=timeout_s, body=b"{}")
+        self._control.send("load", name, timeout_s=self._http.timeouts.load_s)
 
     def unload(self, name: str) -> None:
         """Ask for an unload; Triton answers at once and unloads afterwards."""
-        timeout_s = self._http.timeouts.unload_s
-        if self._grpc is not None:
-            self._grpc.unload(name, timeout_s=timeout_s)
-        else:
-            self._http.call("POST", f"/v2/repository/models/{name}/unload", read_s=timeout_s, body=b"{}")
+        self._control.send("unload", name, timeout_s=self._http.timeouts.unload_s)
 
     def find_fault(self, name: str, *, infer: bool, given: bytes | None) -> str | None:
         """Return what is wrong with a loaded model; None where nothing is, or it cannot be told.

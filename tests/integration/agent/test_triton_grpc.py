@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,36 @@ def test_without_the_secret_nothing_is_loaded_and_the_probe_says_why(
     beside.start()
     eventually(lambda: "restricted" in beside.get("/readyz")[1], "told")
     assert beside.get("/readyz")[0] == 503
+
+
+def test_where_the_grpc_port_is_closed_loads_go_over_http_until_it_opens(
+    tmp_path: Path, triton_home: TritonHome, store: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    ports = free_ports()
+    closed = TritonOptions(ports=replace(ports, grpc=None))
+    server = start_triton(tmp_path.name, tmp_path / "models", home=triton_home, options=closed)
+    agent = AgentProcess(folder=tmp_path, server_url=server.http_url)
+    agent.arguments = ("--server-grpc-url", f"127.0.0.1:{ports.grpc}")
+    one, two = (wanted(name, storage_uri=model_folder(store / name)) for name in ("one", "two"))
+    try:
+        mount_files(agent.configs, documents(one))
+        agent.start()
+        agent.wait_ready()
+        assert agent.states() == {"one": "Loaded"}
+        told = agent.status()["server"]
+        assert told["control"] == "http"
+        assert "UNAVAILABLE" in told["controlFault"]
+        assert agent.log.count("the server's gRPC port does not answer: loads and unloads go over HTTP") == 1
+        assert "shardpack_agent_control_fallback 1.0" in agent.get("/metrics")[1]
+        server.kill()
+        options = TritonOptions(ports=ports)
+        server = start_triton(tmp_path.name, tmp_path / "models", home=triton_home, options=options)
+        eventually(lambda: agent.status()["server"]["control"] == "grpc", "the port of the new process")
+        mount_files(agent.configs, documents(one, two))
+        eventually(lambda: agent.states() == {"one": "Loaded", "two": "Loaded"}, "loaded")
+        assert agent.status()["server"]["controlFault"] is None
+        assert "gRPC port answers: loads and unloads go over gRPC again" in agent.log
+    finally:
+        agent.kill()
+        server.kill()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import urllib3
 
-from agent.health import Views, answer
+from agent.health import StatusServer, Views, answer
 
 
 def views(*, ready: bool = True, alive: bool = True) -> Views:
@@ -48,3 +50,17 @@ def test_not_ready_and_not_alive_are_503() -> None:
 )
 def test_pages_are_passed_on(target: str, limit: int | None, after: str | None) -> None:
     assert json.loads(answer(views(), target).body) == {"limit": limit, "after": after}
+
+
+def test_a_fault_of_ours_is_an_answer_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> bytes:
+        raise KeyError("ours")
+
+    server = StatusServer("127.0.0.1", 0, replace(views(), metrics=broken))
+    try:
+        asked = urllib3.request("GET", f"http://127.0.0.1:{server.port}/metrics", retries=False)
+        assert (asked.status, asked.data) == (500, b"the agent could not answer; its log says why\n")
+        assert urllib3.request("GET", f"http://127.0.0.1:{server.port}/livez").status == 200
+    finally:
+        server.close()
+    assert "KeyError: 'ours'" in caplog.text

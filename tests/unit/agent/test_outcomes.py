@@ -29,7 +29,7 @@ from agent.outcomes import (
 )
 from agent.repository import Repository
 from agent.servers.http import Answer, refusal
-from agent.servers.port import IndexRow, ServerInfo
+from agent.servers.port import HTTP, IndexRow, ServerInfo
 from agent.storage import Limits
 from tests.support.agent_models import copy, install, model_folder, row, target
 
@@ -53,6 +53,7 @@ class Server:
 
     layout = staticmethod(lay_out)
     most_calls = None
+    control = HTTP
 
     def info(self) -> ServerInfo:
         return ServerInfo(kind="fake", version="0")

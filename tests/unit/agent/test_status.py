@@ -10,13 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.actions import Action, Download, Unload
+from agent.desired import FixedCost
 from agent.errors import PinError
-from agent.memory import DeviceMemory
+from agent.memory import DeviceMemory, Memory
 from agent.metrics import Metrics
 from agent.observed import NOTHING, Copy, Failure, Seen
 from agent.outcomes import Downloaded, Dropped, Failed, Loaded
 from agent.pins import Target
-from agent.servers.port import ServerInfo
+from agent.servers.port import Control, ServerInfo
 from agent.status import Snapshot, attempted, state_of, status_document
 from tests.support.agent_models import URI, copy, desired, install, on_gpu, row, target
 
@@ -107,7 +108,7 @@ def snapshot(**changes: Any) -> Snapshot:
 
 def test_the_document_satisfies_its_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    document = status_document(snapshot(), [GPU], limit=None, after=None)
+    document = status_document(snapshot(), Memory(devices=(GPU,)), limit=None, after=None)
     jsonschema.validate(document, SCHEMA, format_checker=jsonschema.FormatChecker())
     assert list(document["models"]) == ["a", "b", "c", "z"]
     assert document["server"]["startedAt"] == "1970-01-02T00:00:00Z"
@@ -134,25 +135,58 @@ def test_before_anything_is_known_the_document_is_valid_too() -> None:
         desired=None, document_fault="none", targets={}, models={}, since={}, observed_generation=None,
         ready=False, live=False, server=None, server_since=None,
     )  # fmt: skip
-    jsonschema.validate(status_document(empty, [], limit=5, after=None), SCHEMA)
+    jsonschema.validate(status_document(empty, Memory(), limit=5, after=None), SCHEMA)
 
 
 def test_pages_join_to_the_whole() -> None:
-    whole = status_document(snapshot(), [], limit=None, after=None)["models"]
+    whole = status_document(snapshot(), Memory(), limit=None, after=None)["models"]
     found: dict[str, Any] = {}
     after = None
     for _ in range(4):
-        page = status_document(snapshot(), [], limit=3, after=after)
+        page = status_document(snapshot(), Memory(), limit=3, after=after)
         found |= page["models"]
         after = page["continue"]
         if after is None:
             break
     assert found == whole
-    assert status_document(snapshot(), [], limit=4, after=None)["continue"] is None
+    assert status_document(snapshot(), Memory(), limit=4, after=None)["continue"] is None
 
 
-def metrics(most_models: int = 10) -> Metrics:
-    return Metrics(snapshot=snapshot, devices=lambda: (GPU,), most_models=most_models)
+def test_whose_the_memory_is_stands_beside_each_device() -> None:
+    known = replace(GPU, server_bytes=30)
+    held = Seen(installed=copy(loaded_on=target("a", devices=on_gpu(0))), row=row("READY"))
+    fixed = (FixedCost(index=0, fixed_bytes=10),)
+    told = snapshot(desired=replace(desired(), fixed=fixed), models={"a": held})
+    document = status_document(
+        told, Memory(devices=(known,), server_resident_bytes=5), limit=None, after=None
+    )
+    jsonschema.validate(document, SCHEMA)
+    assert document["server"]["residentBytes"] == 5
+    assert document["devices"] == [
+        {
+            "uuid": "GPU-a",
+            "index": 0,
+            "totalBytes": 100,
+            "reservedBytes": 10,
+            "usedBytes": 50,
+            "fixedBytes": 10,
+            "plannedBytes": 21,
+            "foreignBytes": 20,
+            "residualBytes": 13,
+        }
+    ]
+
+
+def test_how_loads_are_sent_is_told() -> None:
+    told = snapshot(control=Control(transport="http", fault="nobody listens"))
+    server = status_document(told, Memory(), limit=None, after=None)["server"]
+    assert (server["control"], server["controlFault"]) == ("http", "nobody listens")
+    text = Metrics(snapshot=lambda: told, memory=Memory, most_models=0).text().decode()
+    assert "shardpack_agent_control_fallback 1.0" in text
+
+
+def metrics(most_models: int = 10, memory: Memory = Memory(devices=(GPU,))) -> Metrics:  # noqa: B008 - a value
+    return Metrics(snapshot=snapshot, memory=lambda: memory, most_models=most_models)
 
 
 def test_metrics_tell_states_and_memory() -> None:
@@ -169,6 +203,17 @@ def test_metrics_tell_states_and_memory() -> None:
         "shardpack_agent_documents_faulty 0.0",
     ):
         assert line in text
+
+
+def test_what_cannot_be_told_has_no_metric() -> None:
+    text = metrics().text().decode()
+    assert "shardpack_gpu_memory_foreign_bytes{" not in text
+    assert "shardpack_gpu_memory_unattributed_bytes{" not in text
+    assert "shardpack_server_resident_memory_bytes" not in text
+    known = Memory(devices=(replace(GPU, server_bytes=30),), server_resident_bytes=5)
+    text = metrics(memory=known).text().decode()
+    assert 'shardpack_gpu_memory_foreign_bytes{gpu_uuid="GPU-a"} 20.0' in text
+    assert "shardpack_server_resident_memory_bytes 5.0" in text
 
 
 def test_above_the_bound_there_is_no_metric_a_model() -> None:
@@ -203,7 +248,10 @@ def test_metrics_are_what_prometheus_reads() -> None:
 def test_a_signed_uri_is_told_without_its_signature() -> None:
     signed = copy("https://user:secret@store/m.zip?X-Amz-Signature=secret")
     document = status_document(
-        snapshot(targets={"m": target()}, models={"m": Seen(installed=signed)}), (), limit=None, after=None
+        snapshot(targets={"m": target()}, models={"m": Seen(installed=signed)}),
+        Memory(),
+        limit=None,
+        after=None,
     )
     assert document["models"]["m"]["storageUri"] == "https://store/m.zip"
     assert "secret" not in json.dumps(document)
