@@ -1,0 +1,166 @@
+"""Models on four simulated GPUs of a real Triton: pinned, moved under load, refused without room."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+import urllib3
+
+from planner.rehearsal.build import NativeParts
+from planner.rehearsal.gpus import SimulatedGpu, peak_bytes
+from planner.rehearsal.triton_files import TritonHome
+from tests.support.agent_process import eventually
+from tests.support.gpu_shard import MIB, POOL_BYTES, GpuShard, a_gpu_shard
+from tests.support.triton_server import post, ready, times_loaded
+
+pytestmark = pytest.mark.triton
+
+GPUS = tuple(
+    SimulatedGpu(uuid=f"GPU-{letter}", product="Tesla T4", memory_bytes=104 * MIB, reserved_bytes=2 * MIB)
+    for letter in "abcd"
+)
+QUESTION = json.dumps(
+    {"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [1], "data": [7]}]}
+).encode()
+
+
+@pytest.fixture
+def shard(tmp_path: Path, native: NativeParts, triton_home: TritonHome) -> Iterator[GpuShard]:
+    with a_gpu_shard(tmp_path, *GPUS, native=native, home=triton_home) as made:
+        yield made
+
+
+class Traffic:
+    """Threads that ask a model without pause and note what is not the right answer."""
+
+    def __init__(self, url: str, *, threads: int) -> None:
+        self._url = url
+        self._pool = urllib3.PoolManager(maxsize=threads, retries=False, timeout=30)
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
+        self.answers = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._pool.clear()
+
+    def _ask(self) -> None:
+        while not self._ended.is_set():
+            try:
+                answer = self._pool.request("POST", self._url, body=QUESTION)
+                right = answer.status == 200 and answer.json()["outputs"][0]["data"] == [7.0]
+                text = "" if right else f"{answer.status} {answer.data!r}"
+            except (urllib3.exceptions.HTTPError, ValueError, LookupError) as error:
+                text = repr(error)
+            if text:
+                self.failures.append(text)
+            else:
+                self.answers += 1
+
+
+def used_mib(shard: GpuShard) -> dict[str, int]:
+    """Return what models use of each GPU, the server's pool left out."""
+    return {
+        uuid: (used - POOL_BYTES) // MIB
+        for uuid, used in shard.devices("usedBytes").items()
+        if used is not None and used > POOL_BYTES
+    }
+
+
+def entry(shard: GpuShard, name: str) -> dict[str, str]:
+    found: dict[str, str] = shard.agent.status()["models"][name]
+    return found
+
+
+def test_a_model_moves_between_gpus_under_load_without_one_failed_request(shard: GpuShard) -> None:
+    lock = shard.folder / "no-second-load"
+    stays = shard.model("stays", "GPU-a", size=5 * MIB)
+
+    def place(gpu: str) -> None:
+        shard.mount(stays, shard.model("m", gpu, size=40 * MIB, peak_ms="50", fail_file=str(lock)))
+
+    place("GPU-a")
+    shard.agent.start()
+    shard.agent.wait_ready()
+    lock.touch()  # from now on the model's own load would fail: a move must not repeat it
+    with Traffic(f"{shard.server.http_url}/v2/models/m/infer", threads=4) as traffic:
+        for turn, gpu in enumerate(("GPU-b", "GPU-c", "GPU-d", "GPU-a", "GPU-d", "GPU-b", "GPU-a")):
+            asked = traffic.answers
+            place(gpu)
+            there = {"GPU-a": 5, gpu: 40} if gpu != "GPU-a" else {"GPU-a": 45}
+            eventually(lambda there=there: used_mib(shard) == there, f"move {turn} to {gpu}")  # type: ignore[misc]  # bound now
+            eventually(lambda: entry(shard, "m")["state"] == "Loaded", "loaded")
+            assert f"gpus: [ {'abcd'.index(gpu[-1])} ]" in shard.pin("m")
+            eventually(lambda asked=asked: traffic.answers > asked + 100, "it was asked all the time")  # type: ignore[misc]  # bound now
+    assert traffic.failures == []
+    assert shard.agent.done("load") == 2 + 7
+    assert (shard.agent.done("unload"), shard.agent.done("download")) == (0, 2)
+    assert 'outcome="failed"' not in shard.agent.get("/metrics")[1]
+    lock.unlink()
+    shard.server.kill()
+    shard.server.start()
+    eventually(lambda: used_mib(shard) == {"GPU-a": 45}, "the last pin holds after a restart")
+
+
+def test_pins_are_honoured_and_what_is_too_much_is_refused_without_a_call(shard: GpuShard) -> None:
+    fitting = [shard.model(f"on-{gpu[-1]}", gpu, size=60 * MIB, peak=80 * MIB) for gpu in map(str, uuids())]
+    too_much = shard.model("too-much", "GPU-c", size=41 * MIB)
+    peaky = shard.model("peaky", "GPU-d", size=10 * MIB, peak=41 * MIB)
+    shard.mount(*fitting, too_much, peaky)
+    shard.agent.start()
+    shard.agent.wait_ready()
+    eventually(lambda: used_mib(shard) == dict.fromkeys(uuids(), 60), "one on each")
+    assert {name: entry(shard, name)["device"] for name in ("on-a", "on-b", "on-c", "on-d")} == {
+        f"on-{letter}": f"gpu:{ordinal}" for ordinal, letter in enumerate("abcd")
+    }
+    for name, peak in (("too-much", 41), ("peaky", 41)):
+        found = entry(shard, name)
+        assert (found["state"], found["reason"]) == ("FailedToLoad", "NoRoom")
+        assert f"has 40 MiB free; the load may take {peak} MiB" in found["message"]
+    # A model that the server was never asked for has a name in its index and nothing else.
+    rows = {row["name"]: row for row in json.loads(post(shard.server, "/v2/repository/index"))}
+    assert rows["too-much"] == {"name": "too-much"}
+    assert rows["peaky"] == {"name": "peaky"}
+    assert set(times_loaded(shard.server)) == {f"on-{letter}" for letter in "abcd"}
+
+
+def test_a_move_to_a_full_gpu_is_refused_and_the_model_serves_on_where_it_is(shard: GpuShard) -> None:
+    full = shard.model("full", "GPU-b", size=80 * MIB)
+    shard.mount(full, shard.model("m", "GPU-a", size=30 * MIB))
+    shard.agent.start()
+    shard.agent.wait_ready()
+    shard.mount(full, shard.model("m", "GPU-b", size=30 * MIB))
+    eventually(lambda: entry(shard, "m")["reason"] == "NoRoom", "refused")
+    assert used_mib(shard) == {"GPU-a": 30, "GPU-b": 80}
+    assert ready(shard.server) == {"full", "m"}
+    shard.mount(shard.model("m", "GPU-b", size=30 * MIB))
+    eventually(lambda: used_mib(shard) == {"GPU-b": 30}, "moved once there was room")
+
+
+def test_new_files_of_a_model_never_stand_beside_the_old_ones_on_a_gpu(shard: GpuShard) -> None:
+    shard.mount(shard.model("m", "GPU-c", size=60 * MIB))
+    shard.agent.start()
+    shard.agent.wait_ready()
+    shard.mount(shard.model("m", "GPU-c", size=70 * MIB, version="-new"))
+    eventually(lambda: used_mib(shard) == {"GPU-c": 70}, "the new files serve")
+    held = peak_bytes(shard.gpus, shard.server.pid, gpu=2)
+    assert held == POOL_BYTES + 70 * MIB
+    assert (shard.agent.done("load"), shard.agent.done("unload")) == (2, 1)
+    assert 'outcome="failed"' not in shard.agent.get("/metrics")[1]
+
+
+def uuids() -> tuple[str, ...]:
+    return tuple(gpu.uuid for gpu in GPUS)
