@@ -55,11 +55,12 @@ class Liveness:
         return self.settled and not self.gone
 
     def miss(self, fault: str) -> bool:
-        """Note a look without an answer and why; return whether the server counts as gone from now on."""
+        """Note a look without an answer and why; return whether it is news that the server is gone."""
+        first = self.fault is None and self.since_s is None
         self.unanswered += 1
         self.fault = fault
         self.info = None
-        return self.unanswered == _UNANSWERED
+        return first or self.unanswered == _UNANSWERED
 
     def answer(self, info: ServerInfo | None, *, restarted: bool, wall_s: float) -> bool:
         """Note an answered look; return whether it is another process that answers."""

@@ -184,6 +184,7 @@ class Loop:
             live=liveness.live,
             server=liveness.info,
             server_since=liveness.since_s,
+            server_fault=liveness.fault,
             control=self.server.control,
         )
 

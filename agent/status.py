@@ -58,8 +58,9 @@ class Snapshot:
         The last generation of which every model was attempted.
     ready, live
         Whether traffic may come; whether the server answers.
-    server, server_since
-        Kind and version; since when this server process has been seen, seconds since the epoch.
+    server, server_since, server_fault
+        Kind and version; since when this server process has been seen, seconds since the epoch; what the last
+        look at it met in place of an answer.
     control
         How loads and unloads are sent.
     """
@@ -75,6 +76,7 @@ class Snapshot:
     live: bool
     server: ServerInfo | None
     server_since: float | None
+    server_fault: str | None = None
     control: Control = HTTP
 
 
@@ -196,6 +198,7 @@ def status_document(
             "kind": snapshot.server.kind if snapshot.server else None,
             "version": snapshot.server.version if snapshot.server else None,
             "live": snapshot.live,
+            "fault": snapshot.server_fault,
             "startedAt": _time(snapshot.server_since),
             "control": snapshot.control.transport,
             "controlFault": snapshot.control.fault,

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from agent.liveness import Liveness
+from agent.servers.port import ServerInfo
+
+INFO = ServerInfo(kind="triton", version="2")
+
+
+def test_a_server_that_was_never_there_is_news_once() -> None:
+    liveness = Liveness()
+    assert [liveness.miss("refused") for _ in range(5)] == [True, False, False, False, False]
+    assert (liveness.fault, liveness.gone) == ("refused", True)
+
+
+def test_a_server_that_answered_is_gone_after_several_looks() -> None:
+    liveness = Liveness()
+    assert liveness.answer(INFO, restarted=False, wall_s=1.0)
+    assert [liveness.miss("refused") for _ in range(5)] == [False, False, True, False, False]
+    assert liveness.answer(INFO, restarted=False, wall_s=2.0)
+    assert (liveness.fault, liveness.since_s, liveness.live) == (None, 2.0, True)
+
+
+def test_one_late_answer_makes_no_other_process() -> None:
+    liveness = Liveness()
+    liveness.answer(INFO, restarted=False, wall_s=1.0)
+    assert not liveness.miss("late")
+    assert not liveness.answer(INFO, restarted=False, wall_s=2.0)
+    assert liveness.since_s == 1.0
