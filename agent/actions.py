@@ -7,8 +7,10 @@ afterwards, over all models.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import assert_never
 
 from agent.observed import PROBE_FAILED, Copy, Observed, Seen
@@ -241,15 +243,35 @@ class Lanes:
     loads_per_device: int = 1
 
 
+Queue = str | tuple[str, ...]
+"""What actions wait for: a free hand for files, one for the server, or loads' devices."""
+
+
+def queue_of(action: Action) -> Queue:
+    """Return what an action waits for: where one cannot start, none behind it in its queue can either."""
+    match action:
+        case Load():
+            return gpus(action.pin.devices)
+        case Unload():
+            return "unloads"
+        case _:
+            return "files"
+
+
 def admit(
-    waiting: Iterable[Action], running: Collection[Action], *, lanes: Lanes, freeing: Collection[str] = ()
+    queues: Iterable[Sequence[Action]],
+    running: Collection[Action],
+    *,
+    lanes: Lanes,
+    freeing: Collection[str] = (),
 ) -> tuple[Action, ...]:
-    """Return which of the waiting actions may start now, in their order.
+    """Return which of the waiting actions may start now, most urgent first.
 
     Parameters
     ----------
-    waiting
-        Most urgent first.
+    queues
+        What waits, a sequence for every `queue_of`, each in the order of `rank`. Only their heads are looked
+        at, so that thousands may wait.
     running
         Under way.
     lanes
@@ -259,31 +281,39 @@ def admit(
     """
     files = lanes.files - sum(isinstance(action, FileAction) for action in running)
     server = lanes.server - sum(isinstance(action, ServerAction) for action in running)
-    busy = [device for action in running if isinstance(action, Load) for device in gpus(action.pin.devices)]
+    busy = Counter(
+        device for action in running if isinstance(action, Load) for device in gpus(action.pin.devices)
+    )
     closed = set(freeing)
     admitted: list[Action] = []
-    for action in waiting:
-        if files <= 0 and server <= 0:
-            break
+    heads = [(rank(queue[0]), queue, 0) for queue in queues if queue]
+    heapify(heads)
+    while heads:
+        _, queue, at = heads[0]
+        action = queue[at]
         match action:
             case Download() | Install() | Stow() | Remove() | Discard():
-                if files > 0:
-                    files -= 1
-                    admitted.append(action)
+                admits = files > 0
+                files -= admits
             case Unload():
                 closed.update(gpus(action.devices))
-                if server > 0:
-                    server -= 1
-                    admitted.append(action)
+                admits = server > 0
+                server -= admits
             case Load():
                 wanted = gpus(action.pin.devices)
-                free = all(d not in closed and busy.count(d) < lanes.loads_per_device for d in wanted)
-                if server > 0 and free:
+                free = all(d not in closed and busy[d] < lanes.loads_per_device for d in wanted)
+                admits = server > 0 and free
+                if admits:
                     server -= 1
-                    busy.extend(wanted)
-                    admitted.append(action)
+                    busy.update(wanted)
             case _:
                 assert_never(action)
+        if admits:
+            admitted.append(action)
+        if admits and at + 1 < len(queue):
+            heapreplace(heads, (rank(queue[at + 1]), queue, at + 1))
+        else:
+            heappop(heads)
     return tuple(admitted)
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.actions import Action, held_devices, next_action, rank
+from agent.actions import Action, Queue, held_devices, next_action, queue_of, rank
 from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
@@ -38,17 +38,19 @@ class Look:
 
 
 class Waiting:
-    """The actions that may be started, at most one a model, in the order of `agent.actions.rank`."""
+    """The actions that may be started, at most one a model, in queues by `agent.actions.rank`."""
 
     def __init__(self) -> None:
-        self._order: list[Action] = []
+        self._queues: dict[Queue, list[Action]] = {}
         self._current: dict[str, Action] = {}
 
-    def __iter__(self) -> Iterator[Action]:
-        return iter(self._order)
-
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._current)
+
+    @property
+    def queues(self) -> Collection[Sequence[Action]]:
+        """By what they wait for, see `agent.actions.queue_of`; a view."""
+        return self._queues.values()
 
     def put(self, name: str, action: Action | None) -> None:
         """Replace what waits for a model."""
@@ -57,7 +59,7 @@ class Waiting:
         self._drop(name)
         if action is not None:
             self._current[name] = action
-            insort(self._order, action, key=rank)
+            insort(self._queues.setdefault(queue_of(action), []), action, key=rank)
 
     def take(self, actions: Collection[Action]) -> None:
         """Take out what has been started."""
@@ -66,14 +68,18 @@ class Waiting:
 
     def clear(self) -> None:
         """Take out everything."""
-        self._order.clear()
+        self._queues.clear()
         self._current.clear()
 
     def _drop(self, name: str) -> None:
         action = self._current.pop(name, None)
-        if action is not None:
-            # A rank holds the model's name, so it is unique here.
-            del self._order[bisect_left(self._order, rank(action), key=rank)]
+        if action is None:
+            return
+        queue = self._queues[queue_of(action)]
+        # A rank holds the model's name, so it is unique here.
+        del queue[bisect_left(queue, rank(action), key=rank)]
+        if not queue:
+            del self._queues[queue_of(action)]
 
 
 class Ledger:

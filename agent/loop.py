@@ -349,7 +349,7 @@ class Loop:
             return  # nothing is known, which is not the same as nothing being desired
         ledger = self._ledger
         admitted = admit(
-            ledger.waiting, ledger.running.values(), lanes=self._lanes(), freeing=ledger.freeing()
+            ledger.waiting.queues, ledger.running.values(), lanes=self._lanes(), freeing=ledger.freeing()
         )
         if not admitted:
             return

@@ -273,7 +273,8 @@ class Repository:
             loaded_devices=pin.devices,
             measured_bytes=known.measured_bytes if measured_bytes is None else measured_bytes,
         )
-        self._write_record(name, copy)
+        if copy != known:
+            self._write_record(name, copy)
         return copy
 
     def test_request(self, name: str) -> bytes | None:

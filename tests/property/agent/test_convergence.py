@@ -25,6 +25,7 @@ from agent.actions import (
     admit,
     next_actions,
 )
+from agent.ledger import Waiting
 from agent.observed import Copy, Observed, Seen, with_row
 from agent.outcomes import (
     Discarded,
@@ -172,7 +173,10 @@ class Agent:
             if seen.row is not None and seen.row.state == "UNLOADING" and seen.installed is not None
             for device in seen.installed.loaded_devices
         }
-        return admit(next_actions(self.targets, observed), (), lanes=LANES, freeing=freeing)
+        waiting = Waiting()
+        for action in next_actions(self.targets, observed):
+            waiting.put(action.name, action)
+        return admit(waiting.queues, (), lanes=LANES, freeing=freeing)
 
     def act(self, action: Action, *, fails: bool = False) -> None:
         outcome = self.world.carry_out(action, fails=fails)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from agent.actions import (
     next_action,
     next_actions,
 )
+from agent.ledger import Waiting
 from agent.observed import NOTHING, Failure, Observed, Seen
 from agent.pins import Target
 from tests.support.agent_models import URI, copy, install, observed, on_gpu, row, target
@@ -155,31 +157,46 @@ def names(actions: tuple[Action, ...]) -> list[str]:
     return [action.name for action in actions]
 
 
+def queues(actions: Sequence[Action]) -> Collection[Sequence[Action]]:
+    waiting = Waiting()
+    for action in actions:
+        waiting.put(action.name, action)
+    return waiting.queues
+
+
 def test_one_load_a_gpu_and_several_over_gpus_and_cpu() -> None:
     waiting = [load("a", 0), load("b", 0), load("c", 1), load("d"), load("e")]
-    assert names(admit(waiting, [], lanes=Lanes(server=4))) == ["a", "c", "d", "e"]
-    assert names(admit(waiting, [load("x", 0)], lanes=Lanes(server=4))) == ["c", "d", "e"]
-    assert names(admit(waiting, [], lanes=Lanes(server=4, loads_per_device=2))) == ["a", "b", "c", "d"]
+    assert names(admit(queues(waiting), [], lanes=Lanes(server=4))) == ["a", "c", "d", "e"]
+    assert names(admit(queues(waiting), [load("x", 0)], lanes=Lanes(server=4))) == ["c", "d", "e"]
+    assert names(admit(queues(waiting), [], lanes=Lanes(server=4, loads_per_device=2))) == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
 
 
 def test_a_model_on_two_gpus_needs_both() -> None:
-    assert names(admit([load("a", 0, 1), load("b", 1), load("c", 2)], [], lanes=Lanes())) == ["a", "c"]
+    assert names(admit(queues([load("a", 0, 1), load("b", 1), load("c", 2)]), [], lanes=Lanes())) == [
+        "a",
+        "c",
+    ]
 
 
 def test_a_load_waits_for_the_unload_on_its_device() -> None:
     unload = Unload(name="old", devices=("gpu:0",))
     waiting: list[Action] = [unload, load("a", 0), load("b", 1)]
-    assert names(admit(waiting, [], lanes=Lanes())) == ["old", "b"]
-    assert names(admit(waiting[1:], [], lanes=Lanes(), freeing={"gpu:0"})) == ["b"]
+    assert names(admit(queues(waiting), [], lanes=Lanes())) == ["old", "b"]
+    assert names(admit(queues(waiting[1:]), [], lanes=Lanes(), freeing={"gpu:0"})) == ["b"]
 
 
 def test_lanes_are_bounded_and_apart() -> None:
     waiting: list[Action] = [load(f"l{i}") for i in range(9)]
     waiting += [Download(name=f"d{i}", storage_uri=URI, urgency=(0, 0)) for i in range(9)]
     lanes = Lanes(files=2, server=3)
-    assert names(admit(waiting, [], lanes=lanes)) == ["l0", "l1", "l2", "d0", "d1"]
+    assert names(admit(queues(waiting), [], lanes=lanes)) == ["d0", "d1", "l0", "l1", "l2"]
     running: list[Action] = [load("r"), Download(name="s", storage_uri=URI, urgency=(0, 0))]
-    assert names(admit(waiting, running, lanes=lanes)) == ["l0", "l1", "d0"]
+    assert names(admit(queues(waiting), running, lanes=lanes)) == ["d0", "l0", "l1"]
 
 
 def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
