@@ -201,7 +201,9 @@ def _model_entry(model: DesiredModel) -> dict[str, Any]:
         "storageUri": model.storage_uri,
         "framework": model.framework,
         "memoryBytes": model.memory_bytes,
-        "devices": [asdict(device) for device in model.devices],
+        "devices": [
+            {"kind": device.kind, "uuid": device.uuid, "index": device.index} for device in model.devices
+        ],
         "instances": model.instances,
         "loadPeakBytes": model.load_peak_bytes,
         "steadyBytes": model.steady_bytes,

@@ -80,7 +80,7 @@ class Documents:
         """Take up the last complete set of an earlier run."""
         try:
             texts = json.loads((self.state_dir / _LAST).read_text(encoding="utf-8"))
-            self.desired = read_desired(texts)
+            self.desired, self._texts = read_desired(texts), texts
         except FileNotFoundError:
             return
         except (OSError, ValueError, AttributeError) as error:

@@ -185,7 +185,8 @@ class Ledger:
             if seen is before:
                 continue
             self._put(name, seen)
-            self.decide(name, now_s=now_s)
+            if was_live:  # else all of them are decided below
+                self.decide(name, now_s=now_s)
             self._note(name, wall_s)
         if not was_live:
             self.decide_all(now_s=now_s)

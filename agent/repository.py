@@ -129,7 +129,12 @@ class Repository:
         """Return the copies in the repository; those that the agent did not put there have no URI."""
         with os.scandir(self.model_dir) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        return {name: self._known(name) for name in names if MODEL_NAME.fullmatch(name)}
+        records = os.fspath(self.state_dir / "records")
+        return {
+            name: _read_record(os.path.join(records, name)) or Copy()  # noqa: PTH118 - thousands at a start
+            for name in names
+            if MODEL_NAME.fullmatch(name)
+        }
 
     def installed_names(self) -> frozenset[str]:
         """Return the folders in the repository: a cheaper look, for what others may have deleted."""
@@ -359,10 +364,11 @@ def _write_record(folder: Path, copy: Copy) -> None:
     temporary.rename(folder / _RECORD)
 
 
-def _read_record(folder: Path) -> Copy | None:
+def _read_record(folder: str | Path) -> Copy | None:
     """Return a record, or None where there is none that can be read."""
     try:
-        fields: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        with open(os.path.join(folder, _RECORD), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - as above
+            fields: dict[str, Any] = json.load(file)
         return Copy(**{**fields, "loaded_devices": tuple(fields["loaded_devices"])})
     except FileNotFoundError:
         return None
