@@ -34,4 +34,5 @@ def keep(record: dict[str, Any], name: str) -> None:
     if folder is None:
         sys.stdout.write(text)
     else:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.json").write_text(text, encoding="utf-8")
