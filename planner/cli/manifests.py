@@ -15,6 +15,7 @@ from planner.report.words import plural
 
 if TYPE_CHECKING:
     from planner.manifests import ManifestFile, Untaken
+    from planner.manifests.options import GatewayKind
 
 _MOST_NAMES = 3
 """Models that a warning names."""
@@ -25,6 +26,7 @@ Examples:
   shardpack manifests scenario.yaml plan.json --out - | kubectl diff -f -
   shardpack manifests scenario.yaml plan.json --out deploy/ -o table    # the objects and their files
   shardpack manifests scenario.yaml plan.json --out - -o name | xargs kubectl get -n models
+  shardpack manifests scenario.yaml plan.json --out deploy/ --gateway nginx   # http://GROUP-gateway
 
 The folder then holds exactly the plan's files: what an earlier plan wrote there is removed, and a
 folder that holds anything else is refused. Equal plans give equal bytes.
@@ -37,6 +39,19 @@ folder that holds anything else is refused. Equal plans give equal bytes.
 @click.option(
     "--out", required=True, metavar="DIR", help='The folder to write; "-" prints all objects on stdout.'
 )
+@click.option(
+    "--gateway",
+    type=click.Choice(["none", "nginx", "httproute"]),
+    default="none",
+    show_default=True,
+    help="One address for all models of a group, wherever they live: nginx writes a gateway for each group, "
+    "httproute routes for a Gateway that the cluster has.",
+)
+@click.option(
+    "--gateway-parent",
+    metavar="[NAMESPACE/]NAME",
+    help="The Gateway that --gateway httproute attaches its routes to.",
+)
 @output_option(
     wide="API version, namespace and size of every object",
     name="the objects as kubectl names them (configmap/NAME...)",
@@ -45,19 +60,29 @@ folder that holds anything else is refused. Equal plans give equal bytes.
 )
 @talk_options
 @click.pass_obj
-def manifests(
-    talk: Talk, *, paths: tuple[str, ...], filename: str | None, out: str, form: str | None
+def manifests(  # noqa: PLR0913 - one parameter an option
+    talk: Talk,
+    *,
+    paths: tuple[str, ...],
+    filename: str | None,
+    out: str,
+    gateway: GatewayKind,
+    gateway_parent: str | None,
+    form: str | None,
 ) -> Outcome:
     """Write a plan as Kubernetes objects: a kustomization with a folder for each shard.
 
     FILE is the scenario, PLAN a plan of it. Each shard becomes an InferenceService, the ConfigMaps that
     its agent reads and the TrainedModels that live on it. -o table lists the objects and their files.
     """
-    from planner.manifests import render_plan, untaken_uris, write_manifests
+    from planner.manifests import ManifestOptions, render_plan, untaken_uris, write_manifests
 
+    if (gateway == "httproute") != (gateway_parent is not None):
+        raise click.UsageError("--gateway httproute and --gateway-parent go together")
+    options = ManifestOptions(gateway=gateway, gateway_parent=gateway_parent)
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario, found = read_verified(scenario_path, plan_path)
-    files = render_plan(found, scenario)
+    files = render_plan(found, scenario, options=options)
     if out != "-":
         write_manifests(files, Path(out))
         if not talk.quiet:

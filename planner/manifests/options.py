@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from planner import __version__
+
+GatewayKind = Literal["none", "nginx", "httproute"]
+"""What gives a group one address: nothing, an nginx of its own, or routes on a Gateway that is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +22,13 @@ class ManifestOptions:
     service_account
         Name of the ServiceAccount that the shards run under. KServe puts the secrets that are attached to
         one only into an agent of its own, not into ours.
+    gateway
+        What gives each group one address for all its models.
+    gateway_parent
+        The Gateway that HTTPRoutes are attached to, ``NAME`` or ``NAMESPACE/NAME``; None without HTTPRoutes.
     """
 
     agent_image: str = f"shardpack-agent:{__version__}"
     service_account: str = "shardpack"
+    gateway: GatewayKind = "none"
+    gateway_parent: str | None = None

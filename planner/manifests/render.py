@@ -11,10 +11,19 @@ from planner.domain.policy import Spread
 from planner.domain.scenario import Scenario
 from planner.errors import Fault, InputError
 from planner.manifests.contents import ShardContents, shard_contents, shards_of_models
+from planner.manifests.gateway import gateway_objects
 from planner.manifests.inferenceservice import SERVERS, inference_service
 from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import name_faults, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
+from planner.manifests.routes import (
+    gateway_name,
+    plan_routes,
+    routes_config_maps,
+    shard_service,
+    shard_service_name,
+)
+from planner.manifests.routes_http import http_routes
 from planner.manifests.text import yaml_text
 from planner.manifests.trainedmodel import trained_model
 
@@ -58,8 +67,9 @@ def render_plan(
     """
     options = options or ManifestOptions()
     shards = shard_contents(plan, scenario)
-    faults = [*name_faults(plan, scenario), *_server_faults(shards)]
+    faults = [*name_faults(plan, scenario), *_server_faults(shards), *_gateway_faults(shards, options)]
     documents = _documents(shards, scenario.cluster.max_config_map_bytes, faults)
+    gateways = list(_gateway_files(plan, scenario, options, faults))
     if faults:
         raise InputError(faults)
     files = [*_common_files(plan, options)]
@@ -67,6 +77,7 @@ def render_plan(
     for contents, texts in zip(shards, documents, strict=True):
         files.extend(_shard_files(contents, texts, plan, spread=scenario.policy.spread, options=options))
         files.extend(_models_files(contents, plan, parents))
+    files.extend(gateways)
     files.append(_kustomization(file.path for file in files))
     return tuple(sorted(files, key=lambda file: file.path))
 
@@ -78,6 +89,56 @@ def _server_faults(shards: Iterable[ShardContents]) -> Iterator[Fault]:
             known = ", ".join(SERVERS)
             message = f"KServe has no multi-model InferenceService for {runtime!r}; it has {known}"
             yield Fault(path=f"shardTypes.{name}.runtime", message=message)
+
+
+def _gateway_faults(shards: Iterable[ShardContents], options: ManifestOptions) -> Iterator[Fault]:
+    """Yield the names of Services that would be both a gateway's or a shard's and somebody else's."""
+    if options.gateway == "none":
+        return
+    services = {contents.shard.name for contents in shards}  # KServe makes a Service of each
+    groups = sorted({contents.shard_type.group for contents in shards})
+    ours = [*(gateway_name(group) for group in groups), *map(shard_service_name, sorted(services))]
+    for name in ours:
+        if name in services:
+            message = (
+                f"shard {name!r} and a Service of the gateway's would share a name: choose another group"
+            )
+            yield Fault(path=f"shards.{name}", message=message)
+    if options.gateway == "httproute" and options.gateway_parent is None:
+        yield Fault(
+            path="gateway", message="HTTPRoutes need the name of the Gateway that they are attached to"
+        )
+
+
+def _gateway_files(
+    plan: Plan, scenario: Scenario, options: ManifestOptions, faults: list[Fault]
+) -> Iterator[ManifestFile]:
+    """Yield what gives every group one address; add a fault for every group that gets none."""
+    if options.gateway == "none":
+        return
+    labels = plan_labels(plan)
+    for shard in plan.placement.shards:
+        service = shard_service(shard.name, namespace=plan.namespace, labels=labels)
+        yield _file(f"shards/{shard.name}/service.yaml", service)
+    for group, routes in plan_routes(plan, scenario).items():
+        folder = f"gateways/{group}"
+        try:
+            if options.gateway == "httproute":
+                parent = options.gateway_parent or ""
+                found = http_routes(routes, parent=parent, namespace=plan.namespace, labels=labels)
+                if found:
+                    yield _file(f"{folder}/httproutes.yaml", *found)
+                continue
+            limit = scenario.cluster.max_config_map_bytes
+            maps = routes_config_maps(routes, namespace=plan.namespace, labels=labels, max_bytes=limit)
+        except ValueError as error:
+            faults.append(Fault(path=f"groups.{group}", message=str(error)))
+            continue
+        yield _file(f"{folder}/configmaps.yaml", *maps)
+        gateway = gateway_objects(
+            group, namespace=plan.namespace, labels=labels, documents=len(maps), options=options
+        )
+        yield _file(f"{folder}/gateway.yaml", *gateway)
 
 
 def _documents(

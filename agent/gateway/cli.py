@@ -1,0 +1,163 @@
+"""``shardpack-gateway``: the stable address of a group."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.errors import SettingsError
+from agent.gateway.configuration import Place
+from agent.gateway.loop import Gateway
+from agent.gateway.metrics import metrics_text, status_document
+from agent.health import StatusServer, Views
+from agent.logs import start_logging
+from agent.metrics import package_version
+from agent.watch import watch_directory
+
+log = logging.getLogger(__name__)
+
+_FILES = 65536
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config-dir",
+    type=_FOLDER,
+    default=Path("/mnt/routes"),
+    show_default=True,
+    help="Where the ConfigMaps with the routes are mounted.",
+)
+@click.option(
+    "--work-dir",
+    type=_FOLDER,
+    default=Path("/run/shardpack"),
+    show_default=True,
+    help="nginx's configuration, socket and temporary files; its path has at most 80 characters.",
+)
+@click.option("--address", default="0.0.0.0", show_default=True, help="Where clients connect.")  # noqa: S104
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Their port.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=2,
+    show_default=True,
+    help="Worker processes of each of the two nginx.",
+)
+@click.option(
+    "--status-address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where /status, /metrics, /readyz and /livez are answered; 0.0.0.0 in a pod.",
+)
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    default=9082,
+    show_default=True,
+    help="Their port; 0 takes a free one.",
+)
+@click.option(
+    "--status-port-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the status port here once it is open.",
+)
+@click.option(
+    "--period",
+    type=click.FloatRange(0.05, 30),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks at routes and addresses, and the least between two reloads.",
+)
+@click.option(
+    "--leave",
+    type=click.FloatRange(0, 300),
+    default=5.0,
+    show_default=True,
+    help="Seconds between the signal to end and the end: not ready, and still answering.",
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(1, 3600),
+    default=25.0,
+    show_default=True,
+    help="Seconds that requests under way may take then.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.version_option(package_version(), prog_name="shardpack-gateway", message="%(prog)s %(version)s")
+def main(**options: Any) -> None:
+    """Answer for all models of a group under one address, whichever shards hold them."""
+    start_logging(options["log_level"])
+    try:
+        run(options)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def run(options: dict[str, Any]) -> None:
+    """Run a gateway until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SettingsError
+        It cannot run with these settings.
+    """
+    place = Place(
+        address=options["address"],
+        port=options["port"],
+        folder=str(options["work_dir"].absolute()),
+        workers=options["workers"],
+        connections=_most_connections(),
+        # nginx would have its workers run as nobody, who cannot reach a socket in a folder of root's.
+        user="root" if os.geteuid() == 0 else None,
+    )
+    gateway = Gateway(options["config_dir"], place, turn_s=options["period"])
+    views = Views(
+        status=lambda _limit, _after: status_document(gateway.state()),
+        ready=gateway.readiness,
+        alive=gateway.alive,
+        metrics=metrics_text(gateway.state),
+    )
+    status = _listen(options, views)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: gateway.stop())
+    watch_directory(options["config_dir"], gateway.hint)
+    try:
+        gateway.run(leave_s=options["leave"], most_s=options["drain"])
+    finally:
+        status.close()
+    log.info("ended")
+
+
+def _most_connections() -> int:
+    """Return how many connections a worker may have, and raise the limit of open files to it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most // 2
+
+
+def _listen(options: dict[str, Any], views: Views) -> StatusServer:
+    where = f"{options['status_address']}:{options['status_port']}"
+    try:
+        status = StatusServer(options["status_address"], options["status_port"], views)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {where}: {error}") from error
+    if options["status_port_file"] is not None:
+        temporary = options["status_port_file"].with_suffix(".new")
+        temporary.write_text(f"{status.port}\n", encoding="utf-8")
+        temporary.rename(options["status_port_file"])
+    return status
+
+
+if __name__ == "__main__":
+    main()

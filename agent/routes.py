@@ -1,0 +1,211 @@
+"""The documents that say on which shards each model of a group answers: what a gateway routes by.
+
+This module is owned by their reader and is the contract between planner and gateway: the planner writes with
+``routes_chunks``, the gateway reads with ``read_routes``. Standard library only.
+
+A document is a key of a ConfigMap: ``{"version": 1, "group": "news", "generation": "<sha256>", "chunk": 0,
+"chunks": 1, "shards": {"news-1": "news-1-shard.models.svc:80"}, "models": {"sports-en": ["news-1"]}}``. A
+model with several shards is answered by any of them, one with none by nobody yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.desired import MODEL_NAME, DocumentError
+
+VERSION = 1
+
+_GROUP = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SHARD = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]"
+_ADDRESS = re.compile(rf"(?P<host>{_HOST}):(?P<port>[1-9][0-9]{{0,4}})")
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """Where the models of a group answer.
+
+    Parameters
+    ----------
+    group
+        Whose models.
+    shards
+        The address ``host:port`` of each shard, sorted by shard.
+    models
+        The shards that hold each model loaded, sorted by model; none is "not yet".
+    """
+
+    group: str
+    shards: tuple[tuple[str, str], ...]
+    models: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def generation(self) -> str:
+        """Hash of the content: equal generations route alike."""
+        content = _dumps([self.group, self.shards, self.models])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def routes_of(*, group: str, shards: Mapping[str, str], models: Mapping[str, Iterable[str]]) -> Routes:
+    """Return routes in their order.
+
+    Raises
+    ------
+    ValueError
+        A name or an address that no gateway could be told of, or a model on a shard without an address.
+    """
+    routes = Routes(
+        group=group,
+        shards=tuple(sorted(shards.items())),
+        models=tuple((name, tuple(models[name])) for name in sorted(models)),
+    )
+    _check(routes)
+    return routes
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address.
+
+    Raises
+    ------
+    DocumentError
+        It is none.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"]) > _HIGHEST_PORT:
+        raise DocumentError(f"{address!r} is not an address, as news-1.models.svc:80")
+    return match["host"], int(match["port"])
+
+
+def routes_chunks(routes: Routes, *, max_bytes: int) -> tuple[str, ...]:
+    """Return the documents of routes, at least one, each at most ``max_bytes`` long.
+
+    Raises
+    ------
+    ValueError
+        The shards' addresses, which are in every document, leave no room for a model.
+    """
+    head = {
+        "version": VERSION,
+        "group": routes.group,
+        "generation": routes.generation,
+        "shards": dict(routes.shards),
+    }
+    # Room for the head with two generous numbers for `chunk` and `chunks`.
+    room = max_bytes - len(_dumps({**head, "chunk": 10**6, "chunks": 10**6, "models": {}}))
+    chunks: list[dict[str, tuple[str, ...]]] = [{}]
+    used = 0
+    for name, shards in routes.models:
+        size = len(_dumps({name: shards})) - 1  # braces off, comma on
+        if size > room:
+            message = f"the addresses of {len(routes.shards)} shards leave no room for model {name!r}"
+            raise ValueError(f"{message} in a document of {max_bytes} bytes")
+        if used + size > room:
+            chunks.append({})
+            used = 0
+        chunks[-1][name] = shards
+        used += size
+    return tuple(
+        _dumps({**head, "chunk": number, "chunks": len(chunks), "models": content})
+        for number, content in enumerate(chunks)
+    )
+
+
+def read_routes(texts: Mapping[str, str]) -> Routes:
+    """Return what a complete set of documents says.
+
+    Parameters
+    ----------
+    texts
+        The documents by the name they are reported under (a file's name).
+
+    Raises
+    ------
+    DocumentError
+        A document is not valid, chunks are missing or of different generations, or the content does not have
+        the hash that they name.
+    """
+    documents = {name: _read(text, name) for name, text in sorted(texts.items())}
+    if not documents:
+        raise DocumentError("no document with routes")
+    heads = {(item["group"], item["generation"], item["chunks"]) for item in documents.values()}
+    if len(heads) > 1:
+        raise DocumentError(f"the documents are of different generations: {', '.join(documents)}")
+    ((group, generation, chunks),) = heads
+    numbers = sorted(item["chunk"] for item in documents.values())
+    if numbers != list(range(chunks)):
+        raise DocumentError(f"incomplete set: {chunks} documents are announced, found {numbers}")
+    models: dict[str, tuple[str, ...]] = {}
+    for name, item in documents.items():
+        for model, shards in item["models"].items():
+            if model in models:
+                raise DocumentError(f"{name}.models: {model!r} stands in two documents")
+            models[model] = tuple(shards)
+    shards = next(iter(documents.values()))["shards"]
+    try:
+        routes = routes_of(group=group, shards=shards, models=models)
+    except (TypeError, ValueError) as error:
+        raise DocumentError(str(error)) from None
+    if routes.generation != generation:
+        raise DocumentError(f"generation: the content does not hash to {generation}")
+    return routes
+
+
+_FIELDS: dict[str, type] = {
+    "version": int,
+    "group": str,
+    "generation": str,
+    "chunk": int,
+    "chunks": int,
+    "shards": dict,
+    "models": dict,
+}
+
+
+def _read(text: str, where: str) -> dict[str, Any]:
+    """Return a document whose fields are there; what they hold is for ``_check``."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{where}: not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise DocumentError(f"{where}: expected an object, found {type(document).__name__}")
+    for field, kind in _FIELDS.items():
+        found = document.get(field)
+        if not isinstance(found, kind) or isinstance(found, bool):
+            raise DocumentError(f"{where}.{field}: expected {kind.__name__}, found {type(found).__name__}")
+    if document["version"] != VERSION:
+        raise DocumentError(f"{where}.version: this gateway reads {VERSION}, found {document['version']}")
+    for model, shards in document["models"].items():
+        if not isinstance(shards, list) or not all(isinstance(shard, str) for shard in shards):
+            raise DocumentError(f"{where}.models.{model}: expected a list of shards")
+    return document
+
+
+def _check(routes: Routes) -> None:
+    """Raise unless everything can stand in a gateway's configuration as it is."""
+    if not _GROUP.fullmatch(routes.group):
+        raise DocumentError(f"group: {routes.group!r} is not the name of a group")
+    known = set()
+    for shard, address in routes.shards:
+        if not _SHARD.fullmatch(shard):
+            raise DocumentError(f"shards: {shard!r} is not the name of a shard")
+        split_address(address)
+        known.add(shard)
+    for model, shards in routes.models:
+        if not MODEL_NAME.fullmatch(model):
+            raise DocumentError(f"models: {model!r} is not the name of a model")
+        missing = [shard for shard in shards if shard not in known]
+        if missing:
+            raise DocumentError(f"models.{model}: shard {missing[0]!r} has no address")
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,155 @@
+"""The stable address of a group: an nginx gateway in front of its shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, MANAGED_BY, Labels
+from planner.manifests.options import ManifestOptions
+from planner.manifests.routes import SERVICE_PORT, gateway_name, routes_name
+
+LABEL_GATEWAY = "shardpack.dev/gateway"
+
+PORT = 8080
+STATUS_PORT = 9082
+REPLICAS = 2
+
+# As with a shard's documents: another volume source is another pod template, which would restart the gateway
+# only because one more document was needed.
+_SLOTS = 8
+_LEAVE_S, _DRAIN_S = 5, 25
+_USER = 1000
+
+_ROUTES = {"name": "routes", "mountPath": "/mnt/routes", "readOnly": True}
+_WORK = {"name": "work", "mountPath": "/run/shardpack"}
+
+
+def gateway_selector(group: str) -> Labels:
+    """Return the labels that tell a gateway's pods from all others."""
+    return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_GATEWAY: group}
+
+
+def gateway_objects(
+    group: str, *, namespace: str, labels: Labels, documents: int, options: ManifestOptions
+) -> tuple[dict[str, Any], ...]:
+    """Return Deployment, Service and PodDisruptionBudget of a group's gateway.
+
+    Parameters
+    ----------
+    group, namespace
+        Which group, and where.
+    labels
+        Of the objects.
+    documents
+        How many ConfigMaps its routes take (``routes.routes_config_maps``).
+    options
+        The image: the gateway is a program of the agent's.
+    """
+    metadata = {
+        "name": gateway_name(group),
+        "namespace": namespace,
+        "labels": {**labels, LABEL_GROUP: group, LABEL_GATEWAY: group},
+    }
+    selector = gateway_selector(group)
+    return (
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {
+                "replicas": REPLICAS,
+                "selector": {"matchLabels": selector},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": {
+                    "metadata": {"labels": {**metadata["labels"], **selector}},
+                    "spec": _pod(group, documents=documents, options=options),
+                },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {
+                "selector": selector,
+                "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT, "protocol": "TCP"}],
+            },
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": metadata,
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": selector}},
+        },
+    )
+
+
+def _pod(group: str, *, documents: int, options: ManifestOptions) -> dict[str, Any]:
+    """Return the pod: two of them stand on different nodes where there are two."""
+    slots = _SLOTS * -(-documents // _SLOTS)
+    sources = [{"configMap": {"name": routes_name(group, slot), "optional": True}} for slot in range(slots)]
+    spread = {
+        "labelSelector": {"matchLabels": gateway_selector(group)},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 100, "podAffinityTerm": spread}
+                ]
+            }
+        },
+        "terminationGracePeriodSeconds": _LEAVE_S + 2 * _DRAIN_S + 5,
+        "containers": [_container(options)],
+        "volumes": [
+            {"name": "routes", "projected": {"sources": sources}},
+            {"name": "work", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+    }
+
+
+def _container(options: ManifestOptions) -> dict[str, Any]:
+    return {
+        "name": "gateway",
+        "image": options.agent_image,
+        "command": ["shardpack-gateway"],
+        "args": [
+            "--config-dir=/mnt/routes",
+            "--work-dir=/run/shardpack",
+            f"--port={PORT}",
+            "--status-address=0.0.0.0",
+            f"--status-port={STATUS_PORT}",
+            f"--leave={_LEAVE_S}",
+            f"--drain={_DRAIN_S}",
+        ],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": STATUS_PORT}, "periodSeconds": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": STATUS_PORT},
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+        },
+        "resources": {
+            "requests": {"cpu": "200m", "memory": "128Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [_ROUTES, _WORK],
+    }
