@@ -45,11 +45,8 @@ def gateway_objects(
     options
         The image: the gateway is a program of the agent's.
     """
-    metadata = {
-        "name": gateway_name(group),
-        "namespace": namespace,
-        "labels": {**labels, LABEL_GROUP: group, LABEL_GATEWAY: group},
-    }
+    own = {**labels, LABEL_GROUP: group, LABEL_GATEWAY: group}
+    metadata = {"name": gateway_name(group), "namespace": namespace, "labels": own}
     selector = gateway_selector(group)
     return (
         {
@@ -61,7 +58,7 @@ def gateway_objects(
                 "selector": {"matchLabels": selector},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": {
-                    "metadata": {"labels": {**metadata["labels"], **selector}},
+                    "metadata": {"labels": {**own, **selector}},
                     "spec": _pod(group, documents=documents, options=options),
                 },
             },
