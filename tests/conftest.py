@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.api_server.fixtures import api_server, cluster  # noqa: F401 - fixtures of all tests
+
 # A busy machine is not a fault: no test passes or fails by the time it took.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -21,6 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         default=os.environ.get("SHARDPACK_KSERVE_CRDS"),
         help="KServe's custom resource definitions (config/crd/full); default: $SHARDPACK_KSERVE_CRDS",
+    )
+    parser.addoption(
+        "--kubeconfig",
+        metavar="FILE",
+        default=os.environ.get("SHARDPACK_TEST_KUBECONFIG"),
+        help="a real cluster for tests that otherwise have a small API server of their own; they make and "
+        "delete namespaces shardpack-test-*; default: $SHARDPACK_TEST_KUBECONFIG",
     )
     parser.addoption(
         "--openb",

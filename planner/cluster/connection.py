@@ -69,6 +69,7 @@ def _load_service_account(configuration: Any) -> str:
 
 def _load_kubeconfig(configuration: Any, kubeconfig: str | Path | None, context: str | None) -> str:
     """Load a kubeconfig and return the namespace of the context."""
+    import yaml
     from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
 
     file = _kubeconfig_paths(kubeconfig)
@@ -77,7 +78,7 @@ def _load_kubeconfig(configuration: Any, kubeconfig: str | Path | None, context:
             config_file=file, context=context, client_configuration=configuration, persist_config=False
         )
         contexts, current = list_kube_config_contexts(config_file=file)
-    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+    except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip() or type(error).__name__
         raise InputError([Fault(path="", file=file, message=f"no cluster to talk to: {reason}")]) from error
     chosen = current if context is None else next(item for item in contexts if item["name"] == context)

@@ -88,7 +88,7 @@ class Transport:
             answer = self.api.call_api(method, url, headers, request.body, _request_timeout=timeouts_s)
         except ConfigException as error:
             raise ForbiddenError(f"no credentials: {error}") from error
-        except urllib3.exceptions.TimeoutError as error:
+        except urllib3.exceptions.ReadTimeoutError as error:
             raise UnavailableError(f"no answer from the server in {timeouts_s[1]:g} s: {error}") from error
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             reason = getattr(error, "reason", None) or error
