@@ -1,4 +1,4 @@
-"""Text to exact integers and back: bytes, milli-units, parts per million and micro-dollars.
+"""Text to exact integers and back: bytes, milli-units, parts per million, micro-dollars and nanoseconds.
 
 Inside the planner memory is ``int`` bytes, shares are ``int`` milli-units, ratios are ``int`` parts per
 million and money is ``int`` micro-USD; this module is the only place that knows how people write them.
@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 
 PPM = 1_000_000
 MICROUSD = 1_000_000
+NANOSECONDS = 10**9
 
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL = {
@@ -38,6 +39,7 @@ _WHOLE_MILLI = {suffix: int(1000 * factor) for suffix, factor in _DECIMAL.items(
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _LONGEST_TEXT = 60
 """No number that anybody means is longer; arithmetic on millions of digits would overflow ``decimal``."""
+_LONGEST_S = 3600
 # An exbibyte less one: the solver takes 2^60 for "not limited", so that sums of several stay inside int64.
 _LARGEST = 2**60 - 1
 # Up to here a 64-bit float, which is how readers of JSON take a plan's cost, tells every micro-USD apart.
@@ -131,6 +133,22 @@ def parse_microusd(text: str | float) -> int:
     if price > _LARGEST_MICROUSD:
         raise ValueError(f"{text!r} is larger than {_LARGEST_MICROUSD // MICROUSD:,} US dollars an hour")
     return price
+
+
+def parse_seconds_ns(text: str | float) -> int:
+    """Return nanoseconds of a time in seconds (``0.003`` is 3,000,000), rounded up; at most an hour."""
+    body = _short(text)
+    if isinstance(text, bool) or not _NUMBER.fullmatch(body):
+        raise ValueError(f"{text!r} is not a time: write seconds, as 0.003")
+    value = _ceil(Decimal(body) * NANOSECONDS)
+    if value > _LONGEST_S * NANOSECONDS:
+        raise ValueError(f"{text!r} is longer than {_LONGEST_S:,} seconds")
+    return value
+
+
+def format_seconds(value_ns: int) -> str:
+    """Return nanoseconds as exact decimal seconds without trailing zeros (``"0.003"``)."""
+    return f"{value_ns // NANOSECONDS}.{value_ns % NANOSECONDS:09d}".rstrip("0").rstrip(".")
 
 
 def format_bytes(value_bytes: int) -> str:

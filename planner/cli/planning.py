@@ -29,7 +29,7 @@ from planner.cli.options import Talk, output_option, scenario_option, split_path
 from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
 from planner.errors import VerificationError
-from planner.report.text import plan_summary, plan_table, refusal_lines
+from planner.report.text import change_lines, plan_summary, plan_table, refusal_lines
 from planner.report.words import plural, violation_sentence
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ Examples:
 
 Columns: GPU MEMORY is used/capacity of all GPUs of the shard, with what the driver, the server and its
 backends take, headroom off; FULL is the fullest resource (-o wide names it under BINDS); USD/H is the
-price of the shard for an hour.
+price of the shard for an hour. "loads" is what the server of the shard that takes longest needs for its
+models, all at its start or through its API; downloads and the models' own time come on top.
 
 Exit codes: 0 every model is placed, 3 some are refused (the plan is written all the same), 2 bad
 input (nothing is written). With --detailed-exitcode: 0 nothing to do, 2 changes, 1 anything else.
@@ -69,6 +70,7 @@ Examples:
   shardpack diff before.json after.json
   shardpack diff before.json after.json -o wide
   shardpack diff before.json after.json -o name | grep ^model/
+  shardpack diff before.json after.json -f scenario.yaml      # and how long the loads take
 
 Exit codes: 0 they place and refuse alike, 1 they differ, above 1 an error.
 """
@@ -143,7 +145,7 @@ def plan(  # noqa: PLR0913 - one parameter an option
     found = _make_plan(scenario, options, base=base, talk=talk)
     if out is not None:
         _write_plan(out, found, scenario, talk=talk)
-    _print_plan(scenario, found, form)
+    _print_plan(scenario, found, form, base=base)
     if found.refusals and not talk.quiet:
         click.echo(_relax_hint(path, out), err=True)
     if found.refusals:
@@ -173,7 +175,7 @@ def _write_plan(out: Path, found: Plan, scenario: Scenario, *, talk: Talk) -> No
         click.echo(f"wrote {out}", err=True)
 
 
-def _print_plan(scenario: Scenario, found: Plan, form: str) -> None:
+def _print_plan(scenario: Scenario, found: Plan, form: str, *, base: Plan | None) -> None:
     match form:
         case "name":
             print_names(f"shard/{shard.name}" for shard in found.placement.shards)
@@ -187,14 +189,14 @@ def _print_plan(scenario: Scenario, found: Plan, form: str) -> None:
 
             print_document(plan_document(found, scenario), form)
         case _:
-            _print_tables(scenario, found, wide=form == "wide")
+            _print_tables(scenario, found, base=base, wide=form == "wide")
 
 
-def _print_tables(scenario: Scenario, found: Plan, *, wide: bool) -> None:
+def _print_tables(scenario: Scenario, found: Plan, *, base: Plan | None, wide: bool) -> None:
     if found.placement.shards:
         click.echo(plan_table(scenario, found, wide=wide))
         click.echo()
-    click.echo(plan_summary(scenario, found))
+    click.echo(plan_summary(scenario, found, base=base))
     if found.refusals:
         click.echo()
         click.echo("\n".join(refusal_lines(found.refusals)))
@@ -274,12 +276,18 @@ def _print_violations(plan_path: str, scenario: Scenario, broken: Sequence[Viola
 @click.command(epilog=_DIFF_EPILOG)
 @click.argument("before", metavar="PLAN_A")
 @click.argument("after", metavar="PLAN_B")
+@click.option(
+    "-f",
+    "--filename",
+    metavar="FILE",
+    help="The scenario of PLAN_B: a line then says how long servers take to load what comes to them.",
+)
 @output_option(
     wide="from and to which devices, and how full the shards get",
     name="the shards and models that differ (shard/NAME, model/NAME)",
 )
 @talk_options
-def diff(*, before: str, after: str, form: str) -> Outcome:
+def diff(*, before: str, after: str, filename: str | None, form: str) -> Outcome:
     """Compare two plans: shards, replicas, refusals and cost.
 
     PLAN_A is the earlier plan, PLAN_B the later; they may be of different scenarios.
@@ -289,14 +297,24 @@ def diff(*, before: str, after: str, form: str) -> Outcome:
     from planner.report.subjects import difference_names
 
     (earlier, old), (later, new) = read_plan_document(before), read_plan_document(after)
+    times = [] if filename is None else _load_times(filename, after, earlier=earlier, later=later)
     found = diff_plans(earlier, later)
     match form:
         case "name":
             print_names(difference_names(found))
         case "table":
-            click.echo(difference_text(found))
+            click.echo("\n".join([difference_text(found), *times]))
         case "wide":
-            click.echo(difference_tables(found, old, new))
+            click.echo("\n".join([difference_tables(found, old, new), *times]))
         case _:
             print_document(document(found), form)
     return Outcome.DONE if found.is_empty else Outcome.CHANGED
+
+
+def _load_times(scenario_path: str, plan_path: str, *, earlier: Plan, later: Plan) -> list[str]:
+    from planner.domain.canonical import sha256_of
+
+    scenario = read_scenario(scenario_path)
+    if later.scenario_sha256 != sha256_of(scenario):
+        raise VerificationError(another_scenario_text(scenario_path, plan_path))
+    return change_lines(scenario, earlier, later)

@@ -74,6 +74,25 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadCost:
+    """What loads cost a server itself, on top of what each model takes.
+
+    Parameters
+    ----------
+    each_ns
+        One load through its API while it knows no other model.
+    per_known_ns
+        More for each model that it knows.
+    at_start_ns
+        Each model of a start with all of its models; None for a server that cannot start so.
+    """
+
+    each_ns: int
+    per_known_ns: int = 0
+    at_start_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """A model server and what it costs with no model in it.
 
@@ -89,6 +108,8 @@ class Runtime:
         The server's device memory pool, paid on every GPU that the shard sees.
     host_base_bytes
         Host memory of the idle server, its pinned pool included.
+    loads
+        What loads cost it; None is not known.
     source
         Where the figures come from.
     """
@@ -98,6 +119,7 @@ class Runtime:
     context_bytes: int = 0
     pool_bytes: int = 0
     host_base_bytes: int = 0
+    loads: LoadCost | None = None
     source: str = ""
 
 

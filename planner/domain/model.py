@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from planner.domain.fleet import DeviceClass, Labels
 from planner.domain.footprint import ANY_CLASS, FootprintOption, uses_device
+
+Probe = Literal["none", "ready", "infer"]
+"""How the agent looks at a model after its load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,9 @@ class Model:
         1, or the number of whole devices of one shard that a replica takes for itself.
     pin
         Where replica 0 has to be; None is anywhere.
+    probe
+        How the agent looks at it after its load: not, by its ready endpoint, or by a test inference as well;
+        None leaves that to the agent's own settings.
     labels
         For people and reports.
     footprints
@@ -58,6 +65,7 @@ class Model:
     together: str | None = None
     devices_per_replica: int = 1
     pin: Pin | None = None
+    probe: Probe | None = None
     labels: Labels = ()
     footprints: tuple[FootprintOption, ...]
 

@@ -95,6 +95,7 @@ def _desired(
         load_peak_bytes=resident.need.load_peak_bytes if on_gpu else 0,
         steady_bytes=resident.need.steady_bytes if on_gpu else 0,
         order=order,
+        probe=resident.model.probe,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from planner.domain.loading import change_loads, start_loads
 from planner.domain.plan import Plan, Refusal
 from planner.domain.rules import UNITS, Rule
 from planner.domain.scenario import Scenario
@@ -15,6 +16,7 @@ from planner.report.words import (
     percent,
     plural,
     refusal_groups,
+    seconds_text,
     usd_text,
 )
 
@@ -106,10 +108,11 @@ def _host(use: ResourceUse | None) -> str:
     return "-" if use is None else _of(use.used, use.capacity, UNITS[use.rule])
 
 
-def plan_summary(scenario: Scenario, plan: Plan) -> str:
-    """Return what a plan costs, its bound and gap, what is placed and how it was searched, in four lines.
+def plan_summary(scenario: Scenario, plan: Plan, *, base: Plan | None = None) -> str:
+    """Return what a plan costs, its bound and gap, what is placed and how it was searched, in a line each.
 
-    A fifth says what it moves of the plan that it was to stay close to.
+    Further lines say how long loads take, and what it moves and loads of the plan that it was to stay close
+    to, ``base``.
     """
     is_gpu = {item.name: item.kind == "gpu" for item in scenario.device_classes}
     gpus = {item.name: item.device_count * is_gpu[item.device_class] for item in scenario.shard_types}
@@ -130,6 +133,8 @@ def plan_summary(scenario: Scenario, plan: Plan) -> str:
             f"bound    {bound}",
             f"placed   {len(plan.placement.placed):,} of {plural(wanted, 'replica')}{missing}",
             *moves_lines(plan),
+            *start_lines(scenario, plan),
+            *([] if base is None else change_lines(scenario, base, plan)),
             f"search   {plan.status}, {budget_text(plan)}",
         )
     )
@@ -140,6 +145,31 @@ def moves_lines(plan: Plan) -> list[str]:
     if plan.moves is None:
         return []
     return [f"moves    {plan.moves.count:,}, at least {plan.moves.at_least:,}"]
+
+
+def start_lines(scenario: Scenario, plan: Plan) -> list[str]:
+    """Return a line with what the shard that takes longest needs for all its models; none if not known."""
+    loads = start_loads(scenario, plan.placement)
+    if not loads:
+        return []
+    last = max(loads, key=lambda item: item.one_by_one_ns)
+    times = f"{seconds_text(last.start_ns)} at a cold start, {seconds_text(last.one_by_one_ns)} one by one"
+    return [f"loads    {times}: {last.shard}, {plural(last.count, 'model')}"]
+
+
+def change_lines(scenario: Scenario, before: Plan, after: Plan) -> list[str]:
+    """Return a line with what a change makes servers load, and how long the last one takes; none for nothing.
+
+    Shards load at the same time. ``scenario`` is that of the later plan.
+    """
+    loads = change_loads(scenario, before.placement, after.placement)
+    if not loads:
+        return []
+    here, opened = (sum(item.count for item in loads if item.opened == new) for new in (False, True))
+    parts = [f"{plural(here, 'load')} on shards that stand"] if here else []
+    parts += [f"{plural(opened, 'model')} on new shards"] if opened else []
+    last = max(loads, key=lambda item: item.apply_ns)
+    return [f"changes  {', '.join(parts)}; {seconds_text(last.apply_ns)} on {last.shard}"]
 
 
 def budget_text(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.domain.plan import Plan, Refusal, gap_ratio
 from planner.domain.rules import UNITS, Rule, Violation
-from planner.units import format_bytes, format_usd, quantity_milli
+from planner.units import NANOSECONDS, format_bytes, format_usd, quantity_milli
 
 RULE_NAMES: dict[Rule, str] = {
     Rule.DEVICE_MEMORY: "GPU memory",
@@ -84,6 +84,14 @@ def gap_text(plan: Plan) -> str:
     """Return a plan's gap to its bound as ``1.25 %``; ``no bound`` without one."""
     gap = gap_ratio(plan)
     return "no bound" if gap is None else f"{100 * gap:.2f} %"
+
+
+def seconds_text(value_ns: int) -> str:
+    """Return a time as it is estimated: ``0.4 s``, ``12 s``, ``3 min``."""
+    seconds = value_ns / NANOSECONDS
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f} s" if value_ns else "0 s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
 def usd_text(microusd_per_h: int) -> str:

@@ -7,15 +7,10 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from planner.domain.fleet import Backend, DeviceClass, Runtime
+from planner.domain.fleet import Backend, DeviceClass, LoadCost, Runtime
 from planner.scenario.documents import Document, parse_document
-from planner.scenario.scenario_shape import (
-    BackendShape,
-    CatalogParts,
-    CatalogShape,
-    DeviceClassShape,
-    RuntimeShape,
-)
+from planner.scenario.parts_shape import BackendShape, DeviceClassShape, LoadsShape, RuntimeShape
+from planner.scenario.scenario_shape import CatalogParts, CatalogShape
 
 _FILES = ("gpus.json", "runtimes.json", "backends.json", "shard_types.json")
 
@@ -59,8 +54,15 @@ def _runtime(shape: RuntimeShape) -> Runtime:
         context_bytes=shape.context,
         pool_bytes=shape.pool,
         host_base_bytes=shape.host_base,
+        loads=_load_cost(shape.loads),
         source=shape.source,
     )
+
+
+def _load_cost(shape: LoadsShape | None) -> LoadCost | None:
+    if shape is None:
+        return None
+    return LoadCost(each_ns=shape.each, per_known_ns=shape.per_known, at_start_ns=shape.at_start)
 
 
 def _backend(shape: BackendShape) -> Backend:

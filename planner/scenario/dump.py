@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from planner.domain.fleet import Backend, DeviceClass, Node, NodeDevice, Runtime, ShardType
+from planner.domain.fleet import Backend, DeviceClass, LoadCost, Node, NodeDevice, Runtime, ShardType
 from planner.domain.footprint import Amount, FootprintOption
 from planner.domain.model import Model
 from planner.domain.policy import Policy
 from planner.domain.scenario import Scenario
 from planner.scenario.scenario_shape import API_VERSION
-from planner.units import format_percent, format_usd, quantity_bytes, quantity_milli
+from planner.units import format_percent, format_seconds, format_usd, quantity_bytes, quantity_milli
 
 
 def scenario_text(scenario: Scenario) -> str:
@@ -101,10 +101,21 @@ def _runtime(item: Runtime) -> dict[str, Any]:
         context=_bytes(_nonzero(item.context_bytes)),
         pool=_bytes(_nonzero(item.pool_bytes)),
         hostBase=_bytes(_nonzero(item.host_base_bytes)),
+        loads=_loads(item.loads),
         source=item.source,
     )
     # an empty list serves nothing; only null serves everything
     return fields if item.backends is None else {**fields, "backends": list(item.backends)}
+
+
+def _loads(item: LoadCost | None) -> dict[str, Any]:
+    if item is None:
+        return {}
+    return _given(
+        each=format_seconds(item.each_ns),
+        perKnown=format_seconds(item.per_known_ns),
+        atStart=None if item.at_start_ns is None else format_seconds(item.at_start_ns),
+    )
 
 
 def _backend(item: Backend) -> dict[str, Any]:
@@ -124,7 +135,7 @@ def _backend(item: Backend) -> dict[str, Any]:
 
 
 def _shard_type(item: ShardType) -> dict[str, Any]:
-    return _given(
+    fields = _given(
         name=item.name,
         runtime=item.runtime,
         devices=_given(
@@ -143,7 +154,6 @@ def _shard_type(item: ShardType) -> dict[str, Any]:
         provision=item.provision,
         minCount=_nonzero(item.min_count),
         maxCount=item.max_count,
-        maxModels=item.max_models,
         replicas=item.replicas,
         group=item.group,
         zone=item.zone,
@@ -151,6 +161,8 @@ def _shard_type(item: ShardType) -> dict[str, Any]:
         parallelLoads=item.parallel_loads,
         extra=_extra(item.extra),
     )
+    # left out it would be the runtime's; only null is unlimited
+    return {**fields, "maxModels": item.max_models}
 
 
 def _node(item: Node) -> dict[str, Any]:
@@ -206,6 +218,7 @@ def _model(item: Model) -> dict[str, Any]:
         together=item.together,
         devicesPerReplica=item.devices_per_replica,
         pin=None if item.pin is None else _given(shard=item.pin.shard, device=item.pin.device),
+        probe=item.probe,
         labels=dict(item.labels),
         footprints=[_option(option) for option in item.footprints],
     )

@@ -31,6 +31,7 @@ MODEL_FIELDS = {
     "devicesPerReplica": FlatField(("devicesPerReplica",), "int"),
     "pinShard": FlatField(("pin", "shard")),
     "pinDevice": FlatField(("pin", "device"), "int"),
+    "probe": FlatField(("probe",)),
     "labels": FlatField(("labels",), "labels"),
 }
 

@@ -218,7 +218,9 @@ def _fleet(draft: Draft, scenarios: list[tuple[Piece, Read[Any]]], log: FaultLog
     has_nodes = bool(draft.nodes) or bool(draft.assumed.get("nodes"))
     for piece, read in scenarios:
         for index, shape in enumerate(read.shape.spec.shard_types):
-            value = shard_type_of(shape, scenario=draft.name, has_nodes=has_nodes)
+            runtime = draft.catalogue.runtimes.get(shape.runtime)
+            loads = None if runtime is None else runtime.loads
+            value = shard_type_of(shape, scenario=draft.name, has_nodes=has_nodes, loads=loads)
             draft.shard_types.append(Located(value, piece.document, read.loc("shardTypes", index)))
 
 

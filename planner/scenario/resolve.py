@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from sys import intern
 
-from planner.domain.fleet import Cluster, Labels, Named, Node, NodeDevice, ShardType
+from planner.domain.fleet import Cluster, Labels, LoadCost, Named, Node, NodeDevice, ShardType
 from planner.domain.footprint import ZERO, FootprintOption
+from planner.domain.loading import default_max_models
 from planner.domain.model import Model, Pin
 from planner.domain.policy import Headroom, Policy
 from planner.scenario.scenario_shape import (
@@ -37,8 +38,22 @@ def default_group(scenario: str, shard_type: str) -> str:
     return f"{scenario}-{shard_type}".lower().replace(".", "-").replace("_", "-")
 
 
-def shard_type_of(shape: ShardTypeShape, *, scenario: str, has_nodes: bool) -> ShardType:
-    """Return a shard type; ``has_nodes`` decides where nothing says whether it is bought."""
+def shard_type_of(
+    shape: ShardTypeShape, *, scenario: str, has_nodes: bool, loads: LoadCost | None
+) -> ShardType:
+    """Return a shard type.
+
+    Parameters
+    ----------
+    shape
+        What is said of it.
+    scenario
+        The scenario's name.
+    has_nodes
+        Decides where nothing says whether it is bought.
+    loads
+        What loads cost its runtime, which decides where nothing says how many models it may hold.
+    """
     return ShardType(
         name=shape.name,
         runtime=shape.runtime,
@@ -55,7 +70,7 @@ def shard_type_of(shape: ShardTypeShape, *, scenario: str, has_nodes: bool) -> S
         provision=shape.provision or ("existing" if has_nodes else "new"),
         min_count=shape.min_count,
         max_count=shape.max_count,
-        max_models=shape.max_models,
+        max_models=_max_models(shape, loads),
         replicas=shape.replicas,
         group=shape.group or default_group(scenario, shape.name),
         zone=shape.zone,
@@ -63,6 +78,12 @@ def shard_type_of(shape: ShardTypeShape, *, scenario: str, has_nodes: bool) -> S
         parallel_loads=shape.parallel_loads,
         extra=_named(shape.extra),
     )
+
+
+def _max_models(shape: ShardTypeShape, loads: LoadCost | None) -> int | None:
+    if "max_models" in shape.model_fields_set or loads is None:
+        return shape.max_models
+    return default_max_models(loads)
 
 
 def nodes_of(shape: NodeShape) -> Iterator[Node]:
@@ -119,6 +140,7 @@ def model_of(shape: ModelShape) -> Model:
         together=shape.together,
         devices_per_replica=shape.devices_per_replica,
         pin=_pin(shape.pin),
+        probe=shape.probe,
         labels=_labels(shape.labels),
         footprints=tuple(option_of(item) for item in shape.footprints),
     )

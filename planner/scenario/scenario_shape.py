@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.domain.footprint import FootprintSource
+from planner.domain.model import Probe
 from planner.domain.policy import Objective, Spread
 from planner.scenario.models_from_shape import ModelsFromShape
+from planner.scenario.parts_shape import BackendShape, DeviceClassShape, RuntimeShape
 from planner.scenario.shapes import (
     Bytes,
     BytesAmount,
@@ -47,67 +49,6 @@ Replicas = Annotated[int, Field(ge=1, le=10_000)]
 
 
 # ------------------------------------------------------------------------------------------- catalogue
-
-
-class DeviceClassShape(Shape):
-    """A kind of device: a GPU product, a MIG instance of one, or a CPU."""
-
-    name: PartName
-    """As footprints and shard types refer to it, as nvidia-t4."""
-    kind: Literal["gpu", "cpu"] = "gpu"
-    """Whether device memory is counted (gpu) or only the CPU and memory of the shard (cpu)."""
-    memory: Bytes = 0
-    """Total as NVML reports it."""
-    reserved: Bytes = 0
-    """What the driver keeps of it."""
-    product: Text | None = None
-    """The node label nvidia.com/gpu.product."""
-    mig_profile: Text | None = None
-    """The MIG profile's name, as 1g.10gb."""
-    source: str = ""
-    """Where the figures come from."""
-
-    @model_validator(mode="after")
-    def _check_memory(self) -> Self:
-        if self.kind == "cpu" and self.memory:
-            raise ValueError("a CPU has no memory of its own: leave memory out")
-        if self.kind == "gpu" and self.memory <= self.reserved:
-            raise ValueError("a GPU needs memory, above what the driver has reserved")
-        return self
-
-
-class RuntimeShape(Shape):
-    """A model server and what it costs with no model in it."""
-
-    name: PartName
-    """As shard types refer to it, as triton."""
-    backends: list[PartName] | None = None
-    """Backends it serves; null is any."""
-    context: Bytes = 0
-    """GPU memory of the server's CUDA context, on every GPU it sees."""
-    pool: Bytes = 0
-    """GPU memory of the server's pool, on every GPU it sees."""
-    host_base: Bytes = 0
-    """Host memory of the idle server."""
-    source: str = ""
-    """Where the figures come from."""
-
-
-class BackendShape(Shape):
-    """What a backend costs beside the models that use it."""
-
-    name: PartName
-    """Triton's backend, or the framework of a server that has no backends."""
-    device_base: Bytes = 0
-    """GPU memory once per device that runs one of its models."""
-    host_base: Bytes = 0
-    """Host memory once per shard that holds one of its models."""
-    context_per_instance: bool = False
-    """Whether each instance is a process with a CUDA context of its own."""
-    pinnable: bool = True
-    """Whether it obeys the device ordinals of instance_group."""
-    source: str = ""
-    """Where the figures come from."""
 
 
 class DevicesShape(Shape):
@@ -167,7 +108,7 @@ class ShardTypeShape(Shape):
     max_count: Count | None = None
     """null is unlimited."""
     max_models: Positive | None = None
-    """null is unlimited."""
+    """Left out, as many as its runtime loads one by one in ten minutes; null is unlimited."""
     replicas: Replicas = 1
     """Identical pods of a shard."""
     group: GroupName | None = None
@@ -361,6 +302,9 @@ class ModelShape(Shape):
     """Whole devices of one shard when above 1."""
     pin: PinShape | None = None
     """Where replica 0 has to be; null is anywhere."""
+    probe: Probe | None = None
+    """How the agent looks at it after its load: none, ready (its ready endpoint) or infer (a test inference,
+    and what fails it is loaded again). null is as the agent is set, by default ready."""
     labels: Strings = _NONE_NAMED
     """For people and reports."""
     footprints: Annotated[list[FootprintShape], Field(min_length=1)]

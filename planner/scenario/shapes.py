@@ -24,7 +24,14 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from planner.domain.footprint import ZERO, Amount
-from planner.units import MICROUSD, parse_bytes, parse_microusd, parse_milli, parse_ratio_ppm
+from planner.units import (
+    MICROUSD,
+    parse_bytes,
+    parse_microusd,
+    parse_milli,
+    parse_ratio_ppm,
+    parse_seconds_ns,
+)
 
 LARGEST_INT = 2**31 - 1
 
@@ -95,6 +102,13 @@ Ratio = Annotated[
 _read_price = _scalar(parse_microusd, "a price in US dollars such as 0.526")
 _price_schema = _text_or_number(r"^\s*\$?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$", "US dollars an hour", "0.526")
 Price = Annotated[int, BeforeValidator(_read_price), _price_schema]
+
+Seconds = Annotated[
+    int,
+    BeforeValidator(_scalar(parse_seconds_ns, "a time in seconds such as 0.003")),
+    _text_or_number(_NUMBER, "seconds", "0.003"),
+]
+"""A short time, in nanoseconds."""
 
 _DEAREST_SHARD_USD = 1_000_000
 

@@ -207,6 +207,7 @@ def _levels(scenario: Scenario) -> Ints:
 
 
 def _host_rooms(scenario: Scenario, parts: Names, columns: tuple[str, ...]) -> Ints:
+    replicas = sum(model.replicas for model in scenario.models)
     rows = []
     for shard_type in scenario.shard_types:
         room = shard_room(
@@ -216,8 +217,9 @@ def _host_rooms(scenario: Scenario, parts: Names, columns: tuple[str, ...]) -> I
             max_config_map_bytes=scenario.cluster.max_config_map_bytes,
         )
         extra = (room.extra.get(name, 0) for name in columns[FIXED_COLUMNS:])
-        counted = (room.disk_bytes, room.max_models)
-        disk, most = (AMPLE if value is None else value for value in counted)
+        disk = AMPLE if room.disk_bytes is None else room.disk_bytes
+        # A limit that cannot be reached is one resource less to reckon with.
+        most = AMPLE if room.max_models is None or room.max_models >= replicas else room.max_models
         rows.append([room.cpu_milli, room.memory_bytes, disk, most, room.models_json_bytes, *extra])
     return np.minimum(np.array(rows, dtype=np.int64).reshape(-1, len(columns)), AMPLE)
 

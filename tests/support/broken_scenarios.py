@@ -294,6 +294,11 @@ BROKEN = {
         "spec.models[1].pin.device",
         "shards of that group have devices 0 to 0",
     ),
+    "probe that the agent does not know": (
+        with_model(probe="inference # HERE"),
+        "spec.models[1].probe",
+        "'inference' is not one of none, ready, infer; did you mean 'infer'?",
+    ),
     "more devices than any shard has": (
         with_model(devicesPerReplica="2 # HERE"),
         "spec.models[1].devicesPerReplica",

@@ -27,6 +27,25 @@ def test_bytes_are_read_as_kubernetes_reads_them(text: str | int, expected: int)
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0.003", 3_000_000), (2, 2 * 10**9), (0.00002, 20_000), ("1e-3", None), ("1h", None)],
+)
+def test_seconds_are_read_to_nanoseconds_and_written_exactly(text: str | float, expected: int | None) -> None:
+    if expected is None:
+        with pytest.raises(ValueError, match="is not a time"):
+            units.parse_seconds_ns(text)
+        return
+    assert units.parse_seconds_ns(f"{text:f}" if isinstance(text, float) else text) == expected
+    assert units.parse_seconds_ns(units.format_seconds(expected)) == expected
+
+
+def test_a_load_takes_an_hour_at_most() -> None:
+    assert units.parse_seconds_ns(3600) == 3600 * 10**9
+    with pytest.raises(ValueError, match="longer than 3,600 seconds"):
+        units.parse_seconds_ns("3600.1")
+
+
+@pytest.mark.parametrize(
     ("text", "expected"), [("250m", 250), ("4", 4000), (0.5, 500), ("1u", 1), ("2k", 2_000_000)]
 )
 def test_milli_units_are_rounded_up(text: str | float, expected: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.solve.openings import NO_ROW, UNKNOWN_DOMAIN, zone_numbers
-from planner.solve.problem import AMPLE, CONFIG, CPU, MEMORY, Bools, Ints, Problem
+from planner.solve.problem import AMPLE, CONFIG, CPU, MEMORY, MODELS, Bools, Ints, Problem
 from planner.solve.relaxation import backend_of_kinds
 
 Floats = NDArray[np.float64]
@@ -97,26 +97,30 @@ def make_tables(problem: Problem, value: Floats, loss: Floats, home: Ints) -> Ta
 
 def host_columns(problem: Problem) -> list[int]:
     """Return the columns of the shard that may bind; host memory always, ``models.json`` last."""
+    most = _most_replicas(problem)
     counted: Bools = np.asarray((problem.host_room < AMPLE // 2).any(axis=0))
     counted[MEMORY], counted[CONFIG] = True, False
+    counted[MODELS] = (most > problem.host_room[:, MODELS]).any()
     columns = [int(column) for column in np.flatnonzero(counted)]
-    return [*columns, CONFIG] if _config_binds(problem) else columns
+    most = np.minimum(most, problem.host_room[:, MODELS])
+    longest = int(problem.entry_bytes.max(initial=0))
+    config_binds = bool((most * longest > problem.host_room[:, CONFIG]).any())
+    return [*columns, CONFIG] if config_binds else columns
 
 
-def _config_binds(problem: Problem) -> bool:
-    """Return whether a shard could hold so many models that ``models.json`` is full before all else."""
-    most = np.full(len(problem.prices), len(problem.units), dtype=np.float64)
+def _most_replicas(problem: Problem) -> Floats:
+    """Return more than what a shard of each type could hold, ``maxModels`` and ``models.json`` aside."""
+    most: Floats = np.full(len(problem.prices), len(problem.seat_unit), dtype=np.float64)
     mode = problem.modes[0] if len(problem.modes) == 1 else None
     if mode is not None and len(mode.allowed):
         large = np.iinfo(np.int64).max
-        for column in range(len(problem.columns)):
+        for column in set(range(len(problem.columns))) - {MODELS, CONFIG}:
             least = np.where(mode.allowed, mode.host[:, :, column], large).min(axis=0)
             most = np.minimum(most, problem.host_room[:, column] / np.maximum(least, 1e-9))
         least = np.where(mode.allowed, mode.steady, large).min(axis=0)
         room = problem.device_counts * (problem.device_memory - problem.device_fixed)
         most = np.where(problem.is_gpu, np.minimum(most, room / np.maximum(least, 1e-9)), most)
-    longest = int(problem.entry_bytes.max(initial=0))
-    return bool((most * longest > problem.host_room[:, CONFIG]).any())
+    return most
 
 
 def _rule(problem: Problem, columns: list[int]) -> Ints:

@@ -72,7 +72,12 @@ def models(draw: st.DrawFn) -> list[dict[str, Any]]:
     names = draw(st.lists(NAMES, max_size=4, unique=True))
     backends = st.sampled_from(["onnxruntime", "python", "fil"])
     optional = some(
-        replicas=st.integers(1, 5), priority=st.integers(-9, 9), tenant=WORDS, labels=LABELS, framework=NAMES
+        replicas=st.integers(1, 5),
+        priority=st.integers(-9, 9),
+        tenant=WORDS,
+        labels=LABELS,
+        framework=NAMES,
+        probe=st.sampled_from(["none", "ready", "infer"]),
     )
     return [
         {

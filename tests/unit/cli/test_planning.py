@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_runs import Files, Run
+from cli_runs import SCENARIO, Files, Run
 
 
 def test_a_plan_is_a_table_and_a_summary(files: Files, run: Run) -> None:
@@ -199,6 +199,26 @@ def test_a_difference_names_what_changed(files: Files, run: Run, planned: str) -
     assert "+ refusal huge: 1 replica refused" in result.stdout
     document = json.loads(run("diff", planned, after, "-o", "json").stdout)
     assert [refusal["model"] for refusal in document["refused"]] == ["huge"]
+
+
+def test_a_difference_says_how_long_loads_take_where_the_scenario_is_given(
+    files: Files, run: Run, planned: str
+) -> None:
+    loads = "  catalog:\n    runtimes: [{name: triton, loads: {each: 20, perKnown: 1}}]\n"
+    Path(files.path("slow.yaml")).write_text(SCENARIO.replace("  catalog:\n", loads), encoding="utf-8")
+    slow, after, empty = (files.path(name) for name in ("slow.yaml", "after.json", "empty.json"))
+    document = json.loads(Path(planned).read_text(encoding="utf-8"))
+    document["shards"] = document["placements"] = []
+    Path(empty).write_text(json.dumps(document), encoding="utf-8")
+    planned_slow = run("plan", slow, "--out", after)
+    assert planned_slow.exit_code == 0
+    assert "loads    41 s at a cold start, 41 s one by one: news" in planned_slow.stdout
+    text = run("diff", empty, after, "-f", slow).stdout
+    assert text.endswith("changes  3 models on new shards; 41 s on news\n")
+    assert "changes" not in run("diff", empty, after).stdout
+    other = run("diff", empty, after, "-f", files.too_small)
+    assert other.exit_code > 1
+    assert "is not a plan of" in other.stderr
 
 
 def test_names_of_a_difference_are_its_shards_and_models(files: Files, run: Run, planned: str) -> None:

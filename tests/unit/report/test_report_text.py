@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from planner.domain.difference import diff_plans
-from planner.domain.fleet import Cluster
+from planner.domain.fleet import Cluster, LoadCost, Runtime
 from planner.domain.plan import Bound, Budget, Refusal
 from planner.domain.rules import Rule
 from planner.report.differences import difference_tables, difference_text
 from planner.report.limits import limits_text
 from planner.report.subjects import limit_names
-from planner.report.text import plan_summary, plan_table, refusal_lines, table
+from planner.report.text import change_lines, plan_summary, plan_table, refusal_lines, table
+from planner.report.words import seconds_text
 from planner.scenario.plan_file import plan_document
 from planner.sizing.limits import serving_limits
 from tests.support.builders import CPU, GIB, a_model, a_scenario, a_shard_type, an_option, models
@@ -61,6 +64,35 @@ def test_a_summary_says_cost_bound_gap_and_budget() -> None:
         "placed   1 of 3 replicas; 2 replicas of 1 model refused",
         "search   feasible, seed 7, work 50, 2 workers, at most 1.5 s, stopped by the clock",
     ]
+
+
+def test_a_summary_says_what_loads_take_and_what_a_change_loads() -> None:
+    loads = LoadCost(each_ns=2 * 10**9, per_known_ns=10**9, at_start_ns=10**8)
+    scenario = a_scenario(
+        *models(30),
+        types=(a_shard_type(), a_shard_type("u")),
+        runtimes=(Runtime(name="triton", loads=loads),),
+    )
+    before = a_plan(scenario, a_shard("t"), *(on(f"m-{number:03}") for number in range(20)))
+    after = a_plan(
+        scenario,
+        a_shard("t"),
+        a_shard("u"),
+        *(on(f"m-{number:03}", "t" if number < 22 else "u") for number in range(30)),
+    )
+    lines = plan_summary(scenario, after, base=before).split("\n")
+    assert "loads    2.2 s at a cold start, 5 min one by one: t, 22 models" in lines
+    assert "changes  2 loads on shards that stand, 8 models on new shards; 45 s on t" in lines
+    assert not any(line.startswith("changes") for line in plan_summary(scenario, after).split("\n"))
+    assert change_lines(scenario, after, after) == []
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [(0, "0 s"), (1, "0.1 s"), (9_940_000_000, "9.9 s"), (119 * 10**9, "119 s"), (7_200 * 10**9, "120 min")],
+)
+def test_times_are_as_exact_as_estimates_are(nanoseconds: int, text: str) -> None:
+    assert seconds_text(nanoseconds) == text
 
 
 def test_no_bound_is_said() -> None:

@@ -48,7 +48,7 @@ def test_equal_seeds_give_these_very_models() -> None:
         footprints=[{"class": "nvidia-t4"}, {"class": "cpu", "cpuRatio": 8}],
     )
     digest = hashlib.sha256("".join(canonical_json(model) for model in models).encode()).hexdigest()
-    assert digest == "db185a1967ca9211f09e15f6470cdb4c528f0b51b804223bb7c6ab5969c1494b"
+    assert digest == "e7475800ef1929d0d41501cf49ae1eea61755f8453ea7b7b5865c7008f4cdd8f"
 
 
 def test_another_seed_gives_other_models() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from planner.domain.fleet import LoadCost
 from planner.domain.footprint import Amount
 from planner.domain.scenario import Scenario
 from planner.errors import InputError
+from planner.scenario.dump import scenario_text
 from planner.scenario.load import load_scenario, parse_scenario
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -52,6 +54,32 @@ def test_only_the_parts_of_the_catalogue_that_are_referred_to_are_kept() -> None
     assert [item.name for item in found.device_classes] == ["cpu", "nvidia-l4"]
     assert [item.name for item in found.runtimes] == ["triton"]
     assert [item.name for item in found.backends] == ["fil"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("", 200), (", maxModels: null", None), (", maxModels: 7", 7)],
+)
+def test_a_shard_holds_as_many_models_as_are_loaded_in_ten_minutes_unless_it_says_more(
+    said: str, expected: int | None
+) -> None:
+    found = scenario(f"""\
+        catalog: {{runtimes: [{{name: slow, loads: {{each: 3, atStart: 0.5}}}}]}}
+        shardTypes: [{{use: aws-m7i.2xlarge, runtime: slow{said}}}]
+        models: []
+        """)
+    assert found.shard_types[0].max_models == expected
+    assert found.runtimes[0].loads == LoadCost(each_ns=3 * 10**9, at_start_ns=5 * 10**8)
+    assert parse_scenario(scenario_text(found), file="again") == found
+
+
+def test_a_server_whose_loads_cost_what_nobody_knows_holds_any_number() -> None:
+    found = scenario("""\
+        catalog: {runtimes: [{name: own}]}
+        shardTypes: [{use: aws-m7i.2xlarge, runtime: own}]
+        models: []
+        """)
+    assert found.shard_types[0].max_models is None
 
 
 def test_models_are_sorted_and_shard_types_keep_their_order() -> None:

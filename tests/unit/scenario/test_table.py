@@ -39,9 +39,9 @@ def test_every_column_reaches_its_field(tmp_path: Path) -> None:
     (model,) = load(
         tmp_path,
         "class,name,backend,framework,storageUri,replicas,priority,tenant,together,devicesPerReplica,pinShard,"
-        "pinDevice,labels,batch,instances,gpuMemory,gpuMemoryP50,gpuLoadPeak,gpuResidual,gpuTime,gpuTimeP50,"
+        "pinDevice,probe,labels,batch,instances,gpuMemory,gpuMemoryP50,gpuLoadPeak,gpuResidual,gpuTime,gpuTimeP50,"
         "cpu,cpuP50,memory,memoryP50,disk,source,extra.licenses\n"
-        "nvidia-t4,a,onnxruntime,onnx,s3://x/a,2,-3,acme,pair,1,t4-1,0,team=news;lang=en,8,2,100Mi,80Mi,120Mi,"
+        "nvidia-t4,a,onnxruntime,onnx,s3://x/a,2,-3,acme,pair,1,t4-1,0,infer,team=news;lang=en,8,2,100Mi,80Mi,120Mi,"
         "4Mi,35m,30m,2,1,1Gi,512Mi,2Mi,measured,3\n",
     )
     assert (model.name, model.backend, model.framework, model.storage_uri) == (
@@ -53,6 +53,7 @@ def test_every_column_reaches_its_field(tmp_path: Path) -> None:
     assert (model.replicas, model.priority, model.tenant, model.together) == (2, -3, "acme", "pair")
     assert model.pin is not None
     assert (model.pin.shard, model.pin.device) == ("t4-1", 0)
+    assert model.probe == "infer"
     assert model.labels == (("lang", "en"), ("team", "news"))
     (option,) = model.footprints
     assert (option.batch, option.instances, option.source) == (8, 2, "measured")

@@ -40,6 +40,7 @@ metadata:
     shardpack.dev/gpu-memory-p50: 500Mi
     shardpack.dev/replicas: "2"
     shardpack.dev/pin-shard: t4-3
+    shardpack.dev/probe: infer
     shardpack.dev/memory: 256Mi
     shardpack.dev/url: http://elsewhere
     other.example.com/replicas: many
@@ -77,6 +78,7 @@ def test_annotations_say_the_rest(tmp_path: Path) -> None:
     assert (model.replicas, model.backend) == (2, "tensorrt")
     assert model.pin is not None
     assert model.pin.shard == "t4-3"
+    assert model.probe == "infer"
     (option,) = model.footprints
     assert (option.device_class, option.memory_bytes.p95) == ("nvidia-t4", 2**28)
     assert (option.steady_bytes.p50, option.steady_bytes.p95) == (500 * 2**20, 600 * 2**20)
