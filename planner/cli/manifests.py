@@ -11,6 +11,7 @@ import click
 from planner.cli.documents import print_document, print_names, read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+from planner.cli.stores import store_options
 from planner.report.words import plural
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Examples:
   shardpack manifests scenario.yaml plan.json --out deploy/ -o table    # the objects and their files
   shardpack manifests scenario.yaml plan.json --out - -o name | xargs kubectl get -n models
   shardpack manifests scenario.yaml plan.json --out deploy/ --gateway nginx   # http://GROUP-gateway
+  shardpack manifests scenario.yaml plan.json --out deploy/ --secret s3 --env AWS_ENDPOINT_URL=http://minio:9000
 
 The folder then holds exactly the plan's files: what an earlier plan wrote there is removed, and a
 folder that holds anything else is refused. Equal plans give equal bytes.
@@ -52,6 +54,7 @@ folder that holds anything else is refused. Equal plans give equal bytes.
     metavar="[NAMESPACE/]NAME",
     help="The Gateway that --gateway httproute attaches its routes to.",
 )
+@store_options
 @output_option(
     wide="API version, namespace and size of every object",
     name="the objects as kubectl names them (configmap/NAME...)",
@@ -69,6 +72,10 @@ def manifests(  # noqa: PLR0913 - one parameter an option
     gateway: GatewayKind,
     gateway_parent: str | None,
     form: str | None,
+    secrets: tuple[str, ...],
+    gcs_secret: str | None,
+    storage_config: str | None,
+    environment: tuple[tuple[str, str], ...],
 ) -> Outcome:
     """Write a plan as Kubernetes objects: a kustomization with a folder for each shard.
 
@@ -79,7 +86,14 @@ def manifests(  # noqa: PLR0913 - one parameter an option
 
     if (gateway == "httproute") != (gateway_parent is not None):
         raise click.UsageError("--gateway httproute and --gateway-parent go together")
-    options = ManifestOptions(gateway=gateway, gateway_parent=gateway_parent)
+    options = ManifestOptions(
+        gateway=gateway,
+        gateway_parent=gateway_parent,
+        secrets=secrets,
+        gcs_secret=gcs_secret,
+        storage_config=storage_config,
+        environment=environment,
+    )
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario, found = read_verified(scenario_path, plan_path)
     files = render_plan(found, scenario, options=options)

@@ -10,6 +10,7 @@ from planner.manifests.contents import ShardContents
 from planner.manifests.names import Labels, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
 from planner.manifests.pod import agent_container, init_containers, pod_security, server_container, volumes
+from planner.manifests.sources import Sources, sources_of
 
 SERVERS = ("lightgbm", "mlserver", "sklearn", "triton", "xgboost")
 """Runtimes that KServe has a multi-model server for."""
@@ -45,6 +46,7 @@ def inference_service(
         What else the object says.
     """
     labels = shard_labels(plan, contents)
+    sources = sources_of(contents, options)
     predictor: dict[str, Any] = {
         "minReplicas": contents.shard_type.replicas,
         "maxReplicas": contents.shard_type.replicas,
@@ -53,9 +55,9 @@ def inference_service(
         "automountServiceAccountToken": False,
         "securityContext": pod_security(),
         **_server(contents),
-        **_before(contents, options),
-        "containers": [agent_container(contents, image=options.agent_image)],
-        "volumes": volumes(contents, documents=documents),
+        **_before(contents, options, sources),
+        "containers": [agent_container(contents, image=options.agent_image, sources=sources)],
+        "volumes": volumes(contents, documents=documents, sources=sources),
     }
     predictor.update(_scheduling(contents, spread=spread, peers=plan_labels(plan)))
     return {
@@ -79,8 +81,8 @@ def _server(contents: ShardContents) -> dict[str, Any]:
     return {contents.shard_type.runtime: container}
 
 
-def _before(contents: ShardContents, options: ManifestOptions) -> dict[str, Any]:
-    found = init_containers(contents, image=options.agent_image)
+def _before(contents: ShardContents, options: ManifestOptions, sources: Sources) -> dict[str, Any]:
+    found = init_containers(contents, image=options.agent_image, sources=sources)
     return {"initContainers": found} if found else {}
 
 

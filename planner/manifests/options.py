@@ -21,14 +21,32 @@ class ManifestOptions:
         The agent's container image; kustomize's ``images`` can still replace it.
     service_account
         Name of the ServiceAccount that the shards run under. KServe puts the secrets that are attached to
-        one only into an agent of its own, not into ours.
+        one only into an agent of its own, not into ours; so those that ours needs are named here.
     gateway
         What gives each group one address for all its models.
     gateway_parent
         The Gateway that HTTPRoutes are attached to, ``NAME`` or ``NAMESPACE/NAME``; None without HTTPRoutes.
+    secrets
+        Secrets whose keys become variables of the agent, as ``AWS_ACCESS_KEY_ID`` or ``HF_TOKEN``.
+    gcs_secret
+        The Secret with Google's credentials under ``gcloud-application-credentials.json``.
+    storage_config
+        KServe's Secret of stores, ``storage-config``.
+    environment
+        Further variables of the agent that are no secrets, as ``AWS_ENDPOINT_URL``: name and value.
     """
 
     agent_image: str = f"shardpack-agent:{__version__}"
     service_account: str = "shardpack"
     gateway: GatewayKind = "none"
     gateway_parent: str | None = None
+    secrets: tuple[str, ...] = ()
+    gcs_secret: str | None = None
+    storage_config: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """Return every Secret that is named, sorted: those that the ServiceAccount lists."""
+        named = (*self.secrets, self.gcs_secret, self.storage_config)
+        return tuple(sorted({name for name in named if name is not None}))

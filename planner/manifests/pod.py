@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.manifests.contents import ShardContents
 from planner.manifests.names import model_config_name, placement_name
+from planner.manifests.sources import Sources
 from planner.units import quantity_bytes, quantity_milli
 
 HTTP_PORT = 8080
@@ -29,6 +30,9 @@ _TEMPORARY = {"name": "shardpack-tmp", "mountPath": "/tmp"}  # noqa: S108 - a fo
 # another pod template, and would restart the server only because one more document was needed.
 _SLOTS = 8
 
+_DISK_SLACK_BYTES = 64 << 20
+_DISK_SLACK_SHARE = 20
+
 _HARDENED: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _AGENT_SECURITY = {**_HARDENED, "readOnlyRootFilesystem": True, "runAsNonRoot": True}
 
@@ -44,12 +48,17 @@ def pod_security() -> dict[str, Any]:
     }
 
 
-def volumes(contents: ShardContents, *, documents: int) -> list[dict[str, Any]]:
+def volumes(contents: ShardContents, *, documents: int, sources: Sources) -> list[dict[str, Any]]:
     """Return the volumes of a shard's pod; ``documents`` is how many placement documents it has."""
     disk_bytes = contents.shard_type.disk_bytes
-    store = {} if disk_bytes is None else {"sizeLimit": quantity_bytes(disk_bytes)}
+    # The agent keeps below the disk that the plan counts with; a kubelet counts its notes and blocks as well,
+    # and ends a pod that is above the limit.
+    limit = (
+        None if disk_bytes is None else disk_bytes + max(disk_bytes // _DISK_SLACK_SHARE, _DISK_SLACK_BYTES)
+    )
+    store = {} if limit is None else {"sizeLimit": quantity_bytes(limit)}
     slots = _SLOTS * -(-documents // _SLOTS)
-    sources = [
+    config_maps = [
         {"configMap": {"name": model_config_name(contents.shard.name)}},
         *(
             {"configMap": {"name": placement_name(contents.shard.name, slot), "optional": True}}
@@ -58,12 +67,12 @@ def volumes(contents: ShardContents, *, documents: int) -> list[dict[str, Any]]:
     ]
     found: list[dict[str, Any]] = [
         {"name": _STORE["name"], "emptyDir": store},
-        {"name": _CONFIGS["name"], "projected": {"sources": sources}},
+        {"name": _CONFIGS["name"], "projected": {"sources": config_maps}},
         {"name": _TEMPORARY["name"], "emptyDir": {}},
     ]
     if _is_triton(contents):
         found.append({"name": _SHARED_MEMORY["name"], "emptyDir": {"medium": "Memory"}})
-    return found
+    return [*found, *sources.volumes]
 
 
 def _is_triton(contents: ShardContents) -> bool:
@@ -147,7 +156,7 @@ def _exactly(resources: dict[str, str]) -> dict[str, Any]:
     return {"requests": resources, "limits": dict(resources)}
 
 
-def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
+def agent_container(contents: ShardContents, *, image: str, sources: Sources) -> dict[str, Any]:
     """Return our agent's container.
 
     It is named ``agent``: KServe's injector leaves a pod alone that has a container of this name.
@@ -155,8 +164,9 @@ def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
     return {
         "name": "agent",
         "image": image,
-        "args": _agent_args(contents),
-        "env": [{"name": "MULTI_MODEL_SERVER", "value": "true"}],
+        "args": [*_agent_args(contents), *sources.args],
+        **sources.container,
+        "env": [{"name": "MULTI_MODEL_SERVER", "value": "true"}, *sources.env],
         "ports": [
             {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
         ],
@@ -168,27 +178,33 @@ def agent_container(contents: ShardContents, *, image: str) -> dict[str, Any]:
         },
         "resources": _agent_resources(contents),
         "securityContext": _AGENT_SECURITY,
-        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY],
+        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY, *sources.mounts],
     }
 
 
-def init_containers(contents: ShardContents, *, image: str) -> list[dict[str, Any]]:
+def init_containers(contents: ShardContents, *, image: str, sources: Sources) -> list[dict[str, Any]]:
     """Return what runs before the server: the agent fetches all models, which it loads at its start."""
     if not _is_triton(contents):
         return []
     fetch = {
         "name": "fetch",
         "image": image,
-        "args": [*_places(), "--fetch-only"],
+        "args": [*_places(contents), *sources.args, "--fetch-only"],
+        **sources.container,
         "resources": _agent_resources(contents),
         "securityContext": _AGENT_SECURITY,
-        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY],
+        "volumeMounts": [_STORE, _CONFIGS, _TEMPORARY, *sources.mounts],
     }
     return [fetch]
 
 
-def _places() -> list[str]:
-    return ["--config-dir=/mnt/configs", "--model-dir=/mnt/store/models", f"--component-port={HTTP_PORT}"]
+def _places(contents: ShardContents) -> list[str]:
+    """Return where the agent finds everything, and how much of the disk is its."""
+    disk_bytes = contents.shard_type.disk_bytes
+    return [
+        *("--config-dir=/mnt/configs", "--model-dir=/mnt/store/models", f"--component-port={HTTP_PORT}"),
+        *([] if disk_bytes is None else [f"--max-disk-bytes={max(1, disk_bytes)}"]),
+    ]
 
 
 def _server_args(contents: ShardContents) -> list[str]:
@@ -200,7 +216,7 @@ def _server_args(contents: ShardContents) -> list[str]:
 
 def _agent_args(contents: ShardContents) -> list[str]:
     return [
-        *_places(),
+        *_places(contents),
         *_server_args(contents),
         "--status-address=0.0.0.0",
         f"--status-port={STATUS_PORT}",

@@ -176,6 +176,7 @@ def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile
             "kind": "ServiceAccount",
             "metadata": {"name": options.service_account, "namespace": plan.namespace, "labels": labels},
             "automountServiceAccountToken": False,
+            **({"secrets": [{"name": name} for name in options.attached]} if options.attached else {}),
         },
     )
 

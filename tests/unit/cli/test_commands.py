@@ -162,6 +162,39 @@ def test_addresses_that_all_take_are_not_talked_about(files: Files, run: Run) ->
     assert run("manifests", scenario, plan, "--out", "-").stderr == ""
 
 
+def test_manifests_name_the_secrets_of_stores(files: Files, run: Run, planned: str) -> None:
+    given = (
+        "--secret",
+        "keys",
+        "--secret",
+        "keys",
+        "--env",
+        "S3_ENDPOINT=minio:9000",
+        "--env",
+        "S3_USE_HTTPS=0",
+    )
+    text = run("manifests", files.scenario, planned, "--out", "-", *given).stdout
+    assert text.count("- secretRef:") == 2 * text.count("kind: InferenceService")
+    assert "value: minio:9000" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--secret", "Keys!"), "'Keys!' is not the name of a Secret"),
+        (("--gcs-secret", ""), "'' is not the name of a Secret"),
+        (("--env", "AWS_REGION"), "'AWS_REGION' is not NAME=VALUE"),
+        (("--env", "AWS REGION=x"), "'AWS REGION=x' is not NAME=VALUE"),
+    ],
+)
+def test_manifests_refuse_what_kubernetes_would(
+    files: Files, run: Run, planned: str, given: tuple[str, str], message: str
+) -> None:
+    result = run("manifests", files.scenario, planned, "--out", "-", *given)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_manifests_are_a_folder_or_a_stream(files: Files, run: Run, planned: str) -> None:
     out = files.path("deploy")
     assert run("manifests", files.scenario, planned, "--out", out).stdout == ""

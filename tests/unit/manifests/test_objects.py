@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.cli import main as agent_command
-from agent.desired import read_models_json, read_placement
+from agent.desired import PROBE_KINDS, read_models_json, read_placement
 from planner.domain.fleet import Backend, Cluster, DeviceClass, NodeDevice, Runtime
 from planner.domain.placement import Placed, Shard
 from planner.domain.scenario import Scenario
@@ -154,7 +154,10 @@ def test_disk_is_requested_once_and_bounds_the_models():
     items = rendered(*everything())
     assert agent(items, "sliced")["resources"] == {"requests": {"ephemeral-storage": "1Gi"}}
     (store,) = (item for item in predictor(items, "sliced")["volumes"] if item["name"] == "shardpack-store")
-    assert store["emptyDir"] == {"sizeLimit": "1Gi"}
+    assert store["emptyDir"] == {"sizeLimit": "1088Mi"}
+    for container in (agent(items, "sliced"), predictor(items, "sliced")["initContainers"][0]):
+        given = agent_command.make_context("shardpack-agent", list(container["args"])).params
+        assert given["max_disk_bytes"] == GIB
 
 
 def test_identical_pods_of_a_shard():
@@ -224,6 +227,94 @@ def test_options_name_image_and_account():
     assert agent(items)["image"] == "registry.example/agent:7"
     assert predictor(items)["serviceAccountName"] == "reader"
     assert named(items, "ServiceAccount", "reader")
+
+
+# ------------------------------------------------------------------------------------ where models come from
+
+
+STORES = ManifestOptions(
+    secrets=("s3-keys", "hub-token"),
+    gcs_secret="google",
+    storage_config="storage-config",
+    environment=(("AWS_ENDPOINT_URL", "http://minio:9000"),),
+)
+
+
+def with_stores(scenario: Scenario, *items: Shard | Placed) -> list[Object]:
+    files = render_plan(a_plan(scenario, *items), scenario, options=STORES)
+    return [item for file in files for item in objects_in(file.text)]
+
+
+def test_both_containers_of_the_agent_get_what_reaches_the_stores():
+    items = with_stores(a_scenario(), a_shard())
+    (fetch,) = predictor(items)["initContainers"]
+    for container in (agent(items), fetch):
+        assert container["envFrom"] == [{"secretRef": {"name": name}} for name in ("s3-keys", "hub-token")]
+        variables = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert variables["AWS_ENDPOINT_URL"] == "http://minio:9000"
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        folder, _, key = variables["GOOGLE_APPLICATION_CREDENTIALS"].rpartition("/")
+        assert mounts[folder]["readOnly"]
+        assert key == "gcloud-application-credentials.json"
+        given = agent_command.make_context("shardpack-agent", list(container["args"])).params
+        assert mounts[str(given["storage_config"])]["readOnly"]
+    secrets = {item["secret"]["secretName"] for item in predictor(items)["volumes"] if "secret" in item}
+    assert secrets == {"google", "storage-config"}
+
+
+def test_the_server_sees_no_secret():
+    server = predictor(with_stores(a_scenario(), a_shard()))["triton"]
+    assert "envFrom" not in server
+    assert {entry["name"] for entry in server["env"]} == {"CUDA_DEVICE_ORDER"}
+    assert not any("secret" in mount["name"] or "gcs" in mount["name"] for mount in server["volumeMounts"])
+
+
+def test_the_service_account_lists_its_secrets_and_none_without():
+    account = named(with_stores(a_scenario(), a_shard()), "ServiceAccount", "shardpack")
+    assert [entry["name"] for entry in account["secrets"]] == [
+        "google",
+        "hub-token",
+        "s3-keys",
+        "storage-config",
+    ]
+    assert "secrets" not in named(rendered(a_scenario(), a_shard()), "ServiceAccount", "shardpack")
+
+
+def test_every_claim_of_a_shard_is_mounted_where_the_agent_looks(tmp_path):
+    uris = ("pvc://weights/a", "pvc://weights/b", "pvc://old.weights", "pvc:///nothing", "s3://b/m")
+    scenario = a_scenario(
+        *(a_model(f"m{number}", storage_uri=uri) for number, uri in enumerate(uris)),
+        types=(a_shard_type("t"), a_shard_type("u")),
+    )
+    places = [on(f"m{number}", "t") for number in range(4)]
+    items = rendered(scenario, a_shard("t"), a_shard("u"), *places, on("m4", "u"))
+    pvc_dir = agent_command.make_context("shardpack-agent", list(agent(items)["args"])).params["pvc_dir"]
+    (fetch,) = predictor(items)["initContainers"]
+    for container in (agent(items), fetch):
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        claimed = {
+            item["persistentVolumeClaim"]["claimName"]: mounts[item["name"]]
+            for item in predictor(items)["volumes"]
+            if "persistentVolumeClaim" in item
+        }
+        assert {claim: mount["mountPath"] for claim, mount in claimed.items()} == {
+            "weights": str(pvc_dir / "weights"),
+            "old.weights": str(pvc_dir / "old.weights"),
+        }
+        assert all(mount["readOnly"] for mount in claimed.values())
+    assert not any("persistentVolumeClaim" in item for item in predictor(items, "u")["volumes"])
+
+
+def test_objects_with_stores_and_claims_are_valid():
+    scenario = a_scenario(a_model("m", storage_uri="pvc://weights/m"))
+    items = with_stores(scenario, a_shard(), on("m", "t"))
+    assert [
+        fault for item in items if item["apiVersion"].startswith(KSERVE) for fault in narrow_faults(item)
+    ] == []
+    spec = predictor(items)
+    containers = [*spec["containers"], {"name": "kserve-container", "image": "server", **spec["triton"]}]
+    pod = {"containers": containers, "initContainers": spec["initContainers"], "volumes": spec["volumes"]}
+    assert core_faults({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod}) == []
 
 
 # ------------------------------------------------------------------------------------------------- where
@@ -341,6 +432,13 @@ def test_a_model_that_needs_no_gpu_is_pinned_to_the_cpu_of_a_gpu_shard():
     entry = placement(rendered(a_scenario(a_model("m", an_option(host=MIB))), on("m")))["models"]["m"]
     assert entry["devices"] == [{"kind": "cpu", "index": 0, "uuid": None}]
     assert (entry["steadyBytes"], entry["loadPeakBytes"]) == (0, 0)
+
+
+@pytest.mark.parametrize("probe", [None, *PROBE_KINDS])
+def test_the_agent_is_told_how_to_look_at_a_model(probe):
+    scenario = a_scenario(a_model("m", probe=probe))
+    texts = {"p": json.dumps(placement(rendered(scenario, a_shard("t"), on("m", "t"))))}
+    assert read_placement(texts).models[0].probe == probe
 
 
 def test_a_model_on_several_devices_is_pinned_to_all_of_them():
