@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 VERSION = 1
@@ -124,8 +126,7 @@ class Desired:
     fixed: tuple[FixedCost, ...] = ()
 
 
-def _dumps(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+_dumps: Callable[[object], str] = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 # ---------------------------------------------------------------------------------------------- models.json
@@ -214,8 +215,13 @@ def _model_entry(model: DesiredModel) -> dict[str, Any]:
 
 
 def _generation(models: Iterable[DesiredModel]) -> str:
-    entries = {model.name: _model_entry(model) for model in models}
-    return hashlib.sha256(_dumps(entries).encode()).hexdigest()
+    """Return the hash of the entries as one JSON object, of models sorted by name; never whole in memory."""
+    whole = hashlib.sha256(b"{")
+    for number, model in enumerate(models):
+        entry = f"{',' if number else ''}{_dumps(model.name)}:{_dumps(_model_entry(model))}"
+        whole.update(entry.encode())
+    whole.update(b"}")
+    return whole.hexdigest()
 
 
 def placement_chunks(
@@ -284,19 +290,23 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
     """
     if not texts:
         raise DocumentError("no placement document")
-    documents = {name: _loads(text, name) for name, text in sorted(texts.items())}
-    head = _common_head({name: _read_head(document, name) for name, document in documents.items()})
-    numbers = sorted(_field(document, "chunk", int, name) for name, document in documents.items())
-    if len(numbers) != head.chunks or numbers != list(range(head.chunks)):
-        raise DocumentError(
-            f"incomplete set: {head.chunks} placement documents are announced, found {numbers}"
-        )
+    heads: dict[str, _Head] = {}
+    numbers: list[int] = []
     models: dict[str, DesiredModel] = {}
-    for name, document in documents.items():
+    # One after the other: all of them parsed at once would be the most that the agent ever holds.
+    for name, text in sorted(texts.items()):
+        document = _loads(text, name)
+        heads[name] = _read_head(document, name)
+        numbers.append(_field(document, "chunk", int, name))
+        head = _common_head(heads)
         for model_name, entry in _field(document, "models", dict, name).items():
             if model_name in models:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
             models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
+    if len(numbers) != head.chunks or sorted(numbers) != list(range(head.chunks)):
+        raise DocumentError(
+            f"incomplete set: {head.chunks} placement documents are announced, found {sorted(numbers)}"
+        )
     ordered = tuple(models[name] for name in sorted(models))
     if _generation(ordered) != head.generation:
         raise DocumentError(f"generation: the content does not hash to {head.generation}")
@@ -366,7 +376,7 @@ def _read_model(name: str, entry: object, where: str) -> DesiredModel:
     return DesiredModel(
         name=_model_name(name, where),
         storage_uri=_field(entry, "storageUri", str, where),
-        framework=_field(entry, "framework", str, where),
+        framework=sys.intern(_field(entry, "framework", str, where)),
         memory_bytes=_amount(entry, "memoryBytes", where),
         devices=tuple(_read_device(device, f"{where}.devices[{i}]") for i, device in enumerate(devices)),
         instances=max(1, _amount(entry, "instances", where)),
@@ -392,11 +402,14 @@ def _read_device(device: object, where: str) -> DesiredDevice:
     kind = _field(device, "kind", str, where)
     if kind not in ("gpu", "cpu"):
         raise DocumentError(f"{where}.kind: {kind!r} is neither gpu nor cpu")
-    return DesiredDevice(
-        kind="cpu" if kind == "cpu" else "gpu",
-        index=_amount(device, "index", where),
-        uuid=_read_uuid(device, where),
-    )
+    index, uuid = _amount(device, "index", where), _read_uuid(device, where)
+    return _device("cpu" if kind == "cpu" else "gpu", index, uuid)
+
+
+@lru_cache(maxsize=1024)
+def _device(kind: DeviceKind, index: int, uuid: str | None) -> DesiredDevice:
+    """Return a device, the same one for all models that are on it."""
+    return DesiredDevice(kind=kind, index=index, uuid=uuid)
 
 
 def _read_uuid(device: object, where: str) -> str | None:

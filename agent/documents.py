@@ -7,6 +7,7 @@ new folder and renames the link ``..data`` to it, so the link is followed once a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -54,6 +55,15 @@ def read_desired(texts: Mapping[str, str]) -> Desired:
     raise DocumentError("neither a placement document nor models.json is there")
 
 
+def _digest(texts: Mapping[str, str]) -> bytes:
+    """Return a hash of documents: they are read every few seconds and too large to be kept for that."""
+    whole = hashlib.blake2b()
+    for name, text in sorted(texts.items()):
+        for part in (name.encode(), text.encode()):
+            whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.digest()
+
+
 @dataclass(slots=True)
 class Documents:
     """Reads a directory again and again and keeps the last complete set, also over a restart.
@@ -74,13 +84,13 @@ class Documents:
     state_dir: Path
     desired: Desired | None = None
     fault: str | None = None
-    _texts: Mapping[str, str] | None = None
+    _read: bytes | None = None
 
     def recall(self) -> None:
         """Take up the last complete set of an earlier run."""
         try:
             texts = json.loads((self.state_dir / _LAST).read_text(encoding="utf-8"))
-            self.desired, self._texts = read_desired(texts), texts
+            self.desired, self._read = read_desired(texts), _digest(texts)
         except FileNotFoundError:
             return
         except (OSError, ValueError, AttributeError) as error:
@@ -90,7 +100,8 @@ class Documents:
         """Read the directory; return whether what is desired has changed."""
         try:
             texts = read_texts(self.directory)
-            if texts == self._texts and self.fault is None:
+            read = _digest(texts)
+            if read == self._read and self.fault is None:
                 return False
             desired = read_desired(texts)
             self._check_kind(desired)
@@ -98,7 +109,7 @@ class Documents:
             self._refuse(str(error))
             return False
         self.fault = None
-        self._texts = texts
+        self._read = read
         changed = self.desired is None or self.desired != desired
         self.desired = desired
         if changed:
@@ -126,7 +137,8 @@ class Documents:
     def _keep(self, texts: Mapping[str, str]) -> None:
         temporary = self.state_dir / f".{_LAST}"
         try:
-            temporary.write_text(json.dumps(texts), encoding="utf-8")
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(texts, file)
             temporary.rename(self.state_dir / _LAST)
         except OSError as error:
             log.warning("the documents cannot be kept for a restart", extra={"error": str(error)})

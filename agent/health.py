@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -31,7 +30,7 @@ class Views:
     Parameters
     ----------
     status
-        (limit, after) -> the status document.
+        (limit, after) -> the status document as JSON.
     ready
         Whether traffic may come, and a sentence about it.
     alive
@@ -40,7 +39,7 @@ class Views:
         The metrics' text.
     """
 
-    status: Callable[[int | None, str | None], dict[str, object]]
+    status: Callable[[int | None, str | None], bytes]
     ready: Callable[[], tuple[bool, str]]
     alive: Callable[[], bool]
     metrics: Callable[[], bytes]
@@ -81,8 +80,7 @@ def _status(views: Views, query: str) -> _Answer:
         return _text(400, f"limit: expected a number from 1 to {_LARGEST_PAGE}")
     if after is not None and not MODEL_NAME.fullmatch(after):
         return _text(400, "continue: expected what the page before said")
-    document = views.status(None if limit is None else int(limit), after)
-    return _Answer(200, _JSON, json.dumps(document, separators=(",", ":")).encode())
+    return _Answer(200, _JSON, views.status(None if limit is None else int(limit), after))
 
 
 def _text(status: int, sentence: str) -> _Answer:

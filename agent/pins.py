@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent.desired import Desired, DesiredDevice, DesiredModel
 from agent.errors import PinError
@@ -79,16 +80,22 @@ def pin_of(model: DesiredModel, *, visible: tuple[str, ...] | None) -> Pin:
     PinError
         A device is not among those that the server sees.
     """
-    if not model.devices:
+    return _pin(model.devices, model.instances, visible)
+
+
+@lru_cache(maxsize=1024)
+def _pin(devices: tuple[DesiredDevice, ...], instances: int, visible: tuple[str, ...] | None) -> Pin:
+    """Return a pin, the same one for all models that run so: a server has thousands."""
+    if not devices:
         return Pin(instance_group=None, devices=(UNPINNED,))
-    ordinals = sorted({_ordinal(device, visible) for device in model.devices if device.kind == "gpu"})
-    on_cpu = any(device.kind == "cpu" for device in model.devices)
+    ordinals = sorted({_ordinal(device, visible) for device in devices if device.kind == "gpu"})
+    on_cpu = any(device.kind == "cpu" for device in devices)
     groups = []
     if ordinals:
         listed = ", ".join(map(str, ordinals))
-        groups.append(f"{{ kind: KIND_GPU count: {model.instances} gpus: [ {listed} ] }}")
+        groups.append(f"{{ kind: KIND_GPU count: {instances} gpus: [ {listed} ] }}")
     if on_cpu:
-        groups.append(f"{{ kind: KIND_CPU count: {model.instances} }}")
+        groups.append(f"{{ kind: KIND_CPU count: {instances} }}")
     return Pin(
         instance_group=f"instance_group [ {', '.join(groups)} ]",
         devices=(*(f"gpu:{ordinal}" for ordinal in ordinals), *((CPU,) if on_cpu else ())),

@@ -24,7 +24,7 @@ from agent.servers.detect import AnyServer
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Address, Http
 from agent.settings import Settings
-from agent.status import status_document
+from agent.status import status_text
 from agent.watch import watch_directory
 
 log = logging.getLogger(__name__)
@@ -153,9 +153,7 @@ def _server(settings: Settings, documents: Documents) -> AnyServer:
 
 def _views(loop: Loop, memory: MemoryView, metrics: Metrics) -> Views:
     return Views(
-        status=lambda limit, after: status_document(
-            loop.snapshot(), memory.memory(), limit=limit, after=after
-        ),
+        status=lambda limit, after: status_text(loop.snapshot(), memory.memory(), limit=limit, after=after),
         ready=loop.readiness,
         alive=loop.alive,
         metrics=metrics.text,

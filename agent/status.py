@@ -5,7 +5,9 @@ The document's JSON Schema is shipped beside this module as ``status.schema.json
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -34,6 +36,8 @@ STATES: tuple[ModelState, ...] = (
     "Unloading",
     "Standby",
 )
+
+_dumps: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 _TRIES_WITHOUT_SERVER = 3
 """A load that met no server counts as attempted only after so many tries: the server may just be starting."""
@@ -168,10 +172,11 @@ def _serves(target: Target, seen: Seen) -> bool:
 # --------------------------------------------------------------------------------------------- the document
 
 
-def status_document(
-    snapshot: Snapshot, memory: Memory, *, limit: int | None, after: str | None
-) -> dict[str, Any]:
-    """Return the status, or one page of it.
+def status_text(snapshot: Snapshot, memory: Memory, *, limit: int | None, after: str | None) -> bytes:
+    """Return the status as JSON, or one page of it.
+
+    Its models are written one after the other: thousands of entries at once would be the most that the agent
+    ever holds.
 
     Parameters
     ----------
@@ -186,6 +191,21 @@ def status_document(
     """
     names = sorted(name for name in {*snapshot.targets, *snapshot.since} if after is None or name > after)
     page = names if limit is None else names[:limit]
+    rest = {
+        **_head(snapshot, memory),
+        "devices": [_device_entry(device_account(snapshot, device)) for device in memory.devices],
+        "continue": page[-1] if len(page) < len(names) else None,
+    }
+    text = io.BytesIO()
+    text.write(_dumps(rest)[:-1].encode() + b',"models":{')
+    for number, name in enumerate(page):
+        entry = f"{',' if number else ''}{_dumps(name)}:{_dumps(_model_entry(snapshot, name))}"
+        text.write(entry.encode())
+    text.write(b"}}")
+    return text.getvalue()
+
+
+def _head(snapshot: Snapshot, memory: Memory) -> dict[str, Any]:
     desired = snapshot.desired
     return {
         "version": VERSION,
@@ -204,9 +224,6 @@ def status_document(
             "controlFault": snapshot.control.fault,
             "residentBytes": memory.server_resident_bytes,
         },
-        "models": {name: _model_entry(snapshot, name) for name in page},
-        "devices": [_device_entry(device_account(snapshot, device)) for device in memory.devices],
-        "continue": page[-1] if len(page) < len(names) else None,
     }
 
 

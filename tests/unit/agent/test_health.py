@@ -11,7 +11,7 @@ from agent.health import StatusServer, Views, answer
 
 def views(*, ready: bool = True, alive: bool = True) -> Views:
     return Views(
-        status=lambda limit, after: {"limit": limit, "after": after},
+        status=lambda limit, after: json.dumps({"limit": limit, "after": after}).encode(),
         ready=lambda: (ready, "3 of 5 models attempted"),
         alive=lambda: alive,
         metrics=lambda: b"a 1\n",

@@ -18,7 +18,7 @@ from agent.observed import NOTHING, Copy, Failure, Seen
 from agent.outcomes import Downloaded, Dropped, Failed, Loaded
 from agent.pins import Target
 from agent.servers.port import Control, ServerInfo
-from agent.status import Snapshot, attempted, state_of, status_document
+from agent.status import Snapshot, attempted, state_of, status_text
 from tests.support.agent_models import URI, copy, desired, install, on_gpu, row, target
 
 M = target()
@@ -104,6 +104,11 @@ def snapshot(**changes: Any) -> Snapshot:
         server_since=86_400.0,
     )
     return replace(base, **changes)
+
+
+def status_document(*whole: Any, **page: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(status_text(*whole, **page))
+    return document
 
 
 def test_the_document_satisfies_its_schema() -> None:
