@@ -12,6 +12,7 @@ FROM python:3.12-slim
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/shardpack /opt/shardpack
-ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# Without the bound glibc gives threads heaps of their own, which takes a tenth more memory at 10,000 models.
+ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 1000:1000
 ENTRYPOINT ["shardpack-agent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import resource
@@ -122,7 +123,7 @@ def run(options: dict[str, Any]) -> None:
     )
     gateway = Gateway(options["config_dir"], place, turn_s=options["period"])
     views = Views(
-        status=lambda _limit, _after: status_document(gateway.state()),
+        status=lambda _limit, _after: json.dumps(status_document(gateway.state())).encode(),
         ready=gateway.readiness,
         alive=gateway.alive,
         metrics=metrics_text(gateway.state),

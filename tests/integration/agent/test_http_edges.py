@@ -179,7 +179,7 @@ def test_the_status_server_keeps_a_connection_over_several_answers() -> None:
         "127.0.0.1",
         0,
         Views(
-            status=lambda _limit, _after: {},
+            status=lambda _limit, _after: b"{}",
             ready=lambda: (True, "ready"),
             alive=lambda: True,
             metrics=lambda: b"",
