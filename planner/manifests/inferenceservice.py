@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.domain.plan import Plan
 from planner.domain.policy import Spread
 from planner.manifests.contents import ShardContents
-from planner.manifests.names import Labels, plan_labels, shard_labels
+from planner.manifests.names import Labels, Titled, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
 from planner.manifests.pod import agent_container, init_containers, pod_security, server_container, volumes
 from planner.manifests.sources import Sources, sources_of
@@ -30,14 +29,14 @@ _ANNOTATIONS = {
 
 
 def inference_service(
-    contents: ShardContents, plan: Plan, *, spread: Spread, documents: int, options: ManifestOptions
+    contents: ShardContents, plan: Titled, *, spread: Spread, documents: int, options: ManifestOptions
 ) -> dict[str, Any]:
     """Return the InferenceService of a shard.
 
     Parameters
     ----------
     contents, plan
-        The shard, and the plan that it is of.
+        The shard, and the plan, or the scenario, that it is of.
     spread
         The policy's; ``node`` keeps the pods of bought shards on machines of their own.
     documents
@@ -55,11 +54,11 @@ def inference_service(
         "automountServiceAccountToken": False,
         "securityContext": pod_security(),
         **_server(contents),
-        **_before(contents, options, sources),
+        **before(contents, options, sources),
         "containers": [agent_container(contents, image=options.agent_image, sources=sources)],
         "volumes": volumes(contents, documents=documents, sources=sources),
     }
-    predictor.update(_scheduling(contents, spread=spread, peers=plan_labels(plan)))
+    predictor.update(scheduling(contents, spread=spread, peers=plan_labels(plan)))
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -81,12 +80,13 @@ def _server(contents: ShardContents) -> dict[str, Any]:
     return {contents.shard_type.runtime: container}
 
 
-def _before(contents: ShardContents, options: ManifestOptions, sources: Sources) -> dict[str, Any]:
+def before(contents: ShardContents, options: ManifestOptions, sources: Sources) -> dict[str, Any]:
+    """Return what runs before the server, as a field of the pod; nothing where nothing does."""
     found = init_containers(contents, image=options.agent_image, sources=sources)
     return {"initContainers": found} if found else {}
 
 
-def _scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dict[str, Any]:
+def scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dict[str, Any]:
     """Return where the shard's pods may stand; keys without content are left out."""
     found: dict[str, Any] = {}
     selector = node_selector(contents)

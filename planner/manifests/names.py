@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Protocol
 
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario, names
@@ -27,12 +28,24 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Labels = dict[str, str]
 
 
-def plan_labels(plan: Plan) -> Labels:
+class Titled(Protocol):
+    """What objects are named after: a plan, or the scenario that it is of."""
+
+    @property
+    def name(self) -> str:
+        """Return the scenario's name."""
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace of all objects."""
+
+
+def plan_labels(plan: Titled) -> Labels:
     """Return the labels of every object of a plan."""
     return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_SCENARIO: plan.name}
 
 
-def shard_labels(plan: Plan, contents: ShardContents) -> Labels:
+def shard_labels(plan: Titled, contents: ShardContents) -> Labels:
     """Return the labels of the objects of a shard."""
     return {
         **plan_labels(plan),

@@ -34,6 +34,8 @@ class ManifestOptions:
         KServe's Secret of stores, ``storage-config``.
     environment
         Further variables of the agent that are no secrets, as ``AWS_ENDPOINT_URL``: name and value.
+    triton_image
+        Triton's container image where a shard is a Deployment; KServe knows its own.
     """
 
     agent_image: str = f"shardpack-agent:{__version__}"
@@ -44,6 +46,7 @@ class ManifestOptions:
     gcs_secret: str | None = None
     storage_config: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
 
     @property
     def attached(self) -> tuple[str, ...]:

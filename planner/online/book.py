@@ -64,17 +64,32 @@ class Book:
 
     def __init__(self, scenario: Scenario, parts: Names, placement: Placement) -> None:
         self.scenario, self.parts = scenario, parts
-        self.shards = placement.shards
-        self.row_of = {shard.name: row for row, shard in enumerate(placement.shards)}
+        self.shards: list[Shard] = []
+        self.row_of: dict[str, int] = {}
         self.columns = _columns(scenario)
         self.asker = Asker(scenario, parts, self.columns)
-        self.board = _board(scenario, parts, self)
+        self._domains: dict[str | None, int] = {}
+        self.board = self._empty(())
         self.loads_at_once = [item.parallel_loads for item in scenario.shard_types]
         self.residents: dict[str, dict[int, Resident]] = defaultdict(dict)
-        self.surpluses: list[list[int]] = [[] for _ in self.board.cells]
-        self._crowd = [0] * len(placement.shards)
+        self.surpluses: list[list[int]] = []
+        self._crowd: list[int] = []
+        self.open(placement.shards)
         for placed in placement.placed:
             self.add(parts.models[placed.model], placed)
+
+    def open(self, shards: tuple[Shard, ...]) -> None:
+        """Book empty shards in, behind those that there are."""
+        fresh = self._empty(shards)
+        rows, cells = len(self.shards), len(self.surpluses)
+        fresh.rows[:, FIRST] += cells
+        fresh.rows[:, LAST] += cells
+        fresh.cells[:, ROW] += rows
+        self.board = Board(*(np.concatenate(pair) for pair in zip(self.board, fresh, strict=True)))
+        self.row_of.update({shard.name: rows + index for index, shard in enumerate(shards)})
+        self.shards.extend(shards)
+        self.surpluses.extend([] for _ in fresh.cells)
+        self._crowd.extend(0 for _ in shards)
 
     def add(self, model: Model, placed: Placed) -> Resident:
         """Book a replica in."""
@@ -120,8 +135,15 @@ class Book:
         return tuple(sorted(item.placed for found in self.residents.values() for item in found.values()))
 
     def placement(self) -> Placement:
-        """Return where everything is; the shards are those of the beginning."""
-        return Placement(shards=self.shards, placed=self.placed())
+        """Return where everything is; the shards are in the order in which they came."""
+        return Placement(shards=tuple(self.shards), placed=self.placed())
+
+    def _empty(self, shards: tuple[Shard, ...]) -> Board:
+        """Return the board of empty shards; failure domains are numbered as they come."""
+        scenario, parts = self.scenario, self.parts
+        domains = [domain_of(shard, scenario, parts) for shard in shards]
+        numbers = [self._domains.setdefault(domain, len(self._domains)) for domain in domains]
+        return _board(scenario, parts, shards, self.columns, numbers)
 
 
 def change(board: Board, load: Load, row: int, cells: Ints, sign: int) -> None:
@@ -149,15 +171,20 @@ def _columns(scenario: Scenario) -> tuple[str, ...]:
     return (*FIXED_NAMES, *sorted({name for item in scenario.shard_types for name, _ in item.extra}))
 
 
-def _board(scenario: Scenario, parts: Names, book: Book) -> Board:
-    """Return the board of empty shards."""
-    shards, columns = book.shards, book.columns
+def _board(
+    scenario: Scenario,
+    parts: Names,
+    shards: tuple[Shard, ...],
+    columns: tuple[str, ...],
+    domains: list[int],
+) -> Board:
+    """Return the board of empty shards in numbered failure domains."""
     kinds = {item.name: index for index, item in enumerate(scenario.shard_types)}
     rooms = [_room(scenario, parts, shard) for shard in shards]
     widths = np.array([len(room.devices) for room in rooms], dtype=np.int64)
     rows = np.zeros((len(shards), ROW_COLUMNS), dtype=np.int64)
     rows[:, TYPE] = [kinds[shard.shard_type] for shard in shards]
-    rows[:, TENANT], rows[:, DOMAIN] = NO_TENANT, _domains(scenario, parts, shards)
+    rows[:, TENANT], rows[:, DOMAIN] = NO_TENANT, domains
     rows[:, LAST] = np.cumsum(widths)
     rows[:, FIRST] = rows[:, LAST] - widths
     devices = [device for room in rooms for device in room.devices]
@@ -194,9 +221,3 @@ def _host(room: ShardRoom, columns: tuple[str, ...]) -> list[int]:
     host[MODELS] = AMPLE if room.max_models is None else room.max_models
     assert len(FIXED_NAMES) == FIXED_COLUMNS
     return [min(amount, AMPLE) for amount in host]
-
-
-def _domains(scenario: Scenario, parts: Names, shards: tuple[Shard, ...]) -> list[int]:
-    """Return the failure domain of every shard as a number; all of unknown zone share one."""
-    numbers: dict[str | None, int] = {}
-    return [numbers.setdefault(domain_of(shard, scenario, parts), len(numbers)) for shard in shards]

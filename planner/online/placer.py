@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.domain.model import Model
-from planner.domain.placement import Placed, Placement
+from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Refusal
 from planner.domain.scenario import Scenario, names
-from planner.online.arrays import ANYWHERE, DOMAIN, FIRST, LAST, TYPE, Where
+from planner.online.arrays import ANYWHERE, DOMAIN, FIRST, LAST, TYPE, Floats, Where
 from planner.online.asks import Way
 from planner.online.book import Book, Resident
 from planner.online.choosing import choose, measure
@@ -45,8 +45,9 @@ class Outcome:
 class Placer:
     """A plan in the form in which a place for one more model is found in microseconds.
 
-    Every answer is legal by the rules of ``domain.verify``; no shard is opened and nothing moves. What is as
-    good as another place is decided by the order of the shards, so equal calls give equal answers.
+    Every place is legal by the rules of ``domain.verify``; nothing moves, and shards are opened by ``open``
+    alone. What is as good as another place is decided by the order of the shards, so equal calls give equal
+    answers.
 
     Parameters
     ----------
@@ -158,6 +159,77 @@ class Placer:
         self._book.residents.pop(name, None)
         return tuple(resident.placed for resident in gone)
 
+    def place_replica(self, model: Model, replica: int, *, shard: str | None = None) -> Placed | None:
+        """Find a place for one replica of a model; None, and no change, if nothing takes it.
+
+        Its other replicas stay as they were booked, whatever the model asked for then, and those that it has
+        to be together with where they are.
+
+        Parameters
+        ----------
+        model, replica
+            Which; it has no place yet.
+        shard
+            The only one that it may be on; None is any.
+
+        Raises
+        ------
+        KeyError
+            No such shard is open.
+        ValueError
+            The scenario does not know its backend.
+        """
+        if not self._book.asker.knows(model):
+            raise ValueError(f"model {model.name!r}: the scenario has no backend {model.backend!r}")
+        self._know(model)
+        only = ANYWHERE if shard is None else self._book.row_of[shard]
+        found = self._place_one(model, self._ways(model), replica, only)
+        return None if found is None else found.placed
+
+    def seat(self, model: Model, placed: Placed) -> None:
+        """Book a replica in where it is known to be, whether it fits there or not.
+
+        Raises
+        ------
+        KeyError
+            The shard is not open.
+        IndexError
+            The shard has no such device, or the model no such footprint.
+        """
+        self._know(model)
+        self._remeasure(self._book.add(model, placed).row)
+
+    def unseat(self, name: str, replica: int) -> Placed:
+        """Book one replica out; the model stays known.
+
+        Raises
+        ------
+        KeyError
+            It is not placed.
+        """
+        resident = self._book.residents[name][replica]
+        self._take_out(resident)
+        return resident.placed
+
+    def open(self, *shards: Shard) -> None:
+        """Take empty shards into the plan; whether they may be opened is the caller's to know."""
+        before = len(self._book.shards)
+        self._book.open(shards)
+        board, old = self._book.board, self._scores
+        self._scores = old._replace(
+            counts=_longer(old.counts, len(board.cells)),
+            sums=_longer(old.sums, len(board.rows)),
+            values=_longer(old.values, len(board.rows)),
+        )
+        measure(board, self._scores, before, len(self._book.shards))
+
+    def expect(self, models: Iterable[Model]) -> None:
+        """Take other models than the scenario's for those that stand for what is to come."""
+        ordered = tuple(sorted(models, key=lambda model: model.name))
+        problem = make_problem(dataclasses.replace(self._scenario, models=ordered))
+        self._scores = make_scores(problem, self._book.board)
+        measure(self._book.board, self._scores, 0, len(self._book.shards))
+
     def obstacles(self, model: Model, replica: int = 0) -> tuple[Obstacle, ...]:
         """Return what stands against a replica, rule by rule; empty where it fits."""
         return obstacles(self._book, model, self._ways(model), self._where(model, replica))
@@ -173,6 +245,10 @@ class Placer:
         others = self._groups.get(model.together or "", set()) - {model.name}
         if known is None and any(self._book.residents.get(name) for name in others):
             raise ValueError(f"model {model.name!r}: its group {model.together!r} is placed already")
+        self._know(model)
+
+    def _know(self, model: Model) -> None:
+        known = self._models.get(model.name)
         if known is not None and known.together is not None:
             self._groups[known.together].discard(model.name)
         self._models[model.name] = model
@@ -242,13 +318,21 @@ class Placer:
                     option=way.options[int(board.rows[row, TYPE])],
                 )
                 resident = self._book.add(model, placed)
-                measure(board, self._scores, row, row + 1)
+                self._remeasure(row)
                 return resident
         return None
 
     def _take_out(self, resident: Resident) -> None:
         self._book.remove(resident)
-        measure(self._book.board, self._scores, resident.row, resident.row + 1)
+        self._remeasure(resident.row)
+
+    def _remeasure(self, row: int) -> None:
+        measure(self._book.board, self._scores, row, row + 1)
+
+
+def _longer(array: Floats, length: int) -> Floats:
+    """Return an array with as many rows; those that it lacked are 0."""
+    return np.concatenate([array, np.zeros((length - len(array), *array.shape[1:]))])
 
 
 def place_all(placer: Placer, models: Iterable[Model]) -> Outcome:

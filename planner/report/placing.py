@@ -59,10 +59,11 @@ def obstacle_lines(grown: Grown) -> list[str]:
     total = sum(item.shards for item in found)
     where = "shards" if total == shards else "shards that it may be on"
     head = f"{grown.outcome.obstructed}: 0 of {total:,} {where} can take it"
-    return [head, *(f"  {_obstacle(item)}" for item in found)]
+    return [head, *(f"  {obstacle_sentence(item)}" for item in found)]
 
 
-def _obstacle(item: Obstacle) -> str:
+def obstacle_sentence(item: Obstacle) -> str:
+    """Return how many shards a rule keeps a model off, and the nearest miss of them."""
     miss = item.nearest
     head = f"{plural(item.shards, 'shard')}: {RULE_NAMES[item.rule]}"
     if item.rule is Rule.SPREAD:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,31 @@ def parse_scenario(text: str, *, file: str, directory: Path | None = None) -> Sc
     """
     with _collector_paused():
         return _load(parse_document(text, file=file), folder=directory)
+
+
+def parse_fleet(text: str, *, file: str) -> Scenario:
+    """Return a fleet that models are still to come for: a scenario whose ``models`` may be left out.
+
+    Models are not known yet, so all backends of the catalogue are part of it. It has no relative paths.
+
+    Raises
+    ------
+    InputError
+        As ``load_scenario``.
+    """
+    log = FaultLog()
+    document = parse_document(text, file=file)
+    spec = document.data.get("spec") if isinstance(document.data, dict) else None
+    if isinstance(spec, dict):
+        spec.setdefault("models", [])
+    pieces = gather(document, folder=None, log=log)
+    if not pieces or not pieces[-1].main:
+        log.raise_if_any()
+    draft = _draft(pieces, root=None, log=log)
+    check(draft, log)
+    log.raise_if_any()
+    backends = tuple(draft.catalogue.backends[name] for name in sorted(draft.catalogue.backends))
+    return dataclasses.replace(_scenario(draft), backends=backends)
 
 
 @contextmanager

@@ -1,0 +1,222 @@
+"""Models that are to be looked at, settled one after the other: the most important and largest first."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.controller.living import LivingPlan
+from planner.controller.opening import MOST_TRIED, cheapest_site, free_name
+from planner.controller.scene import Scene
+from planner.controller.settling import Settled, Surroundings, remove, settle
+from planner.controller.views import ANNOTATION_URL, ModelView, is_ours
+from planner.controller.wishes import WishError, wish_of
+from planner.controller.writes import Level, Told
+from planner.domain.model import Model
+from planner.domain.placement import Shard
+
+_LONGEST = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why a model has no place, or not for all of its replicas: in a word, and in a sentence."""
+
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """A model that wants a place."""
+
+    plan: LivingPlan
+    group: str
+    view: ModelView
+    model: Model
+
+
+class Assigner:
+    """Settles models.
+
+    Parameters
+    ----------
+    scene
+        What is shared.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.refused: dict[str, Refused] = {}
+        self._freed = False
+        self._looked = float("-inf")
+        self._foreign: frozenset[str] = frozenset()
+        self._closed: frozenset[str] = frozenset()
+
+    def look_again(self) -> None:
+        """Take note that something has changed which may make room for what was refused."""
+        self._freed = True
+
+    def next(self) -> float | None:
+        """Return when what was refused is looked at again; None if there is no need."""
+        return self._looked + self._scene.pace.retry_s if self._freed and self.refused else None
+
+    def settle_all(self, now: float) -> None:
+        """Settle every model that is to be looked at."""
+        scene = self._scene
+        again = self.next()
+        if again is not None and again <= now:
+            scene.unsettled |= self.refused.keys()
+            self._freed, self._looked = False, now
+        names, scene.unsettled = sorted(scene.unsettled), set()
+        wishes = [wish for name in names if (wish := self._wish(name, now)) is not None]
+        wishes.sort(key=lambda wish: (-wish.model.priority, -_size(wish.model), wish.model.name))
+        self._look_around()
+        self._open_first(wishes, now)
+        waiting: dict[tuple[str, str], list[Model]] = defaultdict(list)
+        for wish in wishes:
+            if not wish.plan.copies(wish.model.name):
+                waiting[wish.plan.fleet.source, wish.group].append(wish.model)
+        begun: dict[tuple[str, str], int] = defaultdict(int)
+        for wish in wishes:
+            key = wish.plan.fleet.source, wish.group
+            rest, first = waiting[key], begun[key]
+            begun[key] += int(first < len(rest) and rest[first] is wish.model)
+            self._settle(wish, rest[first : first + MOST_TRIED], now)
+
+    # ---------------------------------------------------------------------------------------------- wishes
+
+    def _wish(self, name: str, now: float) -> _Wish | None:
+        """Return what a model asks for; None for one that asks for nothing, which is then let go."""
+        scene = self._scene
+        view = scene.world.models.get(name)
+        wanted = None if view is None or view.deleting else scene.fleets.find(view)
+        holder = scene.fleets.holding(name)
+        if holder is not None and holder != wanted:
+            scene.touch(remove(holder[0], name), name, now)
+            scene.decided["removed"] += 1
+            self._freed = True
+        scene.unnamed.add(name)
+        scene.untold.add(name)
+        if view is None or wanted is None:
+            self.refused.pop(name, None)
+            return None
+        try:
+            model = wish_of(view, *((wanted[0].fleet, wanted[1])))
+        except WishError as error:
+            self._refuse(view, Refused(reason="BadModel", sentence=str(error)))
+            return None
+        return _Wish(plan=wanted[0], group=wanted[1], view=view, model=model)
+
+    def _settle(self, wish: _Wish, waiting: Sequence[Model], now: float) -> None:
+        begin = time.perf_counter()
+        known = ANNOTATION_URL in wish.view.annotations
+        around = Surroundings(used=self._foreign, closed=self._closed, waiting=waiting)
+        hint = wish.view.parent if known else None
+        found = settle(wish.plan, wish.group, wish.model, hint=hint, around=around)
+        self._scene.timed(time.perf_counter() - begin)
+        self._note(wish, found, now)
+
+    def _note(self, wish: _Wish, found: Settled, now: float) -> None:
+        scene, name = self._scene, wish.model.name
+        scene.touch(found.touched, name, now)
+        for shard in found.opened:
+            self._opened(wish.plan, shard, f"for model {name}, which fits into no open shard")
+        if found.refused:
+            short = f"{found.refused} of {wish.model.replicas} replicas refused: {found.reason}"
+            self._refuse(wish.view, Refused(reason="NoRoom", sentence=short))
+            return
+        self.refused.pop(name, None)
+        if found.touched:
+            scene.decided["placed"] += 1
+            where = ", ".join(
+                f"{copy.placed.shard}/{','.join(map(str, copy.placed.devices))}"
+                + (" (until the others are loaded)" if copy.leaving else "")
+                for copy in wish.plan.copies(name)
+            )
+            self._tell(wish.view, "Normal", "Placed", f"on {where}")
+
+    # ---------------------------------------------------------------------------------------------- shards
+
+    def _open_first(self, wishes: Sequence[_Wish], now: float) -> None:
+        """Open what has to be open whatever comes: one shard of every group, and as many as a type asks for.
+
+        KServe's controller deletes a TrainedModel whose InferenceService is not there.
+        """
+        for plan in self._scene.fleets.plans.values():
+            for group in plan.fleet.groups:
+                if not plan.shards_of(group):
+                    waiting = [wish.model for wish in wishes if wish.plan is plan and wish.group == group]
+                    self._open_one(plan, group, None, waiting, now)
+            for kind in plan.fleet.scenario.shard_types:
+                while plan.estate.count(kind.name) < kind.min_count:
+                    if not self._open_one(plan, kind.group, kind.name, (), now):
+                        break
+
+    def _open_one(
+        self, plan: LivingPlan, group: str, kind: str | None, waiting: Sequence[Model], now: float
+    ) -> bool:
+        name = free_name(group, plan.shards.keys() | self._foreign)
+        sites = [
+            site
+            for site in plan.estate.sites(group, name, closed=self._closed)
+            if kind in (None, site.shard.shard_type)
+        ]
+        site = cheapest_site(sites, plan.fleet, group, waiting) or cheapest_site(sites, plan.fleet, group, ())
+        if site is None:
+            return False
+        plan.open(site.shard)
+        self._scene.touch((name,), None, now)
+        self._opened(plan, site.shard, "to stand ready")
+        return True
+
+    def _opened(self, plan: LivingPlan, shard: Shard, why: str) -> None:
+        self._scene.unserved = True
+        self._scene.decided["opened"] += 1
+        source = self._scene.world.config_maps.get(plan.fleet.source)
+        where = f" on {shard.node}" if shard.node else ""
+        told = f"shard {shard.name} of type {shard.shard_type}{where} {why}"
+        self._scene.told.append(
+            Told(
+                kind="ConfigMap",
+                name=plan.fleet.source,
+                uid=source.uid if source else "",
+                level="Normal",
+                reason="ShardOpened",
+                message=told,
+            )
+        )
+
+    def _look_around(self) -> None:
+        """Look up the names that others have given to servers of their own, and nodes that take no pods."""
+        world = self._scene.world
+        theirs = (view for view in world.inference_services.values() if not is_ours(view.labels))
+        self._foreign = frozenset(view.name for view in theirs)
+        self._closed = frozenset(node.name for node in world.nodes.values() if not node.open)
+
+    # ---------------------------------------------------------------------------------------------- words
+
+    def _refuse(self, view: ModelView, why: Refused) -> None:
+        if self.refused.get(view.name) == why:
+            return
+        self.refused[view.name] = why
+        self._scene.decided["refused"] += 1
+        self._tell(view, "Warning", why.reason, why.sentence)
+
+    def _tell(self, view: ModelView, level: Level, reason: str, message: str) -> None:
+        self._scene.told.append(
+            Told(
+                kind="TrainedModel",
+                name=view.name,
+                uid=view.uid,
+                level=level,
+                reason=reason,
+                message=message[:_LONGEST],
+            )
+        )
+
+
+def _size(model: Model) -> int:
+    return model.devices_per_replica * max(option.steady_bytes.p95 for option in model.footprints)

@@ -1,0 +1,173 @@
+"""What the status of a TrainedModel says of its life: where it is, and how many of its copies are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from planner.controller.views import Object
+
+ASSIGNED = "Assigned"
+"""Condition: every replica has a shard, and the documents say so."""
+
+LOADED = "Loaded"
+"""Condition: every replica is loaded, as the agents tell."""
+
+READY = "Ready"
+"""Condition, where KServe's controllers do not run: some copy is loaded, so that the address answers."""
+
+FAILURES: Final = ("FailedToLoad", "DownloadFailed")
+_PROGRESS: Final = (*FAILURES, "Pending", "Downloading", "Loading", "Unloading", "Standby", "Loaded")
+"""States of an agent's model; of several pods the first in this order speaks for their shard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyState:
+    """How far a copy is on its shard.
+
+    Parameters
+    ----------
+    shard
+        Which.
+    state
+        One of the agents' states; ``Pending`` where no agent tells.
+    message
+        What the agent says of it; empty where it says nothing.
+    """
+
+    shard: str
+    state: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What is known of a model, for its conditions.
+
+    Parameters
+    ----------
+    replicas
+        How many it asks for.
+    copies
+        Those that stay.
+    leaving
+        Those on their way out.
+    reason, refusal
+        Why not all replicas have a place, in a word and in a sentence; empty where they have.
+    """
+
+    replicas: int
+    copies: Sequence[CopyState]
+    leaving: Sequence[CopyState] = ()
+    reason: str = ""
+    refusal: str = ""
+
+    @property
+    def loaded(self) -> int:
+        """Return how many replicas are loaded."""
+        return sum(copy.state == "Loaded" for copy in self.copies)
+
+    @property
+    def all_loaded(self) -> bool:
+        """Whether every replica that is asked for is loaded."""
+        return self.loaded >= self.replicas
+
+    @property
+    def serves(self) -> bool:
+        """Whether some copy answers, be it one that is on its way out."""
+        return any(copy.state == "Loaded" for copy in (*self.copies, *self.leaving))
+
+    @property
+    def failed(self) -> bool:
+        """Whether some copy could not be fetched or loaded."""
+        return any(copy.state in FAILURES for copy in self.copies)
+
+
+def worst(states: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Return the state, and its message, that speaks for several pods of a shard; ``Pending`` for none."""
+    return min(states, key=lambda item: _rank(item[0]), default=("Pending", ""))
+
+
+def _rank(state: str) -> int:
+    return _PROGRESS.index(state) if state in _PROGRESS else len(_PROGRESS)
+
+
+def conditions_of(life: Life, *, ready: bool) -> tuple[dict[str, Any], ...]:
+    """Return the conditions of ours that a model should have, without their times.
+
+    Parameters
+    ----------
+    ready
+        Whether ``Ready`` is among them.
+    """
+    found = [_assigned(life), _loaded(life)]
+    if ready:
+        found.append(_ready(life))
+    return tuple(found)
+
+
+def _assigned(life: Life) -> dict[str, Any]:
+    where = ", ".join(copy.shard for copy in life.copies)
+    if life.refusal:
+        have = f"{len(life.copies)} of {_replicas(life.replicas)}" + (f" on {where}" if where else "")
+        return _condition(ASSIGNED, "False", life.reason, f"{have}; {life.refusal}")
+    out = "".join(f"; the copy on {copy.shard} goes when all are loaded" for copy in life.leaving)
+    return _condition(ASSIGNED, "True", "Placed", f"{_replicas(life.replicas)} on {where}{out}")
+
+
+def _loaded(life: Life) -> dict[str, Any]:
+    count = f"{life.loaded} of {_replicas(life.replicas)} loaded"
+    if life.all_loaded:
+        return _condition(LOADED, "True", "Loaded", count)
+    behind = [copy for copy in life.copies if copy.state != "Loaded"]
+    first = min(behind, key=lambda copy: _rank(copy.state), default=None)
+    if first is None:
+        return _condition(LOADED, "False", "Unplaced", count)
+    said = f"; {first.shard}: {first.state}" + (f": {first.message}" if first.message else "")
+    status = "False" if first.state in FAILURES else "Unknown"
+    return _condition(LOADED, status, first.state, count + said)
+
+
+def _ready(life: Life) -> dict[str, Any]:
+    if life.serves:
+        return _condition(READY, "True", "Serving", f"{life.loaded} of {_replicas(life.replicas)} loaded")
+    return _condition(READY, "False", "NotLoaded", "no copy is loaded")
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica" if count == 1 else f"{count} replicas"
+
+
+def merged(
+    known: Sequence[Object], wanted: Iterable[Object], *, now: str
+) -> tuple[dict[str, Any], ...] | None:
+    """Return all conditions of an object once ours are what they should be; None if they are.
+
+    Those of others stay as they stand. A time changes with its condition's status only.
+
+    Parameters
+    ----------
+    now
+        As Kubernetes writes it.
+    """
+    ours = {item["type"]: dict(item) for item in wanted}
+    result, changed = [], False
+    for item in known:
+        fresh = ours.pop(item["type"], None)
+        if fresh is None or _same(item, fresh):
+            result.append(dict(item))
+            continue
+        since = item.get("lastTransitionTime", now) if item.get("status") == fresh["status"] else now
+        result.append({**fresh, "lastTransitionTime": since})
+        changed = True
+    result += [{**fresh, "lastTransitionTime": now} for fresh in ours.values()]
+    return tuple(result) if changed or ours else None
+
+
+def _same(item: Object, fresh: Object) -> bool:
+    return all(item.get(key) == value for key, value in fresh.items())

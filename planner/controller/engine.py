@@ -1,0 +1,350 @@
+"""The controller without thread, socket or clock: what is seen goes in, what is to be written comes out.
+
+Nothing is assumed of a write until its answer, or the watch, shows the object: a step hands out what may be
+written as things stand, and the next one what may follow. So servers exist before documents, documents before
+a TrainedModel names their shard, and whatever was not written, or was refused, is decided again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from planner.controller.assigning import Assigner
+from planner.controller.fleet import is_fleet
+from planner.controller.fleets import Fleets
+from planner.controller.hearing import Hearing, States
+from planner.controller.living import LivingPlan
+from planner.controller.naming import letting_go, naming
+from planner.controller.objects import Style, is_document_of
+from planner.controller.pace import Pace, Postponed
+from planner.controller.publishing import Publisher, shard_of_config_map, shard_of_models_json
+from planner.controller.scene import Scene
+from planner.controller.settling import release
+from planner.controller.telling import Teller
+from planner.controller.views import ANNOTATION_MODEL, ConfigMapView, ModelView, Object, PodView
+from planner.controller.world import Change, World
+from planner.controller.writes import Told, Write
+from planner.manifests.names import LABEL_GROUP, LABEL_SHARD
+
+Miss = Literal["conflict", "gone", "failed"]
+"""Why a write was not done: somebody was faster, the object is not there, or the server did not do it."""
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+"""Between tries of a write that fails; doubled each time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What may be done as things stand.
+
+    Parameters
+    ----------
+    writes
+        In any order, together; at most one an object.
+    told
+        Events of what was decided.
+    wake
+        When to step again if nothing happens; None is never.
+    """
+
+    writes: tuple[Write, ...]
+    told: tuple[Told, ...]
+    wake: float | None
+
+
+class Engine:
+    """Decides what is to be written.
+
+    Parameters
+    ----------
+    namespace
+        Whose TrainedModels are assigned.
+    style, pace
+        How objects are written, and when.
+    timed
+        Takes the seconds of every decision about a model.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        style: Style | None = None,
+        pace: Pace | None = None,
+        timed: Callable[[float], None] | None = None,
+    ) -> None:
+        pace = pace or Pace()
+        self.scene = Scene(
+            style=style or Style(),
+            pace=pace,
+            world=World(),
+            fleets=Fleets(namespace),
+            hearing=Hearing(),
+            postponed=Postponed(pace),
+        )
+        if timed is not None:
+            self.scene.timed = timed
+        self._assigner = Assigner(self.scene)
+        self._publisher = Publisher(self.scene)
+        self._teller = Teller(self.scene, self._assigner)
+        self._refleet = True
+        self._switched: dict[str, float] = {}
+        self._moving: set[str] = set()
+        self._waits: dict[tuple[str, str], tuple[float, float]] = {}
+
+    # ------------------------------------------------------------------------------------------ what is seen
+
+    def see(self, kind: str, item: Object, now: float) -> None:
+        """Take an object as it is now."""
+        change = self.scene.world.see(kind, item)
+        if change is not None:
+            self._note(change, now)
+
+    def lose(self, kind: str, name: str, uid: str, now: float) -> None:
+        """Take note that an object is gone."""
+        change = self.scene.world.lose(kind, name, uid)
+        if change is not None:
+            self._note(change, now)
+
+    def replace(self, kind: str, items: Iterable[Object], now: float) -> None:
+        """Take all objects of a kind, as a list told them."""
+        for change in self.scene.world.replace(kind, items):
+            self._note(change, now)
+
+    def hear(self, pod: str, states: States) -> None:
+        """Take what a pod's agent tells of its models."""
+        view = self.scene.world.pods.get(pod)
+        if view is not None:
+            self._heard(self.scene.hearing.hear(view, states))
+
+    @property
+    def pods(self) -> Mapping[str, PodView]:
+        """Return the pods that may be asked."""
+        return self.scene.world.pods
+
+    @property
+    def decided(self) -> Counter[str]:
+        """Return how many decisions had which outcome."""
+        return self.scene.decided
+
+    @property
+    def refused(self) -> int:
+        """Return how many models have no place, or not for all of their replicas."""
+        return len(self._assigner.refused)
+
+    @property
+    def plans(self) -> Iterable[LivingPlan]:
+        """Return the living plans."""
+        return self.scene.fleets.plans.values()
+
+    def unloaded(self, shard: str) -> bool:
+        """Return whether some copy on a shard is not known to be loaded."""
+        plan = self.scene.fleets.with_shard(shard)
+        if plan is None:
+            return False
+        state = self.scene.hearing.copy_state
+        return any(state(copy.placed.model, shard).state != "Loaded" for copy in plan.on(shard))
+
+    # -------------------------------------------------------------------------------------------- what to do
+
+    def step(self, now: float, stamp: str) -> Step:
+        """Decide what is open, and return what may be written.
+
+        Parameters
+        ----------
+        now
+            Seconds on any clock that does not go back.
+        stamp
+            The time as conditions say it.
+        """
+        scene = self.scene
+        if self._refleet:
+            self._reload(now)
+        if scene.fleets.plans:
+            self._assigner.settle_all(now)
+            self._end_moves(now)
+        writes = tuple(islice(self._possible(now, stamp), scene.pace.at_once))
+        told, scene.told = tuple(scene.told), []
+        return Step(writes=writes, told=told, wake=self._wake(now, full=len(writes) == scene.pace.at_once))
+
+    def wrote(self, write: Write, item: Object | None, now: float) -> None:
+        """Take the answer to a write: the object as it is now, None if it is gone."""
+        self._waits.pop(write.target, None)
+        world = self.scene.world
+        change = world.lose(write.kind, write.name) if item is None else world.see(write.kind, item)
+        if change is not None and write.kind != "ConfigMap":
+            self._note(change, now)
+
+    def missed(self, write: Write, why: Miss, item: Object | None, now: float) -> None:
+        """Take note that a write was not done.
+
+        Parameters
+        ----------
+        write, why
+            What, and why.
+        item
+            The object as it is now, where that is known.
+        """
+        if why == "gone":
+            self.lose(write.kind, write.name, "", now)
+        elif item is not None:
+            self.see(write.kind, item, now)
+        if why == "failed" or (why == "conflict" and item is None):
+            wait = min(2 * self._waits.get(write.target, (0.0, _FIRST_WAIT_S / 2))[1], _LONGEST_WAIT_S)
+            self._waits[write.target] = (now + wait, wait)
+            if write.kind == "ConfigMap":
+                self.scene.postponed.rest(shard_of_config_map(write.name), now + wait)
+
+    # ---------------------------------------------------------------------------------------------- inside
+
+    def _possible(self, now: float, stamp: str) -> Iterator[Write]:
+        """Yield what may be written; one write an object, and none that has to wait after a failure."""
+        seen: set[tuple[str, str]] = set()
+        for source in (self._publisher.writes(now), self._names(), self._teller.writes(now, stamp)):
+            for write in source:
+                until = self._waits.get(write.target, (now, 0.0))[0]
+                if write.target not in seen and until <= now:
+                    seen.add(write.target)
+                    yield write
+
+    def _names(self) -> Iterator[Write]:
+        """Yield what TrainedModels should say of their places, once documents say it and servers run."""
+        scene = self.scene
+        for name in sorted(scene.unnamed):
+            view = scene.world.models.get(name)
+            if scene.is_blocked(name):
+                continue
+            write = None if view is None else self._name(view)
+            if write is None:
+                scene.unnamed.discard(name)
+            elif self._leads_somewhere(write):
+                yield write
+
+    def _leads_somewhere(self, write: Write) -> bool:
+        """Return whether a TrainedModel's parent is there: KServe's controller deletes it otherwise."""
+        spec = write.body.get("spec")
+        return spec is None or self._publisher.has_server(spec["inferenceService"])
+
+    def _name(self, view: ModelView) -> Write | None:
+        scene = self.scene
+        holder = scene.fleets.holding(view.name)
+        if view.deleting:
+            return letting_go(view) if holder is None and scene.style.mode == "standalone" else None
+        if holder is None:
+            return None
+        plan, group = holder
+        if any(copy.leaving for copy in plan.copies(view.name)):
+            self._moving.add(view.name)
+        switched = view.name in self._switched
+        return naming(view, plan, group, mode=scene.style.mode, switched=switched)
+
+    def _end_moves(self, now: float) -> None:
+        """Let old copies go whose successors are loaded, once their TrainedModels say so."""
+        scene = self.scene
+        for name in sorted(self._moving):
+            view, holder = scene.world.models.get(name), scene.fleets.holding(name)
+            copies = holder[0].copies(name) if holder else ()
+            leaving = [copy for copy in copies if copy.leaving]
+            if view is None or holder is None or not leaving:
+                self._moving.discard(name)
+                self._switched.pop(name, None)
+                continue
+            life = self._teller.life(view)
+            if life is not None and life.all_loaded and not scene.is_blocked(name):
+                since = self._switched.setdefault(name, now)
+                scene.unnamed.add(name)
+                named = self._name(view) is None
+                if named and since + scene.pace.switch_s <= now:
+                    gone = release(holder[0], name, [copy.placed.shard for copy in leaving])
+                    scene.touch(gone, name, now)
+                    scene.untold.add(name)
+                    scene.decided["moved"] += 1
+                    self._publisher.stale |= gone
+                    self._assigner.look_again()
+
+    def _reload(self, now: float) -> None:
+        self._refleet = False
+        scene = self.scene
+        fresh, told = scene.fleets.reload(scene.world)
+        scene.told += told
+        for plan in fresh:
+            for shard in plan.shards:
+                scene.postponed.add(shard, now - scene.pace.quiet_s)
+            scene.unserved = True
+        if fresh:
+            scene.unsettled |= scene.world.models.keys()
+
+    def _heard(self, names: Iterable[str]) -> None:
+        self.scene.untold |= set(names)
+
+    def _wake(self, now: float, *, full: bool) -> float | None:
+        if full:
+            return now
+        times = (
+            self.scene.postponed.next(),
+            self._assigner.next(),
+            self._teller.next(),
+            *(until for until, _ in self._waits.values()),
+            *(since + self.scene.pace.switch_s for since in self._switched.values()),
+        )
+        later = [time for time in times if time is not None]
+        return min(later, default=None)
+
+    # --------------------------------------------------------------------------------------------- changes
+
+    def _note(self, change: Change, now: float) -> None:
+        match change.kind:
+            case "TrainedModel":
+                self._note_model(change)
+            case "ConfigMap":
+                self._note_config_map(change, now)
+            case "InferenceService" | "Deployment" | "Service":
+                if change.before is None or change.after is None or change.after.deleting:
+                    self.scene.unserved = True
+            case "Pod":
+                if change.after is None:
+                    self._heard(self.scene.hearing.forget(change.before))
+            case _:
+                if change.before is None or change.after is None or change.before.open != change.after.open:
+                    self._assigner.look_again()
+
+    def _note_model(self, change: Change) -> None:
+        name, scene = change.name, self.scene
+        if _asks(change.before) != _asks(change.after):
+            scene.unsettled.add(name)
+        scene.unnamed.add(name)
+        scene.untold.add(name)
+        if scene.style.mode == "kserve":
+            before = change.before.parent if change.before else ""
+            self._publisher.stale |= {before} if before else set()
+
+    def _note_config_map(self, change: Change, now: float) -> None:
+        view: ConfigMapView = change.after or change.before
+        if is_fleet(view):
+            self._refleet = True
+            return
+        shard = view.labels.get(LABEL_SHARD)
+        if shard is not None and (is_document_of(view, shard) or self.scene.style.mode == "standalone"):
+            self.scene.postponed.add(shard, now)
+        elif (theirs := shard_of_models_json(view.name)) is not None:
+            self._publisher.stale.add(theirs)
+
+
+def _asks(view: ModelView | None) -> object:
+    """Return what of a TrainedModel decides where it goes."""
+    if view is None:
+        return None
+    label = view.labels.get(LABEL_GROUP)
+    return (
+        view.deleting,
+        label,
+        view.parent if label is None else None,
+        view.annotations.get(ANNOTATION_MODEL),
+        view.storage_uri,
+        view.framework,
+        view.memory,
+    )

@@ -1,0 +1,74 @@
+"""What may be opened for whom: the fleet documents of a namespace."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from planner.controller.views import FLEET_KEY, LABEL_ROLE, ROLE_FLEET, ConfigMapView
+from planner.domain.references import in_group
+from planner.domain.scenario import Names, Scenario, names
+from planner.errors import Fault, InputError
+from planner.scenario.load import parse_fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A fleet document.
+
+    Parameters
+    ----------
+    source
+        Name of its ConfigMap.
+    scenario
+        Shard types, nodes, policy and limits; it has no models, and all backends that are known.
+    parts
+        Its parts by name.
+    groups
+        The groups of its shard types, in their order.
+    """
+
+    source: str
+    scenario: Scenario
+    parts: Names
+    groups: tuple[str, ...]
+
+    def group_of(self, shard: str) -> str | None:
+        """Return the group that a name of a shard is of; of several, as of ``a`` and ``a-1``, the longest."""
+        found = [group for group in self.groups if in_group(shard, group)]
+        return max(found, key=len, default=None)
+
+
+def is_fleet(view: ConfigMapView) -> bool:
+    """Return whether a ConfigMap is a fleet document."""
+    return view.labels.get(LABEL_ROLE) == ROLE_FLEET
+
+
+def read_fleet(view: ConfigMapView, *, namespace: str) -> Fleet:
+    """Return the fleet of a ConfigMap.
+
+    Raises
+    ------
+    InputError
+        It is no fleet document without faults, or of another namespace.
+    """
+    if FLEET_KEY not in view.data:
+        raise InputError([Fault(path=f"data.{FLEET_KEY}", file=view.name, message="is required")])
+    scenario = parse_fleet(view.data[FLEET_KEY], file=view.name)
+    if scenario.namespace != namespace:
+        message = f"is {scenario.namespace!r}, and its ConfigMap is in {namespace!r}"
+        raise InputError([Fault(path="metadata.namespace", file=view.name, message=message)])
+    if scenario.models:
+        raise InputError([Fault(path="spec.models", file=view.name, message="a fleet has no models")])
+    return Fleet(
+        source=view.name,
+        scenario=scenario,
+        parts=names(scenario),
+        groups=tuple(dict.fromkeys(item.group for item in scenario.shard_types)),
+    )
+
+
+def scenario_of_group(fleet: Fleet, group: str) -> Scenario:
+    """Return what is left of a fleet for one group: its shard types alone."""
+    types = tuple(item for item in fleet.scenario.shard_types if item.group == group)
+    return dataclasses.replace(fleet.scenario, shard_types=types)

@@ -1,0 +1,135 @@
+"""All fleets of a namespace and their living plans; documents may change while models are placed."""
+
+from __future__ import annotations
+
+import logging
+
+from planner.controller.fleet import Fleet, is_fleet, read_fleet
+from planner.controller.living import LivingPlan
+from planner.controller.restoring import restore
+from planner.controller.views import ConfigMapView, ModelView
+from planner.controller.wishes import group_of
+from planner.controller.world import World
+from planner.controller.writes import Level, Told
+from planner.errors import Fault, InputError
+
+_log = logging.getLogger(__name__)
+_LONGEST = 900
+"""Characters of an event's message: Kubernetes takes 1,024."""
+
+
+class Fleets:
+    """The fleets of a namespace.
+
+    Parameters
+    ----------
+    namespace
+        Which.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self.plans: dict[str, LivingPlan] = {}
+        self._read: dict[str, str] = {}
+
+    def find(self, view: ModelView) -> tuple[LivingPlan, str] | None:
+        """Return the fleet and the group that a TrainedModel belongs to; None where it is none of ours."""
+        for plan in self.plans.values():
+            group = group_of(view, plan.fleet)
+            if group is not None:
+                return plan, group
+        return None
+
+    def holding(self, name: str) -> tuple[LivingPlan, str] | None:
+        """Return the fleet and the group that have a copy of a model."""
+        for plan in self.plans.values():
+            group = plan.group_of_model(name)
+            if group is not None:
+                return plan, group
+        return None
+
+    def with_shard(self, shard: str) -> LivingPlan | None:
+        """Return the plan that a shard is open in."""
+        return next((plan for plan in self.plans.values() if shard in plan.shards), None)
+
+    def reload(self, world: World) -> tuple[list[LivingPlan], list[Told]]:
+        """Read the fleet documents that have changed.
+
+        One with faults changes nothing: what was read before goes on, as it does where a document is gone.
+
+        Returns
+        -------
+        The plans that are new, and what is to be told.
+        """
+        fresh: list[LivingPlan] = []
+        told: list[Told] = []
+        for name in sorted(world.config_maps):
+            view = world.config_maps[name]
+            if not is_fleet(view) or self._read.get(name) == str(view.data):
+                continue
+            self._read[name] = str(view.data)
+            try:
+                self.plans[name] = self._plan(view, world)
+            except InputError as error:
+                told.append(_told(view, "Warning", "BadFleet", str(error)))
+                _log.warning("fleet %s is not taken, what was there before goes on: %s", name, error)
+                continue
+            fresh.append(self.plans[name])
+            groups = ", ".join(self.plans[name].fleet.groups)
+            told.append(_told(view, "Normal", "FleetRead", f"groups {groups}"))
+        return fresh, told
+
+    def _plan(self, view: ConfigMapView, world: World) -> LivingPlan:
+        fleet = read_fleet(view, namespace=self._namespace)
+        for source, plan in self.plans.items():
+            both = sorted(set(fleet.groups) & set(plan.fleet.groups))
+            if both and source != view.name:
+                raise InputError([_fault(view, f"group {both[0]!r} is of fleet {source!r} already")])
+        known = self.plans.get(view.name)
+        return restore(fleet, world) if known is None else carried(known, fleet, view)
+
+
+def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
+    """Return a plan under another document of its fleet: the same shards, everyone where he is.
+
+    Raises
+    ------
+    InputError
+        A shard that is open is of a type, or on a node, that the document does not have any more.
+    """
+    for shard in plan.shards.values():
+        kind = fleet.parts.shard_types.get(shard.shard_type)
+        if kind is None or kind.group != plan.group_of_shard(shard.name):
+            message = f"shard {shard.name} is open, and its type {shard.shard_type!r} is not there any more"
+            raise InputError([_fault(view, message)])
+        if kind.device_count < plan.fleet.parts.shard_types[shard.shard_type].device_count:
+            raise InputError([_fault(view, f"shard {shard.name} is open with more devices")])
+        if (kind.provision == "existing") != (shard.node is not None):
+            raise InputError([_fault(view, f"shard {shard.name} is open and its type's provision changed")])
+        if shard.node is not None and shard.node not in fleet.parts.nodes:
+            message = f"shard {shard.name} is on node {shard.node!r}, which is not there any more"
+            raise InputError([_fault(view, message)])
+    fresh = LivingPlan(fleet)
+    for name in sorted(plan.shards):
+        fresh.open(plan.shards[name])
+    for name in list(plan.models()):
+        group = plan.group_of_model(name)
+        for copy in plan.copies(name):
+            if group is not None and copy.model.backend in fleet.parts.backends:
+                fresh.seat(group, copy.model, copy.placed)
+    return fresh
+
+
+def _fault(view: ConfigMapView, message: str) -> Fault:
+    return Fault(path="", file=view.name, message=message)
+
+
+def _told(view: ConfigMapView, level: Level, reason: str, message: str) -> Told:
+    return Told(
+        kind="ConfigMap",
+        name=view.name,
+        uid=view.uid,
+        level=level,
+        reason=reason,
+        message=message[:_LONGEST],
+    )

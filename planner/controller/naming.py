@@ -1,0 +1,64 @@
+"""What a TrainedModel itself should say: its parent, the shards of its other copies, its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planner.controller.living import LivingPlan
+from planner.controller.objects import Mode
+from planner.controller.views import ANNOTATION_LEAVING, ANNOTATION_URL, FINALIZER, ModelView
+from planner.controller.writes import Write, patch
+from planner.manifests.names import ANNOTATION_REPLICA_SHARDS
+
+
+def stable_url(view: ModelView, group: str, namespace: str) -> str:
+    """Return the address of a model that does not change, wherever it is."""
+    return f"http://{group}-gateway.{namespace}/v2/models/{view.name}/infer"
+
+
+def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switched: bool) -> Write | None:
+    """Return what makes a TrainedModel say where its model is; None where it does.
+
+    During a move its parent stays the old shard until the new copies are loaded. So an old copy is always
+    either marked as leaving or on a shard that is not the parent, whenever the controller is stopped.
+
+    Parameters
+    ----------
+    view, plan, group
+        The TrainedModel, and where its model is.
+    mode
+        Without KServe's controllers it gets a finalizer.
+    switched
+        Whether all copies that stay are loaded.
+    """
+    copies = plan.copies(view.name)
+    staying = [copy.placed.shard for copy in copies if not copy.leaving]
+    leaving = sorted(copy.placed.shard for copy in copies if copy.leaving)
+    if not staying:
+        return None
+    moving = bool(leaving) and not switched
+    parent = view.parent if moving and view.parent in leaving else staying[0]
+    others = [shard for shard in staying if shard != parent]
+    annotations = {
+        ANNOTATION_URL: stable_url(view, group, plan.fleet.scenario.namespace),
+        ANNOTATION_REPLICA_SHARDS: ",".join(others) or None,
+        ANNOTATION_LEAVING: ",".join(leaving) if moving else None,
+    }
+    body: dict[str, Any] = {}
+    changed = {key: value for key, value in annotations.items() if view.annotations.get(key) != value}
+    if changed:
+        body["metadata"] = {"annotations": changed}
+    if mode == "standalone" and FINALIZER not in view.finalizers:
+        body.setdefault("metadata", {})["finalizers"] = [*view.finalizers, FINALIZER]
+    if view.parent != parent:
+        body["spec"] = {"inferenceService": parent}
+    return patch("TrainedModel", view.name, body, resource_version=view.resource_version) if body else None
+
+
+def letting_go(view: ModelView) -> Write | None:
+    """Return what lets a TrainedModel that is being deleted be gone, once nothing serves it any more."""
+    if FINALIZER not in view.finalizers:
+        return None
+    rest = [name for name in view.finalizers if name != FINALIZER]
+    body = {"metadata": {"finalizers": rest}}
+    return patch("TrainedModel", view.name, body, resource_version=view.resource_version)

@@ -1,0 +1,137 @@
+"""What the cluster should hold of a shard: its server, its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from planner.controller.fleet import Fleet
+from planner.controller.views import ANNOTATION_SEAT, ConfigMapView, seat_text
+from planner.controller.writes import Kind, Write, create, delete, patch
+from planner.domain.placement import Shard
+from planner.manifests.contents import ShardContents
+from planner.manifests.deployment import deployment, predictor_name, service
+from planner.manifests.inferenceservice import inference_service
+from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
+from planner.manifests.names import LABEL_SHARD, shard_labels
+from planner.manifests.options import ManifestOptions
+
+Mode = Literal["kserve", "standalone"]
+"""Whether KServe's controllers run: then shards are InferenceServices, and ``models.json`` is theirs."""
+
+MODELS_JSON_PREFIX = "modelconfig-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How objects are written.
+
+    Parameters
+    ----------
+    mode
+        Who else is there.
+    options
+        What pods say that no plan does.
+    """
+
+    mode: Mode = "kserve"
+    options: ManifestOptions = ManifestOptions()
+
+
+def server_objects(
+    contents: ShardContents, fleet: Fleet, style: Style, *, documents: int
+) -> tuple[tuple[Kind, dict[str, Any]], ...]:
+    """Return the objects that make a shard run, in the order in which they are created."""
+    spread, options = fleet.scenario.policy.spread, style.options
+    if style.mode == "kserve":
+        item = inference_service(
+            contents, fleet.scenario, spread=spread, documents=documents, options=options
+        )
+        return (("InferenceService", _seated(item, contents.shard)),)
+    pods = deployment(contents, fleet.scenario, spread=spread, documents=documents, options=options)
+    return ("Service", service(contents, fleet.scenario)), ("Deployment", _seated(pods, contents.shard))
+
+
+def server_name(shard: str, mode: Mode) -> str:
+    """Return the name of the object that runs a shard."""
+    return shard if mode == "kserve" else predictor_name(shard)
+
+
+def server_kind(mode: Mode) -> Kind:
+    """Return the kind of the object that runs a shard."""
+    return "InferenceService" if mode == "kserve" else "Deployment"
+
+
+def documents_of(contents: ShardContents, fleet: Fleet) -> ShardDocuments:
+    """Return a shard's documents.
+
+    Raises
+    ------
+    ValueError
+        The entry of one model alone is longer than a ConfigMap.
+    """
+    return shard_documents(contents, max_bytes=fleet.scenario.cluster.max_config_map_bytes)
+
+
+def wanted_config_maps(
+    contents: ShardContents, fleet: Fleet, style: Style, documents: ShardDocuments
+) -> tuple[dict[str, Any], ...]:
+    """Return a shard's ConfigMaps, those that KServe writes itself left out."""
+    labels = shard_labels(fleet.scenario, contents)
+    found = config_maps(contents, documents, namespace=fleet.scenario.namespace, labels=labels)
+    return tuple(_seated(item, contents.shard) for item in found[1 if style.mode == "kserve" else 0 :])
+
+
+def config_map_writes(
+    shard: str, wanted: tuple[dict[str, Any], ...], known: Mapping[str, ConfigMapView]
+) -> Iterator[Write]:
+    """Yield what makes a shard's ConfigMaps those that are wanted; nothing where they are.
+
+    Parameters
+    ----------
+    shard
+        Which.
+    wanted
+        All that it should have.
+    known
+        The namespace's ConfigMaps. Placement documents of the shard that are not wanted are deleted.
+    """
+    names = {item["metadata"]["name"] for item in wanted}
+    for item in wanted:
+        view = known.get(item["metadata"]["name"])
+        if view is None:
+            yield create("ConfigMap", item)
+        elif not _says(view, item):
+            # A merge patch takes the keys away that are null.
+            data = {**dict.fromkeys(view.data.keys() - item["data"].keys()), **item["data"]}
+            metadata = {
+                key: item["metadata"][key] for key in ("labels", "annotations") if key in item["metadata"]
+            }
+            body = {"metadata": metadata, "data": data}
+            yield patch("ConfigMap", view.name, body, resource_version=view.resource_version)
+    for view in known.values():
+        if view.name not in names and is_document_of(view, shard):
+            yield delete("ConfigMap", view.name, uid=view.uid, resource_version=view.resource_version)
+
+
+def is_document_of(view: ConfigMapView, shard: str) -> bool:
+    """Return whether a ConfigMap is a placement document of a shard."""
+    return view.labels.get(LABEL_SHARD) == shard and not view.name.startswith(MODELS_JSON_PREFIX)
+
+
+def _says(view: ConfigMapView, item: dict[str, Any]) -> bool:
+    """Return whether a ConfigMap says all that is wanted, whatever labels others have put on it."""
+    metadata = item["metadata"]
+    pairs = ((metadata.get("labels", {}), view.labels), (metadata.get("annotations", {}), view.annotations))
+    kept = all(known.get(key) == value for said, known in pairs for key, value in said.items())
+    return kept and dict(view.data) == item["data"]
+
+
+def _seated(item: dict[str, Any], shard: Shard) -> dict[str, Any]:
+    """Return an object that says which devices of a node are the shard's."""
+    if shard.node is None:
+        return item
+    known = item["metadata"].get("annotations", {})
+    annotations = {**known, ANNOTATION_SEAT: seat_text(shard.node, shard.node_devices)}
+    return {**item, "metadata": {**item["metadata"], "annotations": annotations}}

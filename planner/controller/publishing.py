@@ -1,0 +1,158 @@
+"""Servers and documents of shards: what is missing of them, what is not as it should be, what is stale."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+from planner.controller.living import LivingPlan
+from planner.controller.objects import (
+    MODELS_JSON_PREFIX,
+    config_map_writes,
+    documents_of,
+    server_kind,
+    server_name,
+    server_objects,
+    wanted_config_maps,
+)
+from planner.controller.scene import Scene
+from planner.controller.views import ConfigMapView, ShardView
+from planner.controller.writes import Write, create, patch
+from planner.manifests.names import model_config_name
+
+_log = logging.getLogger(__name__)
+_MODELS_JSON = "models.json"
+
+
+class Publisher:
+    """Brings the objects of shards to what the plans say.
+
+    Parameters
+    ----------
+    scene
+        What is shared.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.stale: set[str] = set()
+
+    def has_server(self, shard: str) -> bool:
+        """Return whether a shard's server is there, and not on its way out."""
+        view = self._server(shard)
+        return view is not None and not view.deleting
+
+    def writes(self, now: float) -> Iterator[Write]:
+        """Yield what may be written of shards: servers that are missing, then documents of the others.
+
+        Documents that say what they should are noted as published.
+        """
+        yield from self._servers()
+        for shard in list(self._scene.postponed.due(now)):
+            plan = self._scene.fleets.with_shard(shard)
+            if plan is None:
+                self._scene.postponed.done(shard)
+            elif self.has_server(shard):
+                yield from self._documents(plan, shard, now)
+        yield from self._stale_entries()
+
+    # --------------------------------------------------------------------------------------------- servers
+
+    def _servers(self) -> Iterator[Write]:
+        """Yield the creation of the servers that are missing; those that are there are never changed.
+
+        Another template would restart every server of a fleet at once.
+        """
+        scene = self._scene
+        if not scene.unserved:
+            return
+        missing = False
+        for plan in scene.fleets.plans.values():
+            for shard in sorted(plan.shards):
+                found = self._missing_objects(plan, shard)
+                missing = missing or bool(found) or not self.has_server(shard)
+                yield from found
+        scene.unserved = missing
+
+    def _missing_objects(self, plan: LivingPlan, shard: str) -> list[Write]:
+        style, world = self._scene.style, self._scene.world
+        complete = style.mode == "kserve" or server_name(shard, style.mode) in world.services
+        if self._server(shard) is not None and complete:
+            return []
+        contents = plan.contents(shard)
+        count = len(documents_of(contents, plan.fleet).placement)
+        known = {
+            "InferenceService": world.inference_services,
+            "Deployment": world.deployments,
+            "Service": world.services,
+        }
+        return [
+            create(kind, body)
+            for kind, body in server_objects(contents, plan.fleet, style, documents=count)
+            if body["metadata"]["name"] not in known[kind]
+        ]
+
+    def _server(self, shard: str) -> ShardView | None:
+        world, mode = self._scene.world, self._scene.style.mode
+        known = world.inference_services if server_kind(mode) == "InferenceService" else world.deployments
+        return known.get(server_name(shard, mode))
+
+    # ------------------------------------------------------------------------------------------- documents
+
+    def _documents(self, plan: LivingPlan, shard: str, now: float) -> Iterator[Write]:
+        scene = self._scene
+        contents = plan.contents(shard)
+        wanted = wanted_config_maps(contents, plan.fleet, scene.style, documents_of(contents, plan.fleet))
+        found = list(config_map_writes(shard, wanted, scene.world.config_maps))
+        if found:
+            scene.postponed.written(shard, now)
+            yield from found
+        else:
+            scene.published(shard)
+
+    def _stale_entries(self) -> Iterator[Write]:
+        """Yield what takes entries out of ``models.json`` that KServe's controller has left behind in it.
+
+        An entry is stale where its TrainedModel is one of ours that names another shard, and no copy of it is
+        left there.
+        """
+        if self._scene.style.mode != "kserve":
+            return
+        checked, self.stale = self.stale, set()
+        for shard in sorted(checked):
+            view = self._scene.world.config_maps.get(model_config_name(shard))
+            write = None if view is None else self._without_stale(view, shard)
+            if write is not None:
+                self.stale.add(shard)
+                yield write
+
+    def _without_stale(self, view: ConfigMapView, shard: str) -> Write | None:
+        try:
+            entries = json.loads(view.data.get(_MODELS_JSON, "[]"))
+            kept = [entry for entry in entries if not self._is_stale(str(entry["modelName"]), shard)]
+        except (ValueError, TypeError, KeyError) as error:
+            _log.warning("ConfigMap %s is not as KServe writes it, and left alone: %s", view.name, error)
+            return None
+        if len(kept) == len(entries):
+            return None
+        body = {"data": {_MODELS_JSON: json.dumps(kept, separators=(",", ":"))}}
+        return patch("ConfigMap", view.name, body, resource_version=view.resource_version)
+
+    def _is_stale(self, name: str, shard: str) -> bool:
+        view, holder = self._scene.world.models.get(name), self._scene.fleets.holding(name)
+        if view is None or holder is None or view.parent == shard:
+            return False
+        return all(copy.placed.shard != shard for copy in holder[0].copies(name))
+
+
+def shard_of_models_json(name: str) -> str | None:
+    """Return the shard that a ConfigMap named as KServe names its own is of; None for any other."""
+    if not name.startswith(MODELS_JSON_PREFIX):
+        return None
+    return name.removeprefix(MODELS_JSON_PREFIX).rpartition("-")[0]
+
+
+def shard_of_config_map(name: str) -> str:
+    """Return the shard that one of our ConfigMaps, or the one with its ``models.json``, is of."""
+    return shard_of_models_json(name) or name.removeprefix("shardpack-").rpartition("-")[0]

@@ -1,0 +1,81 @@
+"""What the parts of the engine share."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from planner.controller.fleets import Fleets
+from planner.controller.hearing import Hearing
+from planner.controller.objects import Style
+from planner.controller.pace import Pace, Postponed
+from planner.controller.world import World
+from planner.controller.writes import Told
+
+
+def _ignore(_: float) -> None:
+    """Measure nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """What the parts of the engine look at and note for each other.
+
+    Parameters
+    ----------
+    style, pace
+        How objects are written, and when.
+    world, fleets, hearing
+        The cluster, the plans, and what agents tell.
+    postponed
+        Shards whose documents are to be looked at.
+    unsettled, unnamed, untold
+        Models whose places, whose TrainedModels and whose statuses are to be looked at.
+    unserved
+        Whether servers of shards may be missing.
+    told
+        Events that are not handed out yet.
+    decided
+        Count of decisions by outcome.
+    timed
+        Takes the seconds of every decision about a model.
+    """
+
+    style: Style
+    pace: Pace
+    world: World
+    fleets: Fleets
+    hearing: Hearing
+    postponed: Postponed
+    unsettled: set[str] = field(default_factory=set)
+    unnamed: set[str] = field(default_factory=set)
+    untold: set[str] = field(default_factory=set)
+    unserved: bool = True
+    told: list[Told] = field(default_factory=list)
+    decided: Counter[str] = field(default_factory=Counter)
+    timed: Callable[[float], None] = _ignore
+    _blocked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _waiters: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def touch(self, shards: Iterable[str], name: str | None, now: float) -> None:
+        """Note that the contents of shards have changed, and that a model waits for them to be published."""
+        for shard in shards:
+            self.postponed.add(shard, now)
+            if name is not None:
+                self._blocked[name].add(shard)
+                self._waiters[shard].add(name)
+
+    def published(self, shard: str) -> None:
+        """Note that a shard's documents say what they should: models that waited for it may be named."""
+        self.postponed.done(shard)
+        for name in self._waiters.pop(shard, ()):
+            self._blocked[name].discard(shard)
+            if not self._blocked[name]:
+                del self._blocked[name]
+                self.unnamed.add(name)
+                self.untold.add(name)
+
+    def is_blocked(self, name: str) -> bool:
+        """Return whether a model waits for documents."""
+        return name in self._blocked

@@ -1,0 +1,236 @@
+"""One model into the living plan: kept where it is, moved, placed anew, or refused with the reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from planner.controller.living import Copy, LivingPlan
+from planner.controller.opening import Site, cheapest_site, free_name, outside
+from planner.domain.model import Model
+from planner.domain.placement import Shard
+from planner.domain.rules import UNITS
+from planner.report.placing import obstacle_sentence
+from planner.report.words import RULE_NAMES, amount
+from planner.solve.openings import Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What else counts when a model is settled.
+
+    Parameters
+    ----------
+    used
+        Names that no new shard may have.
+    closed
+        Nodes on which nothing is opened.
+    waiting
+        Models of the group that wait for a place, this one among them: a new shard is for all of them.
+    """
+
+    used: Container[str] = frozenset()
+    closed: Container[str] = frozenset()
+    waiting: Sequence[Model] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a model.
+
+    Parameters
+    ----------
+    touched
+        Shards whose contents have changed.
+    opened
+        Shards that were opened for it.
+    refused
+        Replicas that have no place, or none for what they ask for now.
+    reason
+        Why, in one sentence; empty if none was refused.
+    """
+
+    touched: frozenset[str]
+    opened: tuple[Shard, ...]
+    refused: int
+    reason: str
+
+
+class _Attempt:
+    """One model on its way into the plan, and what is changed for it."""
+
+    def __init__(self, plan: LivingPlan, group: str, model: Model, around: Surroundings) -> None:
+        self.plan, self.group, self.model, self.around = plan, group, model, around
+        self.touched: set[str] = set()
+        self.opened: list[Shard] = []
+        self.obstacle = ""
+
+    def staying(self) -> list[Copy]:
+        """Return the copies that are not on their way out."""
+        return [copy for copy in self.plan.copies(self.model.name) if not copy.leaving]
+
+    def drop_surplus(self) -> None:
+        """Let go of replicas that are not asked for any more; nothing has to be loaded for that."""
+        for copy in self.staying():
+            if copy.placed.replica >= self.model.replicas:
+                self.plan.unseat(copy)
+                self.touched.add(copy.placed.shard)
+
+    def renew(self, copy: Copy) -> None:
+        """Book a copy as what the model asks for now: on its devices, on its shard, or on its way out."""
+        placed = copy.placed
+        self.touched.add(placed.shard)
+        self.plan.unseat(copy)
+        if _alike(copy.model, self.model):
+            self.plan.seat(self.group, self.model, placed)
+        elif self.plan.place(self.group, self.model, placed.replica, shard=placed.shard) is None:
+            self.plan.send_off(self.plan.seat(self.group, copy.model, placed))
+
+    def place(self, replica: int, hint: str | None) -> bool:
+        """Find a place for a replica, on a new shard if it has to be."""
+        if self._among_open(replica, hint):
+            return True
+        site = self._site()
+        if site is None:
+            self.obstacle = self.obstacle or self._why(replica)
+            return False
+        self.plan.open(site.shard)
+        self.opened.append(site.shard)
+        self.touched.add(site.shard.name)
+        return self._note(self.plan.place(self.group, self.model, replica, shard=site.shard.name))
+
+    def give_up(self, replica: int) -> None:
+        """Leave a replica that finds no place for what it asks for now where it was."""
+        former = next((copy for copy in self.plan.copies(self.model.name) if copy.leaving), None)
+        if former is not None:
+            self.plan.call_back(former, replica)
+
+    def _among_open(self, replica: int, hint: str | None) -> bool:
+        fellows = self._shards_of_fellows(replica)
+        if fellows is not None:
+            return any(
+                self._note(self.plan.place(self.group, self.model, replica, shard=shard)) for shard in fellows
+            )
+        first = hint is not None and self._may_be_on(hint)
+        tried = self.plan.place(self.group, self.model, replica, shard=hint) if first else None
+        return self._note(tried or self.plan.place(self.group, self.model, replica))
+
+    def _shards_of_fellows(self, replica: int) -> list[str] | None:
+        """Return where those are that the replica has to be together with; None if it is free to choose."""
+        if self.model.together is None:
+            return None
+        found = self.plan.together(self.group, self.model.together, replica)
+        return [shard for shard in found if self._may_be_on(shard)] if found else None
+
+    def _may_be_on(self, shard: str) -> bool:
+        here = {copy.placed.shard for copy in self.plan.copies(self.model.name)}
+        return (
+            shard not in here and shard in self.plan.shards and self.plan.group_of_shard(shard) == self.group
+        )
+
+    def _note(self, copy: Copy | None) -> bool:
+        if copy is None:
+            return False
+        self.touched.add(copy.placed.shard)
+        return True
+
+    def _site(self) -> Site | None:
+        plan, group = self.plan, self.group
+        if self.model.together is not None and self.plan.together(group, self.model.together, 0):
+            return None
+        name = free_name(group, _Both(plan.shards, self.around.used))
+        others = [plan.shards[copy.placed.shard] for copy in plan.copies(self.model.name)]
+        sites = outside(plan.estate.sites(group, name, closed=self.around.closed), plan.fleet, others)
+        rest = [model for model in self.around.waiting if model.name != self.model.name]
+        return cheapest_site(sites, plan.fleet, group, [self.model, *rest])
+
+    def _why(self, replica: int) -> str:
+        found = self.plan.obstacles(self.group, self.model, replica)
+        open_ones = "; ".join(obstacle_sentence(item) for item in found[:2])
+        limits = "; ".join(dict.fromkeys(map(limit_sentence, self.plan.estate.limits(self.group))))
+        none = "an empty shard of the group does not take it either"
+        return f"{open_ones or 'no shard is open'}; {limits or none}"
+
+
+class _Both:
+    """Names that stand in one of two collections."""
+
+    def __init__(self, one: Container[str], other: Container[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._one or name in self._other
+
+
+def settle(
+    plan: LivingPlan,
+    group: str,
+    model: Model,
+    *,
+    hint: str | None = None,
+    around: Surroundings | None = None,
+) -> Settled:
+    """Bring a model's copies to what it asks for.
+
+    A replica that asks for something else stays on its shard where it still fits there; else it goes to
+    another, and the old copy stays on its way out. Where nothing takes it, it stays as it was.
+
+    Parameters
+    ----------
+    plan
+        Is changed.
+    group, model
+        What is to be placed, where.
+    hint
+        The shard that replica 0 was on, as far as is known; it is tried first.
+    around
+        What else counts.
+    """
+    attempt = _Attempt(plan, group, model, around or Surroundings())
+    attempt.drop_surplus()
+    for copy in attempt.staying():
+        if copy.model != model:
+            attempt.renew(copy)
+    there = {copy.placed.replica for copy in attempt.staying()}
+    refused = 0
+    for replica in range(model.replicas):
+        if replica not in there and not attempt.place(replica, hint if replica == 0 else None):
+            refused += 1
+            attempt.give_up(replica)
+    return Settled(
+        touched=frozenset(attempt.touched),
+        opened=tuple(attempt.opened),
+        refused=refused,
+        reason=attempt.obstacle if refused else "",
+    )
+
+
+def release(plan: LivingPlan, name: str, shards: Iterable[str]) -> frozenset[str]:
+    """Let copies that are on their way out go; returns the shards that they were on."""
+    wanted = set(shards)
+    gone = [copy for copy in plan.copies(name) if copy.leaving and copy.placed.shard in wanted]
+    for copy in gone:
+        plan.unseat(copy)
+    return frozenset(copy.placed.shard for copy in gone)
+
+
+def remove(plan: LivingPlan, name: str) -> frozenset[str]:
+    """Let a model go; returns the shards that it was on."""
+    copies = plan.copies(name)
+    for copy in copies:
+        plan.unseat(copy)
+    return frozenset(copy.placed.shard for copy in copies)
+
+
+def limit_sentence(limit: Limit) -> str:
+    """Return what stands against one more shard."""
+    unit = UNITS.get(limit.rule, "")
+    name, need, have = RULE_NAMES[limit.rule], amount(limit.need, unit), amount(limit.have, unit)
+    return f"no further shard: {name} of {limit.subject}: needs {need}, has {have}"
+
+
+def _alike(one: Model, other: Model) -> bool:
+    """Return whether two models ask for the same, wherever their files are."""
+    files = {"storage_uri": "", "framework": None, "labels": (), "priority": 0, "replicas": 1}
+    return dataclasses.replace(one, **files) == dataclasses.replace(other, **files)  # type: ignore[arg-type]

@@ -1,0 +1,229 @@
+"""The cluster's objects as far as the controller looks at them: frozen, without what it does not need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, LABEL_SHARD_TYPE, MANAGED_BY
+
+Object = Mapping[str, Any]
+"""An object as the API server gives it."""
+
+Texts = Mapping[str, str]
+
+ANNOTATION_MODEL = "shardpack.dev/model"
+"""On a TrainedModel: JSON of the scenario's fields of a model that a TrainedModel has none for."""
+
+ANNOTATION_URL = "shardpack.dev/url"
+"""On a TrainedModel: the address that does not change; without KServe's controllers its status has it too."""
+
+ANNOTATION_LEAVING = "shardpack.dev/leaving"
+"""On a TrainedModel: the shards, with commas between, whose copies go as soon as the others are loaded."""
+
+ANNOTATION_SEAT = "shardpack.dev/seat"
+"""On the objects of a shard that is on a node: JSON of the node and of the positions of its devices there."""
+
+LABEL_ROLE = "shardpack.dev/role"
+ROLE_FLEET = "fleet"
+FLEET_KEY = "scenario.yaml"
+FINALIZER = "shardpack.dev/placement"
+"""On a TrainedModel where KServe's controllers do not run: its copies are unloaded before it is gone."""
+
+NO_TEXTS: Texts = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """A TrainedModel.
+
+    Parameters
+    ----------
+    name, uid, resource_version, generation
+        Of its metadata.
+    deleting
+        Whether it is on its way out.
+    labels, annotations, finalizers
+        Of its metadata.
+    parent
+        ``spec.inferenceService``.
+    storage_uri, framework, memory
+        Of ``spec.model``.
+    conditions
+        Of its status, every one as it stands, whoever wrote it.
+    url, address
+        ``status.url`` and ``status.address.url``; None where there is none.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    deleting: bool
+    labels: Texts
+    annotations: Texts
+    finalizers: tuple[str, ...]
+    parent: str
+    storage_uri: str
+    framework: str
+    memory: str
+    conditions: tuple[Object, ...]
+    url: str | None
+    address: str | None
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Shards whose copies are on their way out."""
+        text = self.annotations.get(ANNOTATION_LEAVING, "")
+        return frozenset(part for part in text.split(",") if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigMapView:
+    """A ConfigMap."""
+
+    name: str
+    uid: str
+    resource_version: str
+    labels: Texts
+    annotations: Texts
+    data: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardView:
+    """The InferenceService or the Deployment of a shard, or a Service.
+
+    Parameters
+    ----------
+    name, uid, resource_version, labels, annotations
+        Of its metadata.
+    deleting
+        Whether it is on its way out.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    labels: Texts
+    annotations: Texts
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """A pod of a shard: its name, shard, address (None while it has none), and whether it is going."""
+
+    name: str
+    shard: str
+    address: str | None
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """A node, and whether new pods may go there."""
+
+    name: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a shard's pod is on the nodes that exist: the node and the positions of its devices there."""
+
+    node: str
+    positions: tuple[int, ...]
+
+
+# ------------------------------------------------------------------------------------------------- readers
+
+
+def read_model(item: Object) -> ModelView:
+    """Return a TrainedModel; fields that are missing are empty, as without KServe's schema they may be."""
+    metadata, spec = item["metadata"], item.get("spec") or {}
+    model, status = spec.get("model") or {}, item.get("status") or {}
+    return ModelView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        generation=metadata.get("generation", 0),
+        deleting=metadata.get("deletionTimestamp") is not None,
+        labels=metadata.get("labels") or NO_TEXTS,
+        annotations=metadata.get("annotations") or NO_TEXTS,
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        parent=spec.get("inferenceService") or "",
+        storage_uri=model.get("storageUri") or "",
+        framework=model.get("framework") or "",
+        memory=str(model.get("memory", "0")),
+        conditions=tuple(status.get("conditions") or ()),
+        url=status.get("url"),
+        address=(status.get("address") or {}).get("url"),
+    )
+
+
+def read_config_map(item: Object) -> ConfigMapView:
+    """Return a ConfigMap."""
+    metadata = item["metadata"]
+    return ConfigMapView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        labels=metadata.get("labels") or NO_TEXTS,
+        annotations=metadata.get("annotations") or NO_TEXTS,
+        data=item.get("data") or NO_TEXTS,
+    )
+
+
+def read_shard(item: Object) -> ShardView:
+    """Return an InferenceService, a Deployment or a Service."""
+    metadata = item["metadata"]
+    return ShardView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        labels=metadata.get("labels") or NO_TEXTS,
+        annotations=metadata.get("annotations") or NO_TEXTS,
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def read_pod(item: Object) -> PodView:
+    """Return a pod."""
+    metadata = item["metadata"]
+    return PodView(
+        name=metadata["name"],
+        shard=(metadata.get("labels") or NO_TEXTS).get(LABEL_SHARD, ""),
+        address=(item.get("status") or {}).get("podIP"),
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def read_node(item: Object) -> NodeView:
+    """Return a node; a cordoned one, or one that is not ready, is not open."""
+    conditions = (item.get("status") or {}).get("conditions") or ()
+    ready = all(one.get("status") == "True" for one in conditions if one.get("type") == "Ready")
+    cordoned = bool((item.get("spec") or {}).get("unschedulable"))
+    return NodeView(name=item["metadata"]["name"], open=ready and not cordoned)
+
+
+def is_ours(labels: Texts) -> bool:
+    """Return whether an object of a shard was written by us."""
+    return labels.get(LABEL_MANAGED_BY) == MANAGED_BY and LABEL_SHARD in labels and LABEL_SHARD_TYPE in labels
+
+
+def seat_of(annotations: Texts) -> Seat | None:
+    """Return where a shard is on the nodes; None where nothing, or nothing that can be read, says so."""
+    try:
+        found = json.loads(annotations.get(ANNOTATION_SEAT, "null"))
+        return Seat(node=str(found["node"]), positions=tuple(int(item) for item in found["devices"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def seat_text(node: str, positions: tuple[int, ...]) -> str:
+    """Return the annotation that ``seat_of`` reads."""
+    return json.dumps({"devices": list(positions), "node": node}, separators=(",", ":"))

@@ -1,0 +1,94 @@
+"""What a TrainedModel asks for: a model of the planner's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from planner.controller.fleet import Fleet, scenario_of_group
+from planner.controller.views import ANNOTATION_MODEL, ModelView
+from planner.domain.model import Model
+from planner.manifests.names import LABEL_GROUP
+from planner.scenario.resolve import model_of
+from planner.scenario.scenario_shape import ModelShape
+
+_BACKENDS = {"onnx": "onnxruntime"}
+"""What serves a format that has not the name of its backend."""
+
+_FROM_SPEC = ("name", "storageUri", "framework")
+
+
+class WishError(ValueError):
+    """A TrainedModel does not say what it asks for, or asks for what its fleet does not know."""
+
+
+def group_of(view: ModelView, fleet: Fleet) -> str | None:
+    """Return the group of a fleet that a TrainedModel belongs to; None where it is none of ours.
+
+    Its label names it, else the shard, or the group, that its ``spec.inferenceService`` names.
+    """
+    label = view.labels.get(LABEL_GROUP)
+    if label is not None:
+        return label if label in fleet.groups else None
+    return fleet.group_of(view.parent)
+
+
+def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
+    """Return the model that a TrainedModel asks for.
+
+    What it has no field for stands in its annotation ``shardpack.dev/model``, in the words of a scenario.
+    Without footprints there ``spec.model.memory`` is what it takes of host memory and, on GPUs, of theirs.
+
+    Raises
+    ------
+    WishError
+        The annotation cannot be read, or names what the fleet does not have.
+    """
+    said = _annotated(view)
+    option = {"memory": view.memory, "source": "declared"}
+    footprints = said.get("footprints") or _footprints(view.memory, fleet, group)
+    data = {
+        "backend": _BACKENDS.get(view.framework, view.framework),
+        **said,
+        "name": view.name,
+        "storageUri": view.storage_uri,
+        "framework": view.framework,
+        "footprints": [{**option, **item} if isinstance(item, dict) else item for item in footprints],
+    }
+    try:
+        model = model_of(ModelShape.model_validate(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WishError(f"{where}: {first['msg']}") from None
+    if model.backend not in fleet.parts.backends:
+        known = ", ".join(sorted(fleet.parts.backends))
+        raise WishError(f"backend: {model.backend!r} is not known; known are {known}")
+    return model
+
+
+def _annotated(view: ModelView) -> dict[str, Any]:
+    text = view.annotations.get(ANNOTATION_MODEL)
+    if text is None:
+        return {}
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise WishError(f"annotation {ANNOTATION_MODEL}: not JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise WishError(f"annotation {ANNOTATION_MODEL}: expected an object")
+    own = next((field for field in _FROM_SPEC if field in said), None)
+    if own is not None:
+        raise WishError(f"annotation {ANNOTATION_MODEL}: {own} is the object's own to say")
+    return said
+
+
+def _footprints(memory: str, fleet: Fleet, group: str) -> list[dict[str, str]]:
+    """Return one footprint for each class of device that the group may have."""
+    found = []
+    for name in dict.fromkeys(item.device_class for item in scenario_of_group(fleet, group).shard_types):
+        on_gpu = fleet.parts.device_classes[name].kind == "gpu"
+        found.append({"class": name, **({"gpuMemory": memory} if on_gpu else {})})
+    return found
