@@ -115,7 +115,7 @@ class Publisher:
         """Yield what takes entries out of ``models.json`` that KServe's controller has left behind in it.
 
         An entry is stale where its TrainedModel is one of ours that names another shard, and no copy of it is
-        left there.
+        on its way out there. Further replicas are in the placement documents alone.
         """
         if self._scene.style.mode != "kserve":
             return
@@ -143,7 +143,7 @@ class Publisher:
         view, holder = self._scene.world.models.get(name), self._scene.fleets.holding(name)
         if view is None or holder is None or view.parent == shard:
             return False
-        return all(copy.placed.shard != shard for copy in holder[0].copies(name))
+        return not any(copy.leaving and copy.placed.shard == shard for copy in holder[0].copies(name))
 
 
 def shard_of_models_json(name: str) -> str | None:

@@ -11,6 +11,7 @@ from planner.controller.opening import Site, cheapest_site, free_name, outside
 from planner.domain.model import Model
 from planner.domain.placement import Shard
 from planner.domain.rules import UNITS
+from planner.online.reasons import Obstacle
 from planner.report.placing import obstacle_sentence
 from planner.report.words import RULE_NAMES, amount
 from planner.solve.openings import Limit
@@ -64,6 +65,7 @@ class _Attempt:
         self.plan, self.group, self.model, self.around = plan, group, model, around
         self.touched: set[str] = set()
         self.opened: list[Shard] = []
+        self.short_of: tuple[Obstacle, ...] = ()
         self.obstacle = ""
 
     def staying(self) -> list[Copy]:
@@ -85,6 +87,8 @@ class _Attempt:
         if _alike(copy.model, self.model):
             self.plan.seat(self.group, self.model, placed)
         elif self.plan.place(self.group, self.model, placed.replica, shard=placed.shard) is None:
+            # Asked now: once the old copy is back, it stands in its successor's own way.
+            self.short_of = self.plan.obstacles(self.group, self.model, placed.replica)
             self.plan.send_off(self.plan.seat(self.group, copy.model, placed))
 
     def place(self, replica: int, hint: str | None) -> bool:
@@ -146,7 +150,7 @@ class _Attempt:
         return cheapest_site(sites, plan.fleet, group, [self.model, *rest])
 
     def _why(self, replica: int) -> str:
-        found = self.plan.obstacles(self.group, self.model, replica)
+        found = self.short_of or self.plan.obstacles(self.group, self.model, replica)
         open_ones = "; ".join(obstacle_sentence(item) for item in found[:2])
         limits = "; ".join(dict.fromkeys(map(limit_sentence, self.plan.estate.limits(self.group))))
         none = "an empty shard of the group does not take it either"
