@@ -14,6 +14,7 @@ import click
 
 from planner import __version__
 from planner.cli.completion import completion
+from planner.cli.controlling import controller
 from planner.cli.demo import demo
 from planner.cli.exitcodes import EXIT_CODES, Outcome, convention_of
 from planner.cli.explaining import explain, report
@@ -187,6 +188,7 @@ for _command in (
     limits,
     inventory,
     manifests,
+    controller,
     diff,
     report,
     rehearse,

@@ -118,14 +118,17 @@ class LivingPlan:
         """Return a copy as manifests are written of it."""
         parts = self.fleet.parts
         kind = parts.shard_types[self.shards[copy.placed.shard].shard_type]
+        backend = parts.backends[copy.model.backend]
         wants = need(
             copy.model.footprints[copy.placed.option],
-            backend=parts.backends[copy.model.backend],
+            backend=backend,
             runtime=parts.runtimes[kind.runtime],
             quantile=self.fleet.scenario.policy.quantile,
         )
         is_parent = self.parent(copy.placed.model) == copy.placed.shard
-        return Resident(placed=copy.placed, model=copy.model, need=wants, is_parent=is_parent)
+        return Resident(
+            placed=copy.placed, model=copy.model, backend=backend, need=wants, is_parent=is_parent
+        )
 
     def placement(self) -> tuple[Scenario, Placement]:
         """Return the copies that stay as a placement, and a scenario of them to verify it with."""

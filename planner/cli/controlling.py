@@ -1,0 +1,115 @@
+"""``controller``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+import click
+
+from planner.cli.exitcodes import Outcome
+from planner.cli.options import Talk, talk_options
+
+if TYPE_CHECKING:
+    from planner.controller.loop import Controller
+
+_EPILOG = """\b
+Examples:
+  shardpack controller --namespace models
+  shardpack controller --mode standalone --namespace models --context kind-test
+  POD_NAME=shardpack-controller-0 shardpack controller --address 0.0.0.0
+
+What it assigns, and how, is in docs/kubernetes.md. Several may run: one leads by the Lease, the others wait.
+
+Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no cluster to talk to.
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Assign TrainedModels to shards for as long as it runs.")
+@click.option(
+    "--mode",
+    type=click.Choice(["kserve", "standalone"]),
+    default="kserve",
+    show_default=True,
+    help="Whether KServe's controllers run in the cluster; standalone does their work for TrainedModels.",
+)
+@click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
+@click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="By default $KUBECONFIG.")
+@click.option("--context", help="A context of the kubeconfig; by default its current one.")
+@click.option("--lease", default="shardpack-controller", show_default=True, help="Name of the Lease.")
+@click.option("--identity", help="Who this process is in the Lease; by default $POD_NAME or the host's name.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where probes and metrics are.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=9083,
+    show_default=True,
+    help="Port of /livez, /readyz and /metrics; 0 takes a free one.",
+)
+@click.option("--agent-image", help="Image of the agent in new shards; by default this version's.")
+@click.option("--service-account", help="ServiceAccount of new shards; by default shardpack.")
+@click.option("--triton-image", help="Image of Triton in new shards (standalone).")
+@click.option("--nodes/--no-nodes", default=True, help="Watch nodes, which takes a ClusterRole.")
+@talk_options
+@click.pass_obj
+def controller(  # noqa: PLR0913 - one parameter an option
+    talk: Talk,
+    *,
+    mode: Literal["kserve", "standalone"],
+    namespace: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    lease: str,
+    identity: str | None,
+    address: str,
+    metrics_port: int,
+    agent_image: str | None,
+    service_account: str | None,
+    triton_image: str | None,
+    nodes: bool,
+) -> Outcome:
+    """Assign the TrainedModels of a namespace to shards, and open shards when those that are open are full.
+
+    What may be opened stands in ConfigMaps labelled shardpack.dev/role=fleet, each with a scenario without
+    models under the key scenario.yaml. Everything that is decided is written into the cluster; a controller
+    that is stopped anywhere reads it again and goes on.
+    """
+    from planner.cluster import connect
+    from planner.controller.loop import Controller, Settings
+    from planner.controller.objects import Style
+    from planner.manifests.options import ManifestOptions
+
+    if not talk.quiet and not talk.debug:
+        logging.getLogger("planner").setLevel(logging.INFO)
+    said = {"agent_image": agent_image, "service_account": service_account, "triton_image": triton_image}
+    given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    kube = connect(kubeconfig=kubeconfig, context=context)
+    settings = Settings(
+        namespace=namespace or kube.namespace,
+        identity=_identity(identity),
+        style=Style(mode=mode, options=ManifestOptions(**given)),
+        lease=lease,
+        address=address,
+        port=metrics_port,
+        nodes=nodes,
+    )
+    running = Controller(kube, settings)
+    _stop_on_signals(running)
+    running.run()
+    return Outcome.DONE
+
+
+def _identity(given: str | None) -> str:
+    """Return a name that no other process has: a pod that is restarted keeps its own."""
+    base = given or os.environ.get("POD_NAME") or socket.gethostname()
+    return f"{base}_{uuid4().hex[:8]}"
+
+
+def _stop_on_signals(running: Controller) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: running.stop())
