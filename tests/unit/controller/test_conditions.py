@@ -1,0 +1,79 @@
+"""What a status says, and when it says anything new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.controller.conditions import CopyState, Life, conditions_of, merged, worst
+
+
+def by_type(life: Life) -> dict[str, dict[str, Any]]:
+    return {item["type"]: item for item in conditions_of(life, ready=True)}
+
+
+def test_of_several_pods_the_one_that_is_furthest_behind_speaks() -> None:
+    assert worst([("Loaded", ""), ("Downloading", "")]) == ("Downloading", "")
+    assert worst([("Pending", ""), ("FailedToLoad", "no")]) == ("FailedToLoad", "no")
+    assert worst([]) == ("Pending", "")
+
+
+def test_n_of_m_replicas() -> None:
+    copies = (CopyState(shard="a", state="Loaded"), CopyState(shard="b", state="Loading"))
+    found = by_type(Life(replicas=2, copies=copies))
+    assert found["Assigned"]["status"] == "True"
+    assert found["Assigned"]["message"] == "2 replicas on a, b"
+    assert found["Loaded"]["status"] == "Unknown"
+    assert found["Loaded"]["message"] == "1 of 2 replicas loaded; b: Loading"
+    assert found["Ready"]["status"] == "True"
+
+
+def test_a_failure_is_told_with_its_reason() -> None:
+    copies = (CopyState(shard="a", state="FailedToLoad", message="no such backend"),)
+    found = by_type(Life(replicas=1, copies=copies))
+    assert found["Loaded"]["status"] == "False"
+    assert found["Loaded"]["reason"] == "FailedToLoad"
+    assert "no such backend" in found["Loaded"]["message"]
+    assert found["Ready"]["status"] == "False"
+
+
+def test_a_refusal_says_what_is_there_and_what_is_not() -> None:
+    found = by_type(
+        Life(replicas=2, copies=(CopyState(shard="a", state="Loaded"),), reason="NoRoom", refusal="full")
+    )
+    assert found["Assigned"] == {
+        "type": "Assigned",
+        "status": "False",
+        "reason": "NoRoom",
+        "message": "1 of 2 replicas on a; full",
+    }
+
+
+def test_the_old_copy_of_a_move_serves() -> None:
+    life = Life(
+        replicas=1,
+        copies=(CopyState(shard="b", state="Loading"),),
+        leaving=(CopyState(shard="a", state="Loaded"),),
+    )
+    assert by_type(life)["Ready"]["status"] == "True"
+    assert by_type(life)["Assigned"]["message"] == "1 replica on b; the copy on a goes when all are loaded"
+
+
+@pytest.mark.parametrize("state", ["Loaded", "Downloading"])
+def test_conditions_of_others_stay_and_times_change_with_the_status_alone(state: str) -> None:
+    life = Life(replicas=1, copies=(CopyState(shard="a", state=state),))
+    theirs = {"type": "IsMMSPredictor", "status": "True", "lastTransitionTime": "1"}
+    first = merged([theirs], conditions_of(life, ready=False), now="2")
+    assert first is not None
+    assert first[0] == theirs
+    assert [item["lastTransitionTime"] for item in first] == ["1", "2", "2"]
+    assert merged(first, conditions_of(life, ready=False), now="3") is None
+    later = Life(replicas=1, copies=(CopyState(shard="b", state=state),))
+    second = merged(first, conditions_of(later, ready=False), now="3")
+    assert second is not None
+    assert [item["lastTransitionTime"] for item in second] == ["1", "2", "2"]
+    failed = Life(replicas=1, copies=(CopyState(shard="a", state="FailedToLoad"),))
+    third = merged(first, conditions_of(failed, ready=False), now="4")
+    assert third is not None
+    assert [item["lastTransitionTime"] for item in third] == ["1", "2", "4"]

@@ -1,0 +1,134 @@
+"""What TrainedModels and fleet documents say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from planner.controller.fleet import Fleet, read_fleet
+from planner.controller.views import read_config_map, read_model
+from planner.controller.wishes import WishError, group_of, wish_of
+from planner.domain.model import Model
+from planner.errors import InputError
+from tests.support.builders import GIB, MIB
+from tests.support.memory_cluster import NAMESPACE, a_fleet_text, a_trained_model, fleet_map
+
+CPU_TYPE = """\
+    - name: plain
+      runtime: triton
+      devices: {class: cpu}
+      resources: {cpu: "8", memory: 64Gi}
+      group: news
+"""
+
+
+def a_fleet(text: str | None = None) -> Fleet:
+    view = read_config_map(fleet_map(text or a_fleet_text(extra=CPU_TYPE)))
+    return read_fleet(view, namespace=NAMESPACE)
+
+
+def wish(**more: Any) -> Model:
+    fleet = a_fleet()
+    return wish_of(read_model(a_trained_model("m", **more)), fleet, "news")
+
+
+def test_memory_alone_is_host_memory_and_on_gpus_theirs() -> None:
+    on_gpu, on_cpu = wish(memory="2Gi").footprints
+    assert (on_gpu.device_class, on_gpu.steady_bytes.p95, on_gpu.memory_bytes.p95) == (
+        "nvidia-t4",
+        2 * GIB,
+        2 * GIB,
+    )
+    assert (on_cpu.device_class, on_cpu.steady_bytes.p95, on_cpu.memory_bytes.p95) == ("cpu", 0, 2 * GIB)
+    assert on_gpu.source == "declared"
+
+
+def test_the_annotation_says_what_a_trained_model_has_no_field_for() -> None:
+    footprint = {
+        "class": "nvidia-t4",
+        "gpuMemory": {"steady": "1Gi", "loadPeak": "2Gi"},
+        "source": "measured",
+    }
+    model = wish(memory="300Mi", says={"replicas": 2, "priority": 7, "footprints": [footprint]})
+    assert (model.replicas, model.priority, model.backend) == (2, 7, "onnxruntime")
+    (option,) = model.footprints
+    assert (option.steady_bytes.p95, option.load_peak_bytes.p95) == (GIB, 2 * GIB)
+    assert option.memory_bytes.p95 == 300 * MIB
+    assert option.source == "measured"
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ({"replicas": 0}, "replicas"),
+        ({"name": "other"}, "name is the object's own"),
+        ({"backend": "cobol"}, "'cobol' is not known"),
+        ({"colour": "blue"}, "colour"),
+        ({"footprints": ["x"]}, "footprints"),
+    ],
+)
+def test_what_cannot_be_is_told(says: dict[str, Any], told: str) -> None:
+    with pytest.raises(WishError, match=told):
+        wish(says=says)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7"])
+def test_an_annotation_that_is_no_object_is_told(text: str) -> None:
+    item = a_trained_model("m")
+    item["metadata"]["annotations"]["shardpack.dev/model"] = text
+    with pytest.raises(WishError, match=r"shardpack\.dev/model"):
+        wish_of(read_model(item), a_fleet(), "news")
+
+
+@pytest.mark.parametrize(
+    ("parent", "label", "group"),
+    [
+        ("news", None, "news"),
+        ("news-12", None, "news"),
+        ("newsroom", None, None),
+        ("news-x", None, None),
+        ("anything", "news", "news"),
+        ("news", "sports", None),
+    ],
+)
+def test_a_label_or_the_parent_names_the_group(parent: str, label: str | None, group: str | None) -> None:
+    labels = {} if label is None else {"shardpack.dev/group": label}
+    view = read_model(a_trained_model("m", parent=parent, labels=labels))
+    assert group_of(view, a_fleet()) == group
+
+
+def test_a_fleet_knows_all_backends_and_no_models() -> None:
+    fleet = a_fleet()
+    assert fleet.scenario.models == ()
+    assert {"onnxruntime", "pytorch", "python"} <= set(fleet.parts.backends)
+    assert fleet.groups == ("news",)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "fleet"),
+        (a_fleet_text().replace("namespace: models", "namespace: other"), "its ConfigMap is in 'models'"),
+        (a_fleet_text().replace("nvidia-t4", "nvidia-t44"), "nvidia-t4"),
+        (
+            a_fleet_text(
+                extra="  models: [{name: m, backend: python, storageUri: 's3://m', "
+                "footprints: [{class: '*', memory: 1Mi}]}]"
+            ),
+            "a fleet has no models",
+        ),
+    ],
+)
+def test_a_fleet_with_faults_is_refused(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        a_fleet(text or "kind: Nothing")
+
+
+def test_a_config_map_without_the_document_is_refused() -> None:
+    item = fleet_map("")
+    item["data"] = {"other.yaml": ""}
+    with pytest.raises(InputError, match=r"data.scenario.yaml: is required"):
+        read_fleet(read_config_map(item), namespace=NAMESPACE)
+    assert json.dumps(item)
