@@ -24,7 +24,7 @@ Examples:
   shardpack controller --mode standalone --namespace models --context kind-test
   POD_NAME=shardpack-controller-0 shardpack controller --address 0.0.0.0
 
-What it assigns, and how, is in docs/kubernetes.md. Several may run: one leads by the Lease, the others wait.
+What it assigns, and how, is in docs/controller.md. Several may run: one leads by the Lease, the others wait.
 
 Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no cluster to talk to.
 """
