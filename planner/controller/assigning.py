@@ -115,8 +115,11 @@ class Assigner:
         known = ANNOTATION_URL in wish.view.annotations
         around = Surroundings(used=self._foreign, closed=self._closed, waiting=waiting)
         hint = wish.view.parent if known else None
+        before = wish.plan.copies(wish.model.name)
         found = settle(wish.plan, wish.group, wish.model, hint=hint, around=around)
         self._scene.timed(time.perf_counter() - begin)
+        # One that has become smaller, or has begun to move, may make room; one that only tried has not.
+        self._freed |= bool(before and found.touched and not found.refused)
         self._note(wish, found, now)
 
     def _note(self, wish: _Wish, found: Settled, now: float) -> None:

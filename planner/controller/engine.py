@@ -28,7 +28,7 @@ from planner.controller.telling import Teller
 from planner.controller.views import ANNOTATION_MODEL, ConfigMapView, ModelView, Object, PodView
 from planner.controller.world import Change, World
 from planner.controller.writes import Told, Write
-from planner.manifests.names import LABEL_GROUP, LABEL_SHARD
+from planner.manifests.names import LABEL_SHARD
 
 Miss = Literal["conflict", "gone", "failed"]
 """Why a write was not done: somebody was faster, the object is not there, or the server did not do it."""
@@ -314,13 +314,22 @@ class Engine:
 
     def _note_model(self, change: Change) -> None:
         name, scene = change.name, self.scene
-        if _asks(change.before) != _asks(change.after):
+        if self._asks(change.before) != self._asks(change.after):
             scene.unsettled.add(name)
         scene.unnamed.add(name)
         scene.untold.add(name)
         if scene.style.mode == "kserve":
             before = change.before.parent if change.before else ""
             self._publisher.stale |= {before} if before else set()
+
+    def _asks(self, view: ModelView | None) -> object:
+        """Return what of a TrainedModel decides where it goes; of its parent only the group counts."""
+        if view is None:
+            return None
+        found = self.scene.fleets.find(view)
+        group = None if found is None else (found[0].fleet.source, found[1])
+        said = view.annotations.get(ANNOTATION_MODEL)
+        return view.deleting, group, said, view.storage_uri, view.framework, view.memory
 
     def _note_config_map(self, change: Change, now: float) -> None:
         view: ConfigMapView = change.after or change.before
@@ -332,19 +341,3 @@ class Engine:
             self.scene.postponed.add(shard, now)
         elif (theirs := shard_of_models_json(view.name)) is not None:
             self._publisher.stale.add(theirs)
-
-
-def _asks(view: ModelView | None) -> object:
-    """Return what of a TrainedModel decides where it goes."""
-    if view is None:
-        return None
-    label = view.labels.get(LABEL_GROUP)
-    return (
-        view.deleting,
-        label,
-        view.parent if label is None else None,
-        view.annotations.get(ANNOTATION_MODEL),
-        view.storage_uri,
-        view.framework,
-        view.memory,
-    )

@@ -9,11 +9,7 @@ from planner.controller.objects import Mode
 from planner.controller.views import ANNOTATION_LEAVING, ANNOTATION_URL, FINALIZER, ModelView
 from planner.controller.writes import Write, patch
 from planner.manifests.names import ANNOTATION_REPLICA_SHARDS
-
-
-def stable_url(view: ModelView, group: str, namespace: str) -> str:
-    """Return the address of a model that does not change, wherever it is."""
-    return f"http://{group}-gateway.{namespace}/v2/models/{view.name}/infer"
+from planner.manifests.routes import gateway_url
 
 
 def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switched: bool) -> Write | None:
@@ -40,7 +36,7 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switche
     parent = view.parent if moving and view.parent in leaving else staying[0]
     others = [shard for shard in staying if shard != parent]
     annotations = {
-        ANNOTATION_URL: stable_url(view, group, plan.fleet.scenario.namespace),
+        ANNOTATION_URL: gateway_url(group, plan.fleet.scenario.namespace, view.name),
         ANNOTATION_REPLICA_SHARDS: ",".join(others) or None,
         ANNOTATION_LEAVING: ",".join(leaving) if moving else None,
     }

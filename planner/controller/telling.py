@@ -7,10 +7,10 @@ from typing import Any
 
 from planner.controller.assigning import Assigner
 from planner.controller.conditions import ASSIGNED, LOADED, READY, Life, conditions_of, merged
-from planner.controller.naming import stable_url
 from planner.controller.scene import Scene
 from planner.controller.views import ModelView
 from planner.controller.writes import Write, patch
+from planner.manifests.routes import gateway_url
 
 
 class Teller:
@@ -104,7 +104,7 @@ class Teller:
     def _url(self, view: ModelView) -> str:
         found = self._scene.fleets.find(view)
         assert found is not None
-        return stable_url(view, found[1], found[0].fleet.scenario.namespace)
+        return gateway_url(found[1], found[0].fleet.scenario.namespace, view.name)
 
     def _lasts(self, name: str, now: float) -> bool:
         until = self._held.setdefault(name, now + self._scene.pace.status_s)

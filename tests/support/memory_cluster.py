@@ -277,24 +277,38 @@ def placement_of(cluster: MemoryCluster) -> dict[str, set[str]]:
     """The shards that the placement documents say each model is on."""
     found: dict[str, set[str]] = {}
     for item in cluster.of("ConfigMap").values():
-        for key, text in item["data"].items():
-            if key.startswith("placement-"):
-                document = json.loads(text)
-                for name in document.get("models", {}):
-                    found.setdefault(name, set()).add(document["shard"])
+        shard, names = _named(item)
+        for name in names:
+            found.setdefault(name, set()).add(shard)
     return found
+
+
+def _shard_of(item: Object) -> str:
+    shard: str = item["metadata"].get("labels", {}).get(LABEL_SHARD, "")
+    return shard
+
+
+def _named(item: Object) -> tuple[str, list[str]]:
+    """The shard of a ConfigMap, and the models that its placement documents name."""
+    texts = [text for key, text in item["data"].items() if key.startswith("placement-")]
+    return _shard_of(item), [name for text in texts for name in json.loads(text).get("models", {})]
 
 
 def loaded_agents(only: Iterable[str] | None = None, state: str = "Loaded") -> Callable[[Run], None]:
     """Agents that have loaded whatever their documents say, on some shards or on all."""
 
+    known: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {}
+
     def hear(run: Run) -> None:
         run_pods(run.cluster)
         run.watch()
         told: dict[str, dict[str, tuple[str, str]]] = {}
-        for name, shards in placement_of(run.cluster).items():
-            for shard in shards:
-                told.setdefault(shard, {})[name] = (state, "")
+        for name, item in run.cluster.of("ConfigMap").items():
+            version = item["metadata"]["resourceVersion"]
+            if known.get(name, ("", {}))[0] != version:
+                known[name] = version, dict.fromkeys(_named(item)[1], (state, ""))
+            if known[name][1]:
+                told.setdefault(_shard_of(item), {}).update(known[name][1])
         for shard, states in told.items():
             if only is None or shard in only:
                 run.engine.hear(f"{shard}-pod", states)

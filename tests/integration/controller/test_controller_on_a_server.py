@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import urllib3
-from tests.support.api_server.server import ApiServer
-from tests.support.api_server.troubles import Trouble
 
 from planner.cluster import Kube, LeaseTimes, connect
 from planner.cluster.resources import (
@@ -28,6 +26,8 @@ from planner.controller.loop import Controller, Settings
 from planner.controller.objects import Mode, Style
 from planner.controller.pace import Pace
 from planner.errors import ConflictError
+from tests.support.api_server.server import ApiServer
+from tests.support.api_server.troubles import Trouble
 from tests.support.memory_cluster import NAMESPACE, a_fleet_text, a_trained_model, fleet_map
 from tests.support.standing_in import Agents, KServeStandIn
 
@@ -152,7 +152,7 @@ def test_fifty_models_from_nothing(kube: Kube, api: ApiServer, mode: Mode) -> No
     assert len(shards) == 3
     for name, item in models(kube).items():
         assert api.troubles.writes_of("trainedmodels/status", name=name) <= 2
-        url = f"http://news-gateway.{NAMESPACE}/v2/models/{name}/infer"
+        url = f"http://news-gateway.{NAMESPACE}.svc/v2/models/{name}/infer"
         assert item["metadata"]["annotations"]["shardpack.dev/url"] == url
         if mode == "standalone":
             assert item["status"]["url"] == item["status"]["address"]["url"] == url
