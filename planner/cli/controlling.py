@@ -14,6 +14,7 @@ import click
 
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, talk_options
+from planner.cli.stores import store_options
 
 if TYPE_CHECKING:
     from planner.controller.loop import Controller
@@ -54,11 +55,13 @@ Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no
 @click.option("--agent-image", help="Image of the agent in new shards; by default this version's.")
 @click.option("--service-account", help="ServiceAccount of new shards; by default shardpack.")
 @click.option("--triton-image", help="Image of Triton in new shards (standalone).")
+@store_options
 @click.option("--nodes/--no-nodes", default=True, help="Watch nodes, which takes a ClusterRole.")
 @talk_options
 @click.pass_obj
 def controller(  # noqa: PLR0913 - one parameter an option
     talk: Talk,
+    /,
     *,
     mode: Literal["kserve", "standalone"],
     namespace: str | None,
@@ -72,6 +75,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     service_account: str | None,
     triton_image: str | None,
     nodes: bool,
+    **stores: Any,
 ) -> Outcome:
     """Assign the TrainedModels of a namespace to shards, and open shards when those that are open are full.
 
@@ -87,7 +91,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     if not talk.quiet and not talk.debug:
         logging.getLogger("planner").setLevel(logging.INFO)
     said = {"agent_image": agent_image, "service_account": service_account, "triton_image": triton_image}
-    given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in {**said, **stores}.items() if value is not None}
     kube = connect(kubeconfig=kubeconfig, context=context)
     settings = Settings(
         namespace=namespace or kube.namespace,

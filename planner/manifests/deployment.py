@@ -17,6 +17,7 @@ from planner.manifests.pod import (
     server_container,
     volumes,
 )
+from planner.manifests.sources import sources_of
 
 STANDALONE_SERVERS = ("triton",)
 """Runtimes whose pod is known here; KServe knows those of the others."""
@@ -50,15 +51,19 @@ def deployment(
         As for the InferenceService.
     """
     labels = shard_labels(plan, contents)
+    sources = sources_of(contents, options)
     where = scheduling(contents, spread=spread, peers=plan_labels(plan))
     strategy = where.pop("deploymentStrategy", {"type": "RollingUpdate", "rollingUpdate": _ONE_MORE})
     pod = {
         "serviceAccountName": options.service_account,
         "automountServiceAccountToken": False,
         "securityContext": pod_security(),
-        **before(contents, options),
-        "containers": [_server(contents, options), agent_container(contents, image=options.agent_image)],
-        "volumes": volumes(contents, documents=documents),
+        **before(contents, options, sources),
+        "containers": [
+            _server(contents, options),
+            agent_container(contents, image=options.agent_image, sources=sources),
+        ],
+        "volumes": volumes(contents, documents=documents, sources=sources),
         **where,
     }
     return {
