@@ -141,26 +141,30 @@ class ApiServer:
 
     def kubeconfig(self, folder: Path, *, user: User | None = None, namespace: str = "default") -> Path:
         """Write a kubeconfig for a user, or for one who may do everything; return its path."""
-        credentials = {"token": self.token(user)} if user is not None else {}
-        name = user.name.replace(":", "-") if user is not None else "admin"
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": self.url}}],
-            "users": [{"name": name, "user": credentials}],
-            "contexts": [
-                {"name": "test", "context": {"cluster": "test", "user": name, "namespace": namespace}}
-            ],
-        }
-        path = folder / f"kubeconfig-{name}.yaml"
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return path
+        token = None if user is None else self.token(user)
+        return kubeconfig(folder, url=self.url, user=user, token=token, namespace=namespace)
 
     def _make_namespace(self, name: str) -> None:
         body = json.dumps({"metadata": {"name": name}}).encode()
         request = Request(method="POST", path="/api/v1/namespaces", query={}, headers={}, body=body)
         self.writing.create(target_of(request.path, self.catalogue), request)
+
+
+def kubeconfig(folder: Path, *, url: str, user: User | None, token: str | None, namespace: str) -> Path:
+    """Write a kubeconfig into a folder; return its path."""
+    name = user.name.replace(":", "-") if user is not None else "admin"
+    context = {"cluster": "test", "user": name, "namespace": namespace}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
+        "users": [{"name": name, "user": {"token": token} if token else {}}],
+        "contexts": [{"name": "test", "context": context}],
+    }
+    path = folder / f"kubeconfig-{name}.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
 
 
 class _Http(ThreadingHTTPServer):
