@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from planner import __version__
+from planner.cli.applying import apply
 from planner.cli.completion import completion
 from planner.cli.controlling import controller
 from planner.cli.demo import demo
@@ -189,6 +190,7 @@ for _command in (
     inventory,
     manifests,
     controller,
+    apply,
     diff,
     report,
     rehearse,

@@ -61,4 +61,5 @@ def convention_of(arguments: Sequence[str]) -> Convention:
     if "--detailed-exitcode" in arguments:
         return "detailed"
     command = next((item for item in arguments if not item.startswith("-")), None)
-    return "diff" if command == "diff" else "plain"
+    differing = command == "diff" or (command == "apply" and "--diff" in arguments)
+    return "diff" if differing else "plain"

@@ -122,3 +122,16 @@ def split_paths(paths: Sequence[str], filename: str | None, *, wanted: Sequence[
     if len(given) > len(wanted):
         raise click.UsageError(f"unexpected argument {given[len(wanted)]!r}")
     return given
+
+
+def cluster_options(command: Command) -> Command:
+    """Add ``--kubeconfig`` and ``--context``: which cluster, and as whom."""
+    kubeconfig = click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="The kubeconfig; by default $KUBECONFIG, ~/.kube/config or, in a pod, its service account.",
+    )
+    context = click.option(
+        "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
+    )
+    return kubeconfig(context(command))

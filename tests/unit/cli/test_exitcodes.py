@@ -42,6 +42,8 @@ def test_only_changes_look_like_changes() -> None:
         (["plan", "a.yaml"], "plain"),
         (["plan", "a.yaml", "--detailed-exitcode"], "detailed"),
         (["-q", "diff", "a", "b"], "diff"),
+        (["apply", "deploy", "--diff"], "diff"),
+        (["apply", "deploy"], "plain"),
         (["validate", "diff"], "plain"),
         ([], "plain"),
     ],
