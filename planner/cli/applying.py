@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli.differing import difference_text
 from planner.cli.documents import print_document, read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, cluster_options, scenario_option, split_paths, talk_options
@@ -252,6 +251,8 @@ class _Report:
     def _print(self, result: Result) -> None:
         match self.form:
             case "diff":
+                from planner.cli.differing import difference_text
+
                 if result.outcome != "failed":
                     click.echo(difference_text(result.before, result.after, name=_name(result)), nl=False)
             case "name":

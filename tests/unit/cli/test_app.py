@@ -123,6 +123,7 @@ def test_a_missing_extra_is_a_line_with_the_command_to_type(library: str, files:
         "limits s",
         "inventory nvml",
         "manifests s p --out m",
+        "apply s p",
         "diff p q",
         "report p -f s --out r.html",
         "demo",
