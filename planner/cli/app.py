@@ -19,6 +19,7 @@ from planner.cli.controlling import controller
 from planner.cli.demo import demo
 from planner.cli.exitcodes import EXIT_CODES, Outcome, convention_of
 from planner.cli.explaining import explain, report
+from planner.cli.importing import import_objects
 from planner.cli.inventory import inventory
 from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
@@ -187,6 +188,7 @@ for _command in (
     explain,
     relax,
     limits,
+    import_objects,
     inventory,
     manifests,
     controller,

@@ -1,4 +1,4 @@
-"""Tables of what is no plan: the devices of a machine and the objects of a folder of manifests."""
+"""Tables of what is no plan: devices of a machine, objects of manifests, models of other systems."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from planner.domain.model import Model
 from planner.report.text import table
 from planner.units import format_bytes
 
@@ -70,3 +71,22 @@ def object_name(item: Mapping[str, Any]) -> str:
     group, slash, _ = item["apiVersion"].partition("/")
     kind = f"{item['kind'].lower()}.{group}" if slash else item["kind"].lower()
     return f"{kind}/{item['metadata']['name']}"
+
+
+def models_table(models: Sequence[Model], *, wide: bool = False) -> str:
+    """Return a line a model: its first footprint at p95, as its source states it.
+
+    ``wide`` adds replicas, the key of the models that share its shard, and where its files are.
+    """
+    rows = []
+    for model in models:
+        first = model.footprints[0]
+        sizes = (first.steady_bytes.p95, first.memory_bytes.p95, first.disk_bytes.p95)
+        shown = [format_bytes(size) if size else "-" for size in sizes]
+        row = [model.name, model.backend, *shown, first.source]
+        if wide:
+            row += [str(model.replicas), model.together or "-", model.storage_uri]
+        rows.append(row)
+    headers = ["model", "backend", "GPU memory", "memory", "disk", "source"]
+    headers += ["replicas", "together", "files"] if wide else []
+    return table(headers, rows, right=(2, 3, 4, 6))

@@ -20,7 +20,7 @@ def scenario_text(scenario: Scenario) -> str:
     """Return a scenario's document as JSON, which is YAML too; one model a line."""
     document = scenario_document(replace(scenario, models=()))
     del document["spec"]["models"]
-    models = ",\n".join([f"      {json.dumps(_model(model))}" for model in scenario.models])
+    models = ",\n".join([f"      {json.dumps(model_document(model))}" for model in scenario.models])
     body = json.dumps(document, indent=2)
     rows = f"[\n{models}\n    ]" if models else "[]"
     # the document ends with the closing braces of spec and of itself
@@ -53,7 +53,7 @@ def scenario_document(scenario: Scenario) -> dict[str, Any]:
             "policy": _policy(scenario.policy),
             "shardTypes": [_shard_type(item) for item in scenario.shard_types],
             "nodes": [_node(item) for item in scenario.nodes],
-            "models": [_model(item) for item in scenario.models],
+            "models": [model_document(item) for item in scenario.models],
         },
     }
 
@@ -206,7 +206,8 @@ def _device(device: NodeDevice) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------- models
 
 
-def _model(item: Model) -> dict[str, Any]:
+def model_document(item: Model) -> dict[str, Any]:
+    """Return a model as it stands in a scenario."""
     return _given(
         name=item.name,
         backend=item.backend,

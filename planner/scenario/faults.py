@@ -19,7 +19,7 @@ _SHORT = 14
 
 _INSTEAD = {
     "transformer": "give the models that share a transformer the same `together`",
-    "tritonRepository": "this version reads models from table, trainedModels and generate",
+    "tritonRepository": "`shardpack import triton` makes a scenario of one, to include",
 }
 """What to write instead of fields that other versions have or people expect."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from planner.scenario.documents import Document, Loc, parse_documents, read_text
 from planner.scenario.draft import Located
 from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.flat import FLAT_FIELDS, field_at, nested
+from planner.scenario.kubernetes_objects import SUFFIXES, in_lists
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
 from planner.scenario.shapes import Scalar, Shape
@@ -32,7 +32,6 @@ from planner.scenario.shapes import Scalar, Shape
 ANNOTATION = "shardpack.dev/"
 _BACKENDS = {"onnx": "onnxruntime"}
 _FROM_SPEC = {"name", "storageUri", "framework", "labels"}
-_SUFFIXES = (".yaml", ".yml", ".json")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _KEBAB = {_CAMEL.sub("-", name).lower(): name for name in FLAT_FIELDS if name not in _FROM_SPEC}
 
@@ -69,19 +68,6 @@ class _TrainedModel(_Foreign):
     api_version: Literal["serving.kserve.io/v1alpha1"]
     metadata: _Metadata
     spec: _Spec
-
-
-class _ListItem(Document):
-    """An object of a List, as ``kubectl get trainedmodels -o yaml`` writes it."""
-
-    def __init__(self, document: Document, index: int) -> None:
-        super().__init__(file=document.file, data=document.data["items"][index], text="")
-        self._source = document
-        self._index = index
-
-    def fault(self, loc: Loc, message: str) -> Fault:
-        """Return a fault at a place of the object."""
-        return self._source.fault(("items", self._index, *loc), message)
 
 
 class _TrainedModelDocument(Document):
@@ -130,7 +116,7 @@ def read_trained_models(folder: Path, *, root: Path, file: str, log: FaultLog) -
         return []
     models: list[Located[Model]] = []
     before = len(log)
-    for path in sorted(item for item in folder.iterdir() if item.suffix in _SUFFIXES):
+    for path in sorted(item for item in folder.iterdir() if item.suffix in SUFFIXES):
         name = f"{file.rstrip('/')}/{path.name}"
         if not path.resolve().is_relative_to(root.resolve()):
             log.extend([Fault(path="", message="leads out of the scenario's folder", file=name)])
@@ -140,27 +126,16 @@ def read_trained_models(folder: Path, *, root: Path, file: str, log: FaultLog) -
         except InputError as error:
             log.extend(error.faults)
             continue
-        for document in _objects(documents, log):
-            model = _model(document, log)
+        for document in in_lists(documents, log):
+            model = trained_model_of(document, log)
             models.extend([model] if model is not None else [])
     if not models and len(log) == before:
         log.extend([Fault(path="", message="holds no TrainedModel in .yaml, .yml or .json files", file=file)])
     return models
 
 
-def _objects(documents: Iterable[Document], log: FaultLog) -> Iterator[Document]:
-    for document in documents:
-        log.order(document)
-        log.extend(document.faults)
-        data = document.data
-        items = data.get("items") if isinstance(data, dict) else None
-        if isinstance(items, list) and str(data.get("kind")).endswith("List"):
-            yield from (_ListItem(document, index) for index in range(len(items)))
-        else:
-            yield document
-
-
-def _model(document: Document, log: FaultLog) -> Located[Model] | None:
+def trained_model_of(document: Document, log: FaultLog) -> Located[Model] | None:
+    """Return the model of an object; None if it is none or has a fault, which is noted."""
     if not isinstance(document.data, dict) or "kind" not in document.data:
         log.add(document, ("kind",), "is required: the file is not a Kubernetes object")
         return None

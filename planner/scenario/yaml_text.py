@@ -253,6 +253,8 @@ class Outline:
 
     def _line_inside(self, part: _Part, loc: Loc) -> int | None:
         """Return the line of a place inside a part that is not outlined: its text is composed."""
+        if "\n" not in self._text[part.begin : part.end]:
+            return part.first_line
         column = part.begin - self._text.rfind("\n", 0, part.begin) - 1
         text = " " * column + self._text[part.begin : part.end]
         try:

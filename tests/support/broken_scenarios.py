@@ -67,7 +67,7 @@ BROKEN = {
           - tritonRepository: repo/ # HERE
         """),
         "spec.modelsFrom[0].tritonRepository",
-        "this version reads models from table, trainedModels and generate",
+        "`shardpack import triton` makes a scenario of one, to include",
     ),
     "required field missing": (
         changed("      runtime: triton\n", "").replace("- name: t4", "- name: t4 # HERE"),

@@ -8,13 +8,6 @@ import pytest
 from cli_runs import Files, Run
 
 
-@pytest.fixture
-def planned(files: Files, run: Run) -> str:
-    path = files.path("gateway-plan.json")
-    assert run("plan", files.scenario, "--out", path).exit_code == 0
-    return path
-
-
 def names(run: Run, *arguments: str) -> set[str]:
     return set(run("manifests", *arguments, "--out", "-", "-o", "name").stdout.splitlines())
 
