@@ -1,4 +1,4 @@
-"""``inventory``: what this machine has, as a part of a scenario."""
+"""``inventory``: what this machine or a cluster has, as a part of a scenario."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from planner.cli.documents import print_document, print_names
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import output_option, talk_options
+from planner.cli.options import Talk, cluster_options, output_option, talk_options
 
 _EPILOG = """\b
 Examples:
@@ -54,4 +54,60 @@ def nvml(*, node_name: str | None, form: str) -> Outcome:
             print_names(device_names(found))
         case _:
             print_document(inventory_document(found), form)
+    return Outcome.DONE
+
+
+_KUBE_EPILOG = """\b
+Examples:
+  shardpack inventory kube > fleet.yaml      # then, in a scenario: include: [fleet.yaml]
+  shardpack inventory kube -l pool=gpu --context prod -o table
+  shardpack inventory kube --tolerate dedicated   # nodes with the taint "dedicated", too
+
+What other pods than shards of yours request is taken off, and so many devices are left out as other pods
+were given: Kubernetes does not say which. Nodes that are not ready, cordoned or tainted are left out. All
+that is left out is told on stderr. Kubernetes knows no UUIDs and no sizes beside NVIDIA's labels: where the
+catalogue does not know a GPU, run inventory nvml on its node.
+"""
+
+
+@inventory.command(epilog=_KUBE_EPILOG)
+@click.option("-l", "--selector", "labels", metavar="LABELS", help="Only nodes with these labels.")
+@click.option(
+    "--tolerate",
+    "tolerated",
+    metavar="KEY",
+    multiple=True,
+    help="A taint that keeps no shard away; repeatable.",
+)
+@cluster_options
+@output_option(wide="zone, pods and labels", name="the nodes (node/NAME)", default="yaml")
+@talk_options
+@click.pass_obj
+def kube(  # noqa: PLR0913 - one parameter an option
+    talk: Talk,
+    *,
+    labels: str | None,
+    tolerated: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    form: str,
+) -> Outcome:
+    """Read a cluster's nodes: what is left on them for shards, and their GPUs and MIG instances."""
+    from planner.cluster import connect
+    from planner.inventory import fleet_document, read_kube
+    from planner.report.listings import nodes_table
+    from planner.scenario.catalogue import shipped_catalogue
+
+    classes = shipped_catalogue().device_classes.values()
+    cluster = connect(kubeconfig=kubeconfig, context=context)
+    found = read_kube(cluster, catalogue=classes, labels=labels, tolerated=tolerated)
+    for remark in () if talk.quiet else found.remarks:
+        click.echo(f"{remark.node}: {remark.text}", err=True)
+    match form:
+        case "table" | "wide":
+            click.echo(nodes_table(found.nodes, wide=form == "wide"))
+        case "name":
+            print_names(f"node/{node.name}" for node in found.nodes)
+        case _:
+            print_document(fleet_document(found.nodes, found.device_classes), form)
     return Outcome.DONE

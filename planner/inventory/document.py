@@ -15,12 +15,17 @@ def inventory_document(inventory: Inventory) -> dict[str, Any]:
 
     The device classes are written out in full, so the document says all it knows whatever a catalogue says.
     """
+    return fleet_document([inventory.node], inventory.device_classes)
+
+
+def fleet_document(nodes: Iterable[Node], device_classes: Iterable[DeviceClass]) -> dict[str, Any]:
+    """Return nodes as a document of kind Scenario, which another scenario includes."""
     return {
         "apiVersion": "shardpack.dev/v1alpha1",
         "kind": "Scenario",
         "spec": {
-            "catalog": {"deviceClasses": [_device_class(item) for item in inventory.device_classes]},
-            "nodes": [_node(inventory.node)],
+            "catalog": {"deviceClasses": [_device_class(item) for item in device_classes]},
+            "nodes": [_node(node) for node in nodes],
         },
     }
 
@@ -40,15 +45,22 @@ def _device_class(item: DeviceClass) -> dict[str, Any]:
 
 
 def _node(node: Node) -> dict[str, Any]:
-    return {
-        "name": node.name,
-        "allocatable": {
-            "cpu": quantity_milli(node.cpu_milli),
-            "memory": quantity_bytes(node.memory_bytes),
-        },
-        "labels": dict(node.labels),
-        "devices": _devices(node.devices),
+    allocatable = {
+        "cpu": quantity_milli(node.cpu_milli),
+        "memory": quantity_bytes(node.memory_bytes),
+        "pods": node.pods,
     }
+    return _without_none(
+        {
+            "name": node.name,
+            "zone": node.zone,
+            "rack": node.rack,
+            "allocatable": _without_none(allocatable),
+            "podsInUse": node.pods_in_use or None,
+            "labels": dict(node.labels),
+            "devices": _devices(node.devices),
+        }
+    )
 
 
 def _devices(devices: Iterable[NodeDevice]) -> list[dict[str, Any]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.domain.model import Model
 from planner.report.text import table
-from planner.units import format_bytes
+from planner.units import format_bytes, quantity_milli
 
 if TYPE_CHECKING:
+    from planner.domain.fleet import Node
     from planner.inventory import Inventory
 
 
@@ -44,6 +46,22 @@ def device_names(inventory: Inventory) -> list[str]:
     return [
         f"device/{device.uuid or f'{node.name}/{position}'}" for position, device in enumerate(node.devices)
     ]
+
+
+def nodes_table(nodes: Sequence[Node], *, wide: bool = False) -> str:
+    """Return a line a node: what is left on it for shards. ``wide`` adds zone, pods and labels."""
+    rows = []
+    for node in nodes:
+        counts = Counter(device.device_class for device in node.devices)
+        devices = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()))
+        row = [node.name, quantity_milli(node.cpu_milli), format_bytes(node.memory_bytes), devices or "-"]
+        if wide:
+            most = "?" if node.pods is None else f"{node.pods:,}"
+            labels = ",".join(f"{key}={value}" for key, value in node.labels)
+            row += [node.zone or "-", f"{node.pods_in_use:,} of {most}", labels or "-"]
+        rows.append(row)
+    headers = ["node", "CPU", "memory", "devices"] + (["zone", "other pods", "labels"] if wide else [])
+    return table(headers, rows, right=(1, 2))
 
 
 Object = tuple[str, Mapping[str, Any]]
