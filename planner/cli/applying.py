@@ -13,7 +13,14 @@ import click
 
 from planner.cli.documents import print_document, read_verified
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, cluster_options, scenario_option, split_paths, talk_options
+from planner.cli.options import (
+    Talk,
+    cluster_options,
+    output_option,
+    scenario_option,
+    split_paths,
+    talk_options,
+)
 from planner.cli.readiness import wait_until_ready
 from planner.errors import Fault, InputError, ShardpackError
 from planner.report.words import plural
@@ -70,14 +77,11 @@ this scenario is ever pruned, TrainedModels first, and never a namespace or what
     help="The longest that --wait waits for a stage.",
 )
 @cluster_options
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["text", "name", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="What is printed of each object: what became of it, its name, or both as a document.",
+@output_option(
+    wide="API version, namespace and why it failed",
+    name="the objects as kubectl names them (configmap/NAME...)",
+    default=None,
+    otherwise="a line an object, as it is done",
 )
 @talk_options
 @click.pass_obj
@@ -94,7 +98,7 @@ def apply(  # noqa: PLR0913 - one parameter an option
     timeout_s: float,
     kubeconfig: str | None,
     context: str | None,
-    form: str,
+    form: str | None,
 ) -> Outcome:
     """Put a plan into a cluster, and tell what became of every object.
 
@@ -234,11 +238,11 @@ def _advice(stale: Sequence[dict[str, Any]]) -> str:
 class _Report:
     """Prints what became of objects as it is known, and what that makes of the command."""
 
-    form: str
+    form: str | None
     mode: DryRun
     failed: int = 0
     changed: int = 0
-    _documents: list[dict[str, Any]] = field(default_factory=list)
+    _results: list[Result] = field(default_factory=list)
 
     def add(self, results: Iterable[Result]) -> None:
         for result in results:
@@ -257,17 +261,21 @@ class _Report:
                     click.echo(difference_text(result.before, result.after, name=_name(result)), nl=False)
             case "name":
                 click.echo(_name(result))
-            case "text":
+            case None:
                 suffix = "" if self.mode == "none" else f" ({self.mode} dry run)"
                 click.echo(f"{_name(result)} {result.outcome}{suffix}")
             case _:
-                self._documents.append(_document(result))
+                self._results.append(result)
         sys.stdout.flush()  # somebody may be watching
 
     def close(self) -> Outcome:
         """Print what is left to print, and return what it all came to."""
         if self.form in ("json", "yaml"):
-            print_document(self._documents, self.form)
+            print_document([_document(result) for result in self._results], self.form)
+        elif self.form in ("table", "wide"):
+            from planner.report.listings import outcomes_table
+
+            click.echo(outcomes_table(map(_document, self._results), wide=self.form == "wide"))
         if self.failed:
             raise ShardpackError(f"{plural(self.failed, 'object')} failed")
         return Outcome.CHANGED if self.form == "diff" and self.changed else Outcome.DONE

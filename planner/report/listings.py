@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.domain.model import Model
@@ -82,6 +82,20 @@ def objects_table(objects: Sequence[Object], *, wide: bool = False) -> str:
         rows.append(row)
     headers = ["kind", "name", "file"] + (["API version", "namespace", "bytes"] if wide else [])
     return table(headers, rows, right=(5,))
+
+
+def outcomes_table(outcomes: Iterable[Mapping[str, Any]], *, wide: bool = False) -> str:
+    """Return a line for each object that was put into a cluster, and what became of it.
+
+    ``wide`` adds API version and namespace, and why it failed.
+    """
+    rows = []
+    for item in outcomes:
+        row = [item["kind"], item["name"], item["outcome"]]
+        if wide:
+            row += [item["apiVersion"], item["namespace"] or "-", (item["error"] or "-").partition("\n")[0]]
+        rows.append(row)
+    return table(["kind", "name", "outcome"] + (["API version", "namespace", "error"] if wide else []), rows)
 
 
 def object_name(item: Mapping[str, Any]) -> str:

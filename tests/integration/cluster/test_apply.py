@@ -197,6 +197,10 @@ def test_a_folder_is_applied_as_the_plan_it_was_written_from(
     again = run(scenario, plan)
     assert {line.split()[1] for line in again.stdout.splitlines()} == {"unchanged"}
     assert "trainedmodel.serving.kserve.io/a\n" in run(folder, "-o", "name").stdout
+    rows = [line.split() for line in run(folder, "-o", "wide").stdout.splitlines()]
+    assert rows[0] == ["KIND", "NAME", "OUTCOME", "API", "VERSION", "NAMESPACE", "ERROR"]
+    model = ["TrainedModel", "a", "unchanged", "serving.kserve.io/v1alpha1", cluster.namespace, "-"]
+    assert model in rows
 
 
 def test_a_namespace_that_is_not_there_yet_is_no_hindrance_for_a_look(

@@ -54,8 +54,11 @@ def _commands(group: str) -> dict[str, click.Command]:
 
 def test_the_commands_with_a_result_have_formats() -> None:
     assert _with_output() == [
+        "apply",
         "diff",
         "explain",
+        "import",
+        "inventory kube",
         "inventory nvml",
         "limits",
         "manifests",
