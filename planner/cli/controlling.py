@@ -42,6 +42,13 @@ Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no
 @click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="By default $KUBECONFIG.")
 @click.option("--context", help="A context of the kubeconfig; by default its current one.")
+@click.option(
+    "--gateway",
+    type=click.Choice(["none", "nginx"]),
+    default="none",
+    show_default=True,
+    help="What answers under a group's address: nginx keeps a gateway for each group and its routes.",
+)
 @click.option("--lease", default="shardpack-controller", show_default=True, help="Name of the Lease.")
 @click.option("--identity", help="Who this process is in the Lease; by default $POD_NAME or the host's name.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where probes and metrics are.")
@@ -67,6 +74,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     namespace: str | None,
     kubeconfig: Path | None,
     context: str | None,
+    gateway: Literal["none", "nginx"],
     lease: str,
     identity: str | None,
     address: str,
@@ -96,7 +104,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     settings = Settings(
         namespace=namespace or kube.namespace,
         identity=_identity(identity),
-        style=Style(mode=mode, options=ManifestOptions(**given)),
+        style=Style(mode=mode, options=ManifestOptions(gateway=gateway, **given)),
         lease=lease,
         address=address,
         port=metrics_port,

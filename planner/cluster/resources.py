@@ -75,6 +75,9 @@ CONFIG_MAPS = Resource(group="", version="v1", plural="configmaps", kind="Config
 SERVICES = Resource(group="", version="v1", plural="services", kind="Service")
 SERVICE_ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount")
 DEPLOYMENTS = Resource(group="apps", version="v1", plural="deployments", kind="Deployment")
+POD_DISRUPTION_BUDGETS = Resource(
+    group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget"
+)
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 EVENTS = Resource(group="events.k8s.io", version="v1", plural="events", kind="Event")
 HTTP_ROUTES = Resource(group="gateway.networking.k8s.io", version="v1", plural="httproutes", kind="HTTPRoute")

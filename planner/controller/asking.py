@@ -1,4 +1,4 @@
-"""Asks the agents of shards how far their models are."""
+"""Asks the agents of shards how far their models are, and gateways how far their routes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from urllib.parse import quote
 
 import urllib3
 
-from planner.controller.hearing import States, states_in
 from planner.controller.views import PodView
 from planner.manifests.pod import STATUS_PORT
 
 _log = logging.getLogger(__name__)
+Status = dict[str, Any]
+"""The status document of an agent or a gateway."""
+
 _PAGE = 2_000
 """Models a page of an agent's status."""
 
@@ -38,19 +40,21 @@ class Asker:
     rounds
         How often.
     heard
-        Called in those threads with the name of the pod and what its agent tells.
+        Called in those threads with the pod and the status that it answers, its pages put together.
     threads
         How many are asked at a time.
     """
 
-    def __init__(self, rounds: Rounds, *, heard: Callable[[str, States], None], threads: int = 8) -> None:
+    def __init__(self, rounds: Rounds, *, heard: Callable[[PodView, Status], None], threads: int = 8) -> None:
         self._rounds, self._heard = rounds, heard
         self._http = urllib3.PoolManager(maxsize=4, num_pools=64, retries=False)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ask")
         self._due: dict[str, float] = {}
         self._asked: set[str] = set()
 
-    def go_round(self, pods: Iterable[PodView], now: float, *, busy: Callable[[str], bool]) -> float | None:
+    def go_round(
+        self, pods: Iterable[PodView], now: float, *, busy: Callable[[PodView], bool]
+    ) -> float | None:
         """Ask every pod whose time has come; returns when the next one's has.
 
         Parameters
@@ -60,22 +64,17 @@ class Asker:
         now
             Seconds, monotonic.
         busy
-            Whether something is on its way on a shard.
+            Whether a pod is soon to say something new.
         """
         there = {pod.name: pod for pod in pods if pod.address is not None and not pod.deleting}
         self._due = {name: self._due.get(name, now) for name in there}
         for name, pod in there.items():
             if self._due[name] <= now:
-                self._due[name] = now + (self._rounds.busy_s if busy(pod.shard) else self._rounds.idle_s)
+                self._due[name] = now + (self._rounds.busy_s if busy(pod) else self._rounds.idle_s)
                 if name not in self._asked:
                     self._asked.add(name)
                     self._threads.submit(self._ask, pod)
         return min(self._due.values(), default=None)
-
-    def soon(self, shard_pods: Iterable[str], now: float) -> None:
-        """Ask some pods before their time: their documents have changed."""
-        for name in shard_pods:
-            self._due[name] = min(self._due.get(name, now), now + self._rounds.busy_s)
 
     def stop(self) -> None:
         """Ask nobody any more."""
@@ -84,24 +83,22 @@ class Asker:
 
     def _ask(self, pod: PodView) -> None:
         try:
-            states = self._states(f"http://{_host(pod.address or '')}:{STATUS_PORT}/status?limit={_PAGE}")
+            status = self._status(f"http://{_host(pod.address or '')}:{STATUS_PORT}/status?limit={_PAGE}")
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             _log.debug("the agent of pod %s does not answer: %s", pod.name, error)
         else:
-            self._heard(pod.name, states)
+            self._heard(pod, status)
         finally:
             self._asked.discard(pod.name)
 
-    def _states(self, url: str) -> dict[str, tuple[str, str]]:
-        states: dict[str, tuple[str, str]] = {}
-        token: str | None = ""
-        while token is not None:
-            page = self._page(f"{url}&continue={quote(token)}" if token else url)
-            states.update(states_in(page))
-            token = page.get("continue")
-        return states
+    def _status(self, url: str) -> Status:
+        status = page = self._page(url)
+        while page.get("continue") is not None:
+            page = self._page(f"{url}&continue={quote(str(page['continue']))}")
+            status["models"].update(page["models"])
+        return status
 
-    def _page(self, url: str) -> dict[str, Any]:
+    def _page(self, url: str) -> Status:
         answer = self._http.request("GET", url, timeout=self._rounds.timeout_s)
         if answer.status != 200:
             raise ValueError(f"HTTP {answer.status}")

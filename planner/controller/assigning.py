@@ -176,7 +176,7 @@ class Assigner:
         return True
 
     def _opened(self, plan: LivingPlan, shard: Shard, why: str) -> None:
-        self._scene.unserved = True
+        self._scene.unserved = self._scene.unfronted = True
         self._scene.decided["opened"] += 1
         source = self._scene.world.config_maps.get(plan.fleet.source)
         where = f" on {shard.node}" if shard.node else ""

@@ -8,7 +8,7 @@ a TrainedModel names their shard, and whatever was not written, or was refused, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -22,6 +22,7 @@ from planner.controller.naming import letting_go, naming
 from planner.controller.objects import Style, is_document_of
 from planner.controller.pace import Pace, Postponed
 from planner.controller.publishing import Publisher, shard_of_config_map, shard_of_models_json
+from planner.controller.routing import Front, Router
 from planner.controller.scene import Scene
 from planner.controller.settling import release
 from planner.controller.telling import Teller
@@ -35,6 +36,9 @@ Miss = Literal["conflict", "gone", "failed"]
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 """Between tries of a write that fails; doubled each time."""
+
+_LOOK_S = 0.25
+"""Between looks at a move that waits for gateways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ class Engine:
         self._assigner = Assigner(self.scene)
         self._publisher = Publisher(self.scene)
         self._teller = Teller(self.scene, self._assigner)
+        self._router = Router(self.scene)
         self._refleet = True
         self._switched: dict[str, float] = {}
         self._moving: set[str] = set()
@@ -119,7 +124,13 @@ class Engine:
         """Take what a pod's agent tells of its models."""
         view = self.scene.world.pods.get(pod)
         if view is not None:
-            self._heard(self.scene.hearing.hear(view, states))
+            self._heard(view, self.scene.hearing.hear(view, states))
+
+    def hear_gateway(self, pod: str, front: Front) -> None:
+        """Take what a gateway's pod tells of its routes."""
+        view = self.scene.world.pods.get(pod)
+        if view is not None:
+            self._router.hear(view, front)
 
     @property
     def pods(self) -> Mapping[str, PodView]:
@@ -141,8 +152,13 @@ class Engine:
         """Return the living plans."""
         return self.scene.fleets.plans.values()
 
-    def unloaded(self, shard: str) -> bool:
-        """Return whether some copy on a shard is not known to be loaded."""
+    def is_busy(self, pod: PodView) -> bool:
+        """Return whether a pod is soon to say something new: a load, or routes, are on their way there."""
+        if pod.gateway is not None:
+            return not self._router.follows(pod.gateway)
+        return self._is_loading(pod.shard)
+
+    def _is_loading(self, shard: str) -> bool:
         plan = self.scene.fleets.with_shard(shard)
         if plan is None:
             return False
@@ -198,13 +214,20 @@ class Engine:
             self._waits[write.target] = (now + wait, wait)
             if write.kind == "ConfigMap":
                 self.scene.postponed.rest(shard_of_config_map(write.name), now + wait)
+                self._router.rest(write.name, now + wait)
 
     # ---------------------------------------------------------------------------------------------- inside
 
     def _possible(self, now: float, stamp: str) -> Iterator[Write]:
         """Yield what may be written; one write an object, and none that has to wait after a failure."""
         seen: set[tuple[str, str]] = set()
-        for source in (self._publisher.writes(now), self._names(), self._teller.writes(now, stamp)):
+        sources = (
+            self._publisher.writes(now),
+            self._names(),
+            self._router.writes(now),
+            self._teller.writes(now, stamp),
+        )
+        for source in sources:
             for write in source:
                 until = self._waits.get(write.target, (now, 0.0))[0]
                 if write.target not in seen and until <= now:
@@ -258,7 +281,8 @@ class Engine:
                 since = self._switched.setdefault(name, now)
                 scene.unnamed.add(name)
                 named = self._name(view) is None
-                if named and since + scene.pace.switch_s <= now:
+                follows = self._router.follows(holder[1])
+                if named and follows and since + scene.pace.switch_s <= now:
                     gone = release(holder[0], name, [copy.placed.shard for copy in leaving])
                     scene.touch(gone, name, now)
                     scene.untold.add(name)
@@ -274,12 +298,14 @@ class Engine:
         for plan in fresh:
             for shard in plan.shards:
                 scene.postponed.add(shard, now - scene.pace.quiet_s)
-            scene.unserved = True
+            scene.unserved = scene.unfronted = True
         if fresh:
             scene.unsettled |= scene.world.models.keys()
 
-    def _heard(self, names: Iterable[str]) -> None:
+    def _heard(self, pod: PodView, names: Collection[str]) -> None:
         self.scene.untold |= set(names)
+        if names:
+            self.scene.touched.add(pod.shard)
 
     def _wake(self, now: float, *, full: bool) -> float | None:
         if full:
@@ -288,11 +314,16 @@ class Engine:
             self.scene.postponed.next(),
             self._assigner.next(),
             self._teller.next(),
+            self._router.next(),
             *(until for until, _ in self._waits.values()),
-            *(since + self.scene.pace.switch_s for since in self._switched.values()),
+            *(self._next_look(since, now) for since in self._switched.values()),
         )
         later = [time for time in times if time is not None]
         return min(later, default=None)
+
+    def _next_look(self, switched: float, now: float) -> float:
+        """Return when a move may be over: after the wait, and then as soon as gateways say so."""
+        return max(switched + self.scene.pace.switch_s, now + _LOOK_S)
 
     # --------------------------------------------------------------------------------------------- changes
 
@@ -302,12 +333,13 @@ class Engine:
                 self._note_model(change)
             case "ConfigMap":
                 self._note_config_map(change, now)
-            case "InferenceService" | "Deployment" | "Service":
+            case "InferenceService" | "Deployment" | "Service" | "PodDisruptionBudget":
                 if change.before is None or change.after is None or change.after.deleting:
-                    self.scene.unserved = True
+                    self.scene.unserved = self.scene.unfronted = True
             case "Pod":
                 if change.after is None:
-                    self._heard(self.scene.hearing.forget(change.before))
+                    self._heard(change.before, self.scene.hearing.forget(change.before))
+                    self._router.forget(change.before)
             case _:
                 if change.before is None or change.after is None or change.before.open != change.after.open:
                     self._assigner.look_again()

@@ -13,6 +13,7 @@ from planner.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     INFERENCE_SERVICES,
+    POD_DISRUPTION_BUDGETS,
     SERVICES,
     TRAINED_MODELS,
 )
@@ -28,6 +29,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     "InferenceService": INFERENCE_SERVICES,
     "Deployment": DEPLOYMENTS,
     "Service": SERVICES,
+    "PodDisruptionBudget": POD_DISRUPTION_BUDGETS,
 }
 
 

@@ -71,6 +71,10 @@ class LivingPlan:
         """Return the models that have a copy somewhere."""
         return self._copies.keys()
 
+    def models_of(self, group: str) -> tuple[str, ...]:
+        """Return the models of a group that have a copy somewhere, sorted."""
+        return tuple(self._names[group])
+
     def copies(self, name: str) -> tuple[Copy, ...]:
         """Return the copies of a model by replica, those on their way out last."""
         found = self._copies.get(name)

@@ -18,21 +18,24 @@ from planner.cluster.resources import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     SERVICES,
     TRAINED_MODELS,
 )
-from planner.controller.asking import Asker, Rounds
+from planner.controller.asking import Asker, Rounds, Status
 from planner.controller.engine import Engine
 from planner.controller.executing import RESOURCES, Executor
-from planner.controller.hearing import States
+from planner.controller.hearing import states_in
 from planner.controller.metrics import Metrics
 from planner.controller.objects import Style
 from planner.controller.pace import Pace
+from planner.controller.routing import Front
 from planner.controller.serving import Endpoints
+from planner.controller.views import PodView
 from planner.controller.writes import Told
 from planner.errors import ClusterError, NotLeadingError
-from planner.manifests.names import LABEL_SHARD
+from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 
 _log = logging.getLogger(__name__)
 
@@ -84,10 +87,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
-    """What a pod's agent tells."""
+    """What a pod's agent, or gateway, tells."""
 
-    pod: str
-    states: States
+    pod: PodView
+    status: Status
 
 
 Inbox = queue.SimpleQueue[Change | _Heard | None]
@@ -95,10 +98,13 @@ Inbox = queue.SimpleQueue[Change | _Heard | None]
 
 def _sources(settings: Settings) -> dict[Resource, dict[str, str]]:
     """Return what is watched, each with the namespace and the selector."""
-    servers = [INFERENCE_SERVICES] if settings.style.mode == "kserve" else [DEPLOYMENTS, SERVICES]
+    standalone, fronted = settings.style.mode == "standalone", settings.style.options.gateway == "nginx"
+    servers = [] if standalone else [INFERENCE_SERVICES]
+    servers += [DEPLOYMENTS, SERVICES] if standalone or fronted else []
+    servers += [POD_DISRUPTION_BUDGETS] if fronted else []
     here = {"namespace": settings.namespace}
     found = {resource: dict(here) for resource in (TRAINED_MODELS, CONFIG_MAPS, *servers)}
-    found[PODS] = {**here, "labels": LABEL_SHARD}
+    found[PODS] = {**here, "labels": f"{LABEL_MANAGED_BY}={MANAGED_BY}"}
     if settings.nodes:
         found[NODES] = {}
     return found
@@ -284,7 +290,7 @@ class _Term:
                 self._engine.wrote(answer.write, answer.item, time.monotonic())
             else:
                 self._engine.missed(answer.write, answer.miss, answer.item, time.monotonic())
-        asked = self._asker.go_round(self._engine.pods.values(), now, busy=self._engine.unloaded)
+        asked = self._asker.go_round(self._engine.pods.values(), now, busy=self._engine.is_busy)
         if not step.writes:
             times = [time for time in (step.wake, asked) if time is not None]
             self._wait(min(times, default=now + _LONGEST_WAIT_S) - now)
@@ -310,16 +316,18 @@ class _Term:
 
     def _see(self, item: Change | _Heard | None) -> None:
         now = time.monotonic()
-        if isinstance(item, _Heard):
-            self._engine.hear(item.pod, item.states)
+        if isinstance(item, _Heard) and item.pod.gateway is not None:
+            self._engine.hear_gateway(item.pod.name, _front(item.status))
+        elif isinstance(item, _Heard):
+            self._engine.hear(item.pod.name, states_in(item.status))
         elif item is not None and item.kind == "deleted":
             uid = item.object["metadata"].get("uid", "")
             self._engine.lose(item.resource.kind, item.key.name, uid, now)
         elif item is not None:
             self._engine.see(item.resource.kind, item.object, now)
 
-    def _heard(self, pod: str, states: States) -> None:
-        self._inbox.put(_Heard(pod=pod, states=states))
+    def _heard(self, pod: PodView, status: Status) -> None:
+        self._inbox.put(_Heard(pod=pod, status=status))
 
     def _tell(self, told: Iterable[Told]) -> None:
         for item in told:
@@ -342,6 +350,10 @@ class _Term:
             _log.debug("not leading any more: event %s of %s is not written", item.reason, item.name)
         finally:
             self._places.release()
+
+
+def _front(status: Status) -> Front:
+    return Front(generation=status.get("observedGeneration"), draining=int(status.get("draining") or 0))
 
 
 def _stamp() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,18 +84,21 @@ def wanted_config_maps(
 
 
 def config_map_writes(
-    shard: str, wanted: tuple[dict[str, Any], ...], known: Mapping[str, ConfigMapView]
+    wanted: tuple[dict[str, Any], ...],
+    known: Mapping[str, ConfigMapView],
+    *,
+    is_ours: Callable[[ConfigMapView], bool],
 ) -> Iterator[Write]:
-    """Yield what makes a shard's ConfigMaps those that are wanted; nothing where they are.
+    """Yield what makes a set of ConfigMaps those that are wanted; nothing where they are.
 
     Parameters
     ----------
-    shard
-        Which.
     wanted
-        All that it should have.
+        All that there should be of the set.
     known
-        The namespace's ConfigMaps. Placement documents of the shard that are not wanted are deleted.
+        The namespace's ConfigMaps.
+    is_ours
+        Whether one is of the set: then it is deleted where it is not wanted.
     """
     names = {item["metadata"]["name"] for item in wanted}
     for item in wanted:
@@ -111,7 +114,7 @@ def config_map_writes(
             body = {"metadata": metadata, "data": data}
             yield patch("ConfigMap", view.name, body, resource_version=view.resource_version)
     for view in known.values():
-        if view.name not in names and is_document_of(view, shard):
+        if view.name not in names and is_ours(view):
             yield delete("ConfigMap", view.name, uid=view.uid, resource_version=view.resource_version)
 
 

@@ -119,15 +119,15 @@ def cheapest_site(sites: Iterable[Site], fleet: Fleet, group: str, waiting: Sequ
     waiting
         The first of them has to fit; none is any shard's price alone.
     """
+    different: dict[object, Site] = {}
+    for site in sites:
+        different.setdefault((site.opening.shard_type, site.opening.rooms), site)
+    # Where there is no choice it only has to take the first.
+    judges = waiting if len(different) > 1 else waiting[:1]
     best: tuple[float, int, int] | None = None
     found: Site | None = None
-    seen: set[object] = set()
-    for index, site in enumerate(sites):
-        alike = (site.opening.shard_type, site.opening.rooms)
-        if alike in seen:
-            continue
-        seen.add(alike)
-        taken = taken_by(site.shard, fleet, group, waiting) if waiting else 1
+    for index, site in enumerate(different.values()):
+        taken = taken_by(site.shard, fleet, group, judges) if judges else 1
         key = (site.price_microusd_per_h / max(1, taken), -taken, index)
         if taken and (best is None or key < best):
             best, found = key, site

@@ -11,6 +11,7 @@ from planner.controller.objects import (
     MODELS_JSON_PREFIX,
     config_map_writes,
     documents_of,
+    is_document_of,
     server_kind,
     server_name,
     server_objects,
@@ -104,7 +105,8 @@ class Publisher:
         scene = self._scene
         contents = plan.contents(shard)
         wanted = wanted_config_maps(contents, plan.fleet, scene.style, documents_of(contents, plan.fleet))
-        found = list(config_map_writes(shard, wanted, scene.world.config_maps))
+        known = scene.world.config_maps
+        found = list(config_map_writes(wanted, known, is_ours=lambda view: is_document_of(view, shard)))
         if found:
             scene.postponed.written(shard, now)
             yield from found

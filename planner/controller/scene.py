@@ -32,8 +32,10 @@ class Scene:
         Shards whose documents are to be looked at.
     unsettled, unnamed, untold
         Models whose places, whose TrainedModels and whose statuses are to be looked at.
-    unserved
-        Whether servers of shards may be missing.
+    unserved, unfronted
+        Whether servers of shards, or gateways, may be missing.
+    touched
+        Shards on which something has changed that routes may depend on.
     told
         Events that are not handed out yet.
     decided
@@ -52,6 +54,8 @@ class Scene:
     unnamed: set[str] = field(default_factory=set)
     untold: set[str] = field(default_factory=set)
     unserved: bool = True
+    unfronted: bool = True
+    touched: set[str] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
     decided: Counter[str] = field(default_factory=Counter)
     timed: Callable[[float], None] = _ignore
@@ -61,6 +65,7 @@ class Scene:
     def touch(self, shards: Iterable[str], name: str | None, now: float) -> None:
         """Note that the contents of shards have changed, and that a model waits for them to be published."""
         for shard in shards:
+            self.touched.add(shard)
             self.postponed.add(shard, now)
             if name is not None:
                 self._blocked[name].add(shard)

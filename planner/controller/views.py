@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from planner.manifests.gateway import LABEL_GATEWAY
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, LABEL_SHARD_TYPE, MANAGED_BY
 
 Object = Mapping[str, Any]
@@ -115,10 +116,23 @@ class ShardView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
-    """A pod of a shard: its name, shard, address (None while it has none), and whether it is going."""
+    """A pod of a shard or of a gateway.
+
+    Parameters
+    ----------
+    name
+        Its own.
+    shard, gateway
+        What it is of: a shard (empty for none), or the gateway of a group (None for none).
+    address
+        None while it has none.
+    deleting
+        Whether it is on its way out.
+    """
 
     name: str
     shard: str
+    gateway: str | None
     address: str | None
     deleting: bool
 
@@ -197,6 +211,7 @@ def read_pod(item: Object) -> PodView:
     return PodView(
         name=metadata["name"],
         shard=(metadata.get("labels") or NO_TEXTS).get(LABEL_SHARD, ""),
+        gateway=(metadata.get("labels") or NO_TEXTS).get(LABEL_GATEWAY),
         address=(item.get("status") or {}).get("podIP"),
         deleting=metadata.get("deletionTimestamp") is not None,
     )

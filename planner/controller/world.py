@@ -28,6 +28,7 @@ _READERS: Final[Mapping[str, Callable[[Object], View]]] = {
     "InferenceService": read_shard,
     "Deployment": read_shard,
     "Service": read_shard,
+    "PodDisruptionBudget": read_shard,
     "Pod": read_pod,
     "Node": read_node,
 }
@@ -55,6 +56,7 @@ class World:
         self.inference_services: dict[str, ShardView] = {}
         self.deployments: dict[str, ShardView] = {}
         self.services: dict[str, ShardView] = {}
+        self.budgets: dict[str, ShardView] = {}
         self.pods: dict[str, PodView] = {}
         self.nodes: dict[str, NodeView] = {}
         self._of: dict[str, dict[str, Any]] = {
@@ -63,6 +65,7 @@ class World:
             "InferenceService": self.inference_services,
             "Deployment": self.deployments,
             "Service": self.services,
+            "PodDisruptionBudget": self.budgets,
             "Pod": self.pods,
             "Node": self.nodes,
         }

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Verb = Literal["create", "patch", "delete"]
-Kind = Literal["TrainedModel", "ConfigMap", "InferenceService", "Deployment", "Service"]
+Kind = Literal[
+    "TrainedModel", "ConfigMap", "InferenceService", "Deployment", "Service", "PodDisruptionBudget"
+]
 Level = Literal["Normal", "Warning"]
 
 

@@ -263,7 +263,8 @@ def a_trained_model(
 
 def run_pods(cluster: MemoryCluster) -> None:
     """Give every server one pod, as Kubernetes would."""
-    servers = [*cluster.of("InferenceService").values(), *cluster.of("Deployment").values()]
+    everything = [*cluster.of("InferenceService").values(), *cluster.of("Deployment").values()]
+    servers = [item for item in everything if LABEL_SHARD in item["metadata"]["labels"]]
     for number, server in enumerate(servers):
         shard = server["metadata"]["labels"][LABEL_SHARD]
         name = f"{shard}-pod"

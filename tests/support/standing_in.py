@@ -20,7 +20,7 @@ from planner.cluster.resources import (
     TRAINED_MODELS,
 )
 from planner.errors import ClusterError
-from planner.manifests.names import LABEL_SHARD
+from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
 from planner.manifests.pod import STATUS_PORT
 
 Object = dict[str, Any]
@@ -118,7 +118,7 @@ class Agents:
         return dict(found)
 
     def _create(self, shard: str) -> None:
-        metadata = {"name": f"{shard}-pod", "namespace": self._namespace, "labels": {LABEL_SHARD: shard}}
+        metadata = {"name": f"{shard}-pod", "namespace": self._namespace, "labels": _labels(shard)}
         spec = {"containers": [{"name": "agent", "image": "agent"}]}
         self._kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         self._tell_address(shard)
@@ -135,6 +135,10 @@ class Agents:
             name: {"state": state, "message": None} for name, state in states.items() if state is not None
         }
         return {"version": 1, "shard": shard, "models": models, "continue": None}
+
+
+def _labels(shard: str) -> dict[str, str]:
+    return {LABEL_SHARD: shard, LABEL_MANAGED_BY: MANAGED_BY}
 
 
 def _serve(status: Callable[[], Object]) -> ThreadingHTTPServer:

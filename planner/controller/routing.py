@@ -1,0 +1,203 @@
+"""The address of a group: its gateway, and the routes by which that finds a model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.controller.conditions import FAILURES
+from planner.controller.living import LivingPlan
+from planner.controller.objects import config_map_writes
+from planner.controller.pace import Postponed
+from planner.controller.scene import Scene
+from planner.controller.views import ConfigMapView, PodView
+from planner.controller.writes import Kind, Write, create
+from planner.manifests.gateway import LABEL_GATEWAY, gateway_objects
+from planner.manifests.names import LABEL_GROUP, plan_labels
+from planner.manifests.routes import (
+    gateway_name,
+    group_routes,
+    routes_config_maps,
+    shard_service,
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What a gateway's pod tells: which routes new requests go by, and how many old ones it still serves."""
+
+    generation: str | None
+    draining: int
+
+
+class Router:
+    """Keeps gateways and their routes as they should be, where the options ask for gateways.
+
+    Parameters
+    ----------
+    scene
+        What is shared.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._postponed = Postponed(scene.pace)
+        self._generations: dict[str, str] = {}
+        self._fronts: dict[str, dict[str, Front]] = defaultdict(dict)
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether there are gateways at all."""
+        return self._scene.style.options.gateway == "nginx"
+
+    def next(self) -> float | None:
+        """Return when routes are to be written next; None if none are."""
+        return self._postponed.next()
+
+    def hear(self, pod: PodView, front: Front) -> None:
+        """Take what a gateway's pod tells."""
+        if pod.gateway is not None:
+            self._fronts[pod.gateway][pod.name] = front
+
+    def forget(self, pod: PodView) -> None:
+        """Take note that a gateway's pod is gone."""
+        if pod.gateway is not None:
+            self._fronts[pod.gateway].pop(pod.name, None)
+
+    def rest(self, name: str, until: float) -> None:
+        """Take note that a ConfigMap of routes cannot be written for a while."""
+        for group in self._generations:
+            if name.startswith(f"{gateway_name(group)}-"):
+                self._postponed.rest(group, until)
+
+    def follows(self, group: str) -> bool:
+        """Return whether every gateway of a group goes by the routes as they should be, and by no others.
+
+        True where there are no gateways: then nothing has to follow.
+        """
+        if not self.is_asked_for:
+            return True
+        wanted = self._generations.get(group)
+        fronts = self._fronts.get(group, {}).values()
+        return group not in self._postponed and all(
+            front.generation == wanted and front.draining == 0 for front in fronts
+        )
+
+    def writes(self, now: float) -> Iterator[Write]:
+        """Yield what may be written of gateways, of the Services that they go to, and of their routes."""
+        touched, self._scene.touched = self._scene.touched, set()
+        if not self.is_asked_for:
+            return
+        for shard in touched:
+            plan = self._scene.fleets.with_shard(shard)
+            if plan is not None:
+                self._postponed.add(plan.group_of_shard(shard), now)
+        if self._scene.unfronted:
+            yield from self._missing(now)
+        for group in list(self._postponed.due(now)):
+            yield from self._routes(group, now)
+
+    # -------------------------------------------------------------------------------------------- gateways
+
+    def _missing(self, now: float) -> Iterator[Write]:
+        """Yield the creation of what is not there; as with servers, what is there is never changed."""
+        scene, world = self._scene, self._scene.world
+        known: Mapping[str, Iterable[str]] = {
+            "Deployment": world.deployments,
+            "Service": world.services,
+            "PodDisruptionBudget": world.budgets,
+        }
+        lacking = False
+        for plan in scene.fleets.plans.values():
+            for kind, body in self._wanted(plan):
+                if body["metadata"]["name"] not in known[kind]:
+                    lacking = True
+                    yield create(kind, body)
+            for group in plan.fleet.groups:
+                self._postponed.add(group, now)
+        scene.unfronted = lacking
+
+    def _wanted(self, plan: LivingPlan) -> Iterator[tuple[Kind, dict[str, Any]]]:
+        scenario, options = plan.fleet.scenario, self._scene.style.options
+        labels = plan_labels(scenario)
+        for shard in sorted(plan.shards):
+            yield "Service", shard_service(shard, namespace=scenario.namespace, labels=labels)
+        for group in plan.fleet.groups:
+            objects = gateway_objects(
+                group, namespace=scenario.namespace, labels=labels, documents=1, options=options
+            )
+            for item in objects:
+                yield item["kind"], item
+
+    # ---------------------------------------------------------------------------------------------- routes
+
+    def _routes(self, group: str, now: float) -> Iterator[Write]:
+        plan = self._plan(group)
+        if plan is None:
+            self._postponed.done(group)
+            return
+        scenario, known = plan.fleet.scenario, self._scene.world.config_maps
+        models = {name: self._answering(plan, name, before) for name, before in self._models(plan, group)}
+        routes = group_routes(group, namespace=scenario.namespace, models=models)
+        maps = routes_config_maps(
+            routes,
+            namespace=scenario.namespace,
+            labels={**plan_labels(scenario), LABEL_GROUP: group, LABEL_GATEWAY: group},
+            max_bytes=scenario.cluster.max_config_map_bytes,
+        )
+        self._generations[group] = routes.generation
+        found = list(config_map_writes(maps, known, is_ours=lambda view: is_routes_of(view, group)))
+        if found:
+            self._postponed.written(group, now)
+            yield from found
+        else:
+            self._postponed.done(group)
+
+    def _plan(self, group: str) -> LivingPlan | None:
+        plans = self._scene.fleets.plans.values()
+        return next((plan for plan in plans if group in plan.fleet.groups), None)
+
+    def _models(self, plan: LivingPlan, group: str) -> Iterator[tuple[str, frozenset[str]]]:
+        """Yield the models of a group, and the shards that the routes as they are send them to."""
+        before: dict[str, frozenset[str]] = {}
+        for view in self._scene.world.config_maps.values():
+            if is_routes_of(view, group):
+                before.update(_told(view))
+        for name in plan.models_of(group):
+            yield name, before.get(name, frozenset())
+
+    def _answering(self, plan: LivingPlan, name: str, before: frozenset[str]) -> list[str]:
+        """Return the shards that answer for a model: those where it is loaded.
+
+        A shard that answered keeps its route until its agent says that the model failed there: a pod that
+        starts anew is kept from requests by its readiness. During a move the old copy answers until the new
+        one is loaded.
+        """
+        state = self._scene.hearing.copy_state
+        answering: dict[bool, list[str]] = {False: [], True: []}
+        for copy in plan.copies(name):
+            shard = copy.placed.shard
+            told = state(name, shard).state
+            if told == "Loaded" or (shard in before and told not in FAILURES):
+                answering[copy.leaving].append(shard)
+        return answering[False] or answering[True]
+
+
+def is_routes_of(view: ConfigMapView, group: str) -> bool:
+    """Return whether a ConfigMap holds routes of a group's gateway."""
+    return view.labels.get(LABEL_GROUP) == group and LABEL_GATEWAY in view.labels
+
+
+def _told(view: ConfigMapView) -> Iterator[tuple[str, frozenset[str]]]:
+    for text in view.data.values():
+        try:
+            models = json.loads(text)["models"]
+            yield from ((str(name), frozenset(map(str, shards))) for name, shards in models.items())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("ConfigMap %s cannot be read, and is written anew: %s", view.name, error)
