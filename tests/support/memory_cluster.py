@@ -208,19 +208,21 @@ class Run:
 # --------------------------------------------------------------------------------------------- what is there
 
 
-def fleet_map(text: str, name: str = "fleet") -> Object:
+def fleet_map(text: str, name: str = "fleet", *, namespace: str = NAMESPACE) -> Object:
     """A fleet document."""
     labels = {"shardpack.dev/role": "fleet"}
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"scenario.yaml": text}}
 
 
-def a_fleet_text(*, most: int | None = None, max_models: int | None = 20, extra: str = "") -> str:
+def a_fleet_text(
+    *, most: int | None = None, max_models: int | None = 20, extra: str = "", namespace: str = NAMESPACE
+) -> str:
     """A fleet of one group ``news`` on T4s."""
     lines = [
         "apiVersion: shardpack.dev/v1alpha1",
         "kind: Scenario",
-        f"metadata: {{name: news, namespace: {NAMESPACE}}}",
+        f"metadata: {{name: news, namespace: {namespace}}}",
         "spec:",
         "  shardTypes:",
         "    - name: t4",
@@ -244,6 +246,7 @@ def a_trained_model(
     says: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
     uri: str | None = None,
+    namespace: str = NAMESPACE,
 ) -> Object:
     """A TrainedModel as a user writes it."""
     annotations = {"shardpack.dev/model": json.dumps(says)} if says else {}
@@ -253,7 +256,7 @@ def a_trained_model(
         "kind": "TrainedModel",
         "metadata": {
             "name": name,
-            "namespace": NAMESPACE,
+            "namespace": namespace,
             "annotations": annotations,
             "labels": dict(labels or {}),
         },

@@ -1,16 +1,24 @@
-"""Who else is in a cluster, in threads: kubelets with agents that say that all is loaded, and KServe."""
+"""Who else is in a cluster, in threads: agents and servers that have all loaded, gateways, KServe."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
+from agent.gateway.addresses import AddressBook
+from agent.gateway.configuration import Place
+from agent.gateway.loop import Gateway
+from agent.gateway.metrics import status_document
 from planner.cluster import Kube
 from planner.cluster.resources import (
     CONFIG_MAPS,
@@ -20,8 +28,10 @@ from planner.cluster.resources import (
     TRAINED_MODELS,
 )
 from planner.errors import ClusterError
+from planner.manifests.gateway import LABEL_GATEWAY
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
-from planner.manifests.pod import STATUS_PORT
+from planner.manifests.pod import HTTP_PORT, STATUS_PORT
+from planner.rehearsal.mount import mount_files
 
 Object = dict[str, Any]
 _ROUND_S = 0.1
@@ -75,7 +85,7 @@ class Agents:
         state: Callable[[str, str], str | None] = lambda _shard, _model: "Loaded",
     ) -> None:
         self._kube, self._namespace, self._state = kube, namespace, state
-        self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]] = {}
         self._models: dict[str, Mapping[str, Any]] = {}
         self._loop = Loop(self._look)
 
@@ -85,9 +95,14 @@ class Agents:
 
     def __exit__(self, *_: object) -> None:
         self._loop.__exit__()
-        for server in self._servers.values():
+        for server in (one for both in self._servers.values() for one in both):
             server.shutdown()
             server.server_close()
+
+    def address(self, shard: str) -> str | None:
+        """The address of a shard's pod: 8080 is its model server's port, 9082 its agent's."""
+        found = self._servers.get(shard)
+        return None if found is None else str(found[0].server_address[0])
 
     def _look(self) -> None:
         wanted = {
@@ -102,7 +117,7 @@ class Agents:
         }
         for shard in sorted(wanted):
             if shard not in self._servers:
-                self._servers[shard] = _serve(partial(self._status, shard))
+                self._servers[shard] = _serve(partial(self._status, shard), partial(self._infer, shard))
             if shard not in addresses:
                 self._create(shard)
             elif addresses[shard] is None:
@@ -124,10 +139,17 @@ class Agents:
         self._tell_address(shard)
 
     def _tell_address(self, shard: str) -> None:
-        status = {"podIP": self._servers[shard].server_address[0], "phase": "Running"}
+        status = {"podIP": self.address(shard), "phase": "Running"}
         self._kube.patch(
             PODS, f"{shard}-pod", {"status": status}, namespace=self._namespace, subresource="status"
         )
+
+    def _infer(self, shard: str, path: str) -> tuple[int, Object]:
+        """Answer for what is loaded here, as a V2 server does."""
+        name = path.removeprefix("/v2/models/").partition("/")[0]
+        if name in self._models.get(shard, {}) and self._state(shard, name) == "Loaded":
+            return 200, {"model_name": name, "outputs": [], "id": shard}
+        return 404, {"error": f"unknown model {name}"}
 
     def _status(self, shard: str) -> Object:
         states = {name: self._state(shard, name) for name in self._models.get(shard, {})}
@@ -141,28 +163,128 @@ def _labels(shard: str) -> dict[str, str]:
     return {LABEL_SHARD: shard, LABEL_MANAGED_BY: MANAGED_BY}
 
 
-def _serve(status: Callable[[], Object]) -> ThreadingHTTPServer:
+Answer = Callable[[str], tuple[int, Object]]
+"""A path to the HTTP status and the document that are answered."""
+
+
+def _serve(status: Callable[[], Object], infer: Answer) -> tuple[ThreadingHTTPServer, ThreadingHTTPServer]:
+    """An agent and a model server on an address of their own."""
+    while True:  # Linux takes any address of 127.0.0.0/8; another test may have this one
+        address = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}"
+        with suppress(OSError):
+            agent = _listen(address, STATUS_PORT, lambda _: (200, status()))
+            return agent, _listen(address, HTTP_PORT, infer)
+
+
+def _listen(address: str, port: int, answer: Answer) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = json.dumps(status()).encode()
-            self.send_response(200)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            code, document = answer(self.path)
+            body = json.dumps(document).encode()
+            self.send_response(code)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
+        do_POST = do_GET  # noqa: N815 - the name is http.server's
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
             pass
 
-    while True:  # Linux takes any address of 127.0.0.0/8; another test may have this one
-        address = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}"
-        with suppress(OSError):
-            server = ThreadingHTTPServer((address, STATUS_PORT), Handler)
-            break
+    server = ThreadingHTTPServer((address, port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
+
+
+class GatewayPod:
+    """A pod of a group's gateway: the real program, in a thread, with real nginx.
+
+    Parameters
+    ----------
+    kube, namespace, group
+        Where its routes are.
+    folder
+        Where it works.
+    resolve
+        The address of a shard by its name; None where it has none. A cluster's name service would know.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        group: str,
+        *,
+        folder: Path,
+        resolve: Callable[[str], str | None],
+    ) -> None:
+        self._kube, self._namespace, self._group = kube, namespace, group
+        self._routes = folder / "routes"
+        self._routes.mkdir(parents=True)
+        (folder / "work").mkdir()
+        place = Place(
+            address="127.0.0.1",
+            port=_free_port(),
+            folder=str(folder / "work"),
+            workers=1,
+            connections=512,
+            user="root" if os.geteuid() == 0 else None,
+        )
+        self.url = f"http://127.0.0.1:{place.port}"
+
+        def addresses(host: str, port: int) -> tuple[str, ...]:
+            found = resolve(host.removesuffix(f"-shard.{namespace}.svc"))
+            return () if found is None else (f"{found}:{HTTP_PORT}",)
+
+        self._gateway = Gateway(self._routes, place, turn_s=0.2, book=AddressBook(addresses))
+        self._thread = threading.Thread(target=self._gateway.run, kwargs={"most_s": 5.0}, daemon=True)
+        self._server, _ = _serve(lambda: status_document(self._gateway.state()), lambda _: (404, {}))
+        self._loop = Loop(self._mount)
+
+    def __enter__(self) -> Self:
+        labels = {LABEL_GATEWAY: self._group, LABEL_MANAGED_BY: MANAGED_BY}
+        name = f"{self._group}-gateway-pod"
+        metadata = {"name": name, "namespace": self._namespace, "labels": labels}
+        spec = {"containers": [{"name": "gateway", "image": "agent"}]}
+        self._kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        status = {"podIP": self._server.server_address[0], "phase": "Running"}
+        self._kube.patch(PODS, name, {"status": status}, namespace=self._namespace, subresource="status")
+        self._loop.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gateway.stop()
+        self._thread.join(30)
+        self._loop.__exit__()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def is_settled(self) -> bool:
+        """Whether all requests go by the routes that are there."""
+        state = self._gateway.state()
+        return state.observed_generation == state.generation and state.draining == 0
+
+    def _mount(self) -> None:
+        labels = f"{LABEL_GATEWAY}={self._group}"
+        maps = self._kube.list(CONFIG_MAPS, namespace=self._namespace, labels=labels).items
+        texts = {key: text for item in maps for key, text in item["data"].items()}
+        if texts != self._mounted:
+            mount_files(self._routes, texts)
+            self._mounted = texts
+            self._gateway.hint()
+
+    _mounted: Mapping[str, str] = MappingProxyType({})
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 class KServeStandIn:
