@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
-from tests.support.here.server.troubles import Trouble
 
 from planner.cluster import Resource
 from planner.cluster.resources import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, TRAINED_MODELS
 from planner.controller.objects import Mode, Style
 from planner.errors import ClusterError, ConflictError
+from tests.support.api_server.troubles import Trouble
 from tests.support.controllers import all_loaded, documents, eventually, models, running
 from tests.support.memory_cluster import a_trained_model
 from tests.support.standing_in import Agents, KServeStandIn
