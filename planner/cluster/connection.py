@@ -9,7 +9,7 @@ from typing import Any
 from planner.cluster.client import Kube
 from planner.errors import Fault, InputError
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a pod's token, CA and namespace."""
 
 _CONNECTIONS = 16
@@ -40,7 +40,7 @@ def connect(
 
     configuration = Configuration()
     if kubeconfig is None and context is None and _in_cluster():
-        namespace = _load_service_account(configuration)
+        namespace = load_service_account(configuration, SERVICE_ACCOUNT)
     else:
         namespace = _load_kubeconfig(configuration, kubeconfig, context)
     configuration.connection_pool_maxsize = _CONNECTIONS
@@ -54,15 +54,31 @@ def _in_cluster() -> bool:
     paths = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     if any(path.expanduser().exists() for path in paths or [Path("~/.kube/config")]):
         return False
-    return (_SERVICE_ACCOUNT / "token").exists()
+    return (SERVICE_ACCOUNT / "token").exists()
 
 
-def _load_service_account(configuration: Any) -> str:
-    from kubernetes.config import ConfigException, load_incluster_config
+def load_service_account(configuration: Any, folder: Path) -> str:
+    """Load a pod's service account into a configuration, and return the pod's namespace.
+
+    Parameters
+    ----------
+    configuration
+        The official client's; its token is read again as it changes.
+    folder
+        Where token, CA and namespace are.
+
+    Raises
+    ------
+    InputError
+        One of them, or the server's address in the environment, is missing.
+    """
+    from kubernetes.config import ConfigException
+    from kubernetes.config.incluster_config import InClusterConfigLoader
 
     try:
-        load_incluster_config(client_configuration=configuration)
-        return (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+        token, ca = str(folder / "token"), str(folder / "ca.crt")
+        InClusterConfigLoader(token_filename=token, cert_filename=ca).load_and_set(configuration)
+        return (folder / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
         raise InputError([Fault(path="", message=f"the pod's service account: {error}")]) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.cluster import Object
-from planner.cluster.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICES
+from planner.cluster.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES
 from planner.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from tests.support.api_server.fixtures import TestCluster, eventually
 
@@ -100,7 +100,7 @@ def test_faults_of_an_object_are_told_with_their_paths(cluster: TestCluster) -> 
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "1st", "namespace": cluster.namespace},
+        "metadata": {"name": "Not_A_Name", "namespace": cluster.namespace},
         "spec": {"ports": [{"port": 80}]},
     }
     with pytest.raises(InvalidError, match=r"metadata\.name: Invalid value") as caught:
@@ -140,10 +140,10 @@ def test_a_deletion_may_ask_for_the_very_object_that_was_read(cluster: TestClust
     kube, namespace = cluster.kube, cluster.namespace
     made = kube.create(CONFIG_MAPS, config_map(cluster, "a", x="1"))
     uid, version = made["metadata"]["uid"], made["metadata"]["resourceVersion"]
-    with pytest.raises(ConflictError, match="Precondition failed: UID"):
+    with pytest.raises(ConflictError, match="the UID in the precondition"):
         kube.delete(CONFIG_MAPS, "a", namespace=namespace, uid="00000000-0000-0000-0000-000000000000")
     kube.patch(CONFIG_MAPS, "a", {"data": {"x": "2"}}, namespace=namespace)
-    with pytest.raises(ConflictError, match="Precondition failed"):
+    with pytest.raises(ConflictError, match="the ResourceVersion in the precondition"):
         kube.delete(CONFIG_MAPS, "a", namespace=namespace, resource_version=version)
     kube.delete(CONFIG_MAPS, "a", namespace=namespace, uid=uid)
 
@@ -229,8 +229,14 @@ def test_pods_are_chosen_by_their_node(cluster: TestCluster) -> None:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "p", "namespace": cluster.namespace},
-        "spec": {"nodeName": "no-such-node", "containers": [{"name": "c", "image": "none"}]},
+        "spec": {
+            "nodeName": "no-such-node",
+            "serviceAccountName": "pods",
+            "containers": [{"name": "c", "image": "none"}],
+        },
     }
+    account = {"metadata": {"name": "pods", "namespace": cluster.namespace}}
+    cluster.kube.create(SERVICE_ACCOUNTS, account)
     cluster.kube.create(PODS, pod)
     found = cluster.kube.list(PODS, namespace=cluster.namespace, fields="spec.nodeName=no-such-node").items
     assert [item["metadata"]["name"] for item in found] == ["p"]
@@ -242,11 +248,13 @@ def test_pods_are_chosen_by_their_node(cluster: TestCluster) -> None:
 def test_a_list_in_pages_is_one_list(cluster: TestCluster) -> None:
     kube, namespace = cluster.kube, cluster.namespace
     for index in range(7):
-        kube.create(CONFIG_MAPS, config_map(cluster, f"a-{index}"))
-    whole = kube.list(CONFIG_MAPS, namespace=namespace, labels="!nothing")
-    paged = kube.list(CONFIG_MAPS, namespace=namespace, labels="!nothing", page=2)
+        body = config_map(cluster, f"a-{index}")
+        body["metadata"]["labels"] = {"test": "yes"}
+        kube.create(CONFIG_MAPS, body)
+    whole = kube.list(CONFIG_MAPS, namespace=namespace, labels="test=yes")
+    paged = kube.list(CONFIG_MAPS, namespace=namespace, labels="test=yes", page=2)
     assert paged.items == whole.items
-    assert len(whole.items) >= 7
+    assert [item["metadata"]["name"] for item in whole.items] == [f"a-{index}" for index in range(7)]
     assert int(paged.resource_version) >= int(whole.items[-1]["metadata"]["resourceVersion"])
 
 

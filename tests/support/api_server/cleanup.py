@@ -128,10 +128,11 @@ class Cleanup:
 def _check_preconditions(kind: Kind, entry: Entry, options: Mapping[str, Any]) -> None:
     wanted = options.get("preconditions") or {}
     known = entry.object["metadata"]
-    for field, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    words = {"uid": ("UID", "deleted and then recreated"), "resourceVersion": ("ResourceVersion", "modified")}
+    for field, (word, fate) in words.items():
         if wanted.get(field) not in (None, known[field]):
             why = (
-                f"Precondition failed: {word} in precondition: {wanted[field]}, "
-                f"{word} in object meta: {known[field]}"
+                f"the {word} in the precondition ({wanted[field]}) does not match the {word} in record "
+                f"({known[field]}). The object might have been {fate}"
             )
             raise conflict(kind.group, kind.plural, known["name"], why)
