@@ -54,6 +54,12 @@ folder that holds anything else is refused. Equal plans give equal bytes.
     metavar="[NAMESPACE/]NAME",
     help="The Gateway that --gateway httproute attaches its routes to.",
 )
+@click.option(
+    "--network-policy",
+    "network_policies",
+    is_flag=True,
+    help="Write NetworkPolicies: ports by which models are loaded are open inside of the namespace only.",
+)
 @store_options
 @output_option(
     wide="API version, namespace and size of every object",
@@ -71,6 +77,7 @@ def manifests(  # noqa: PLR0913 - one parameter an option
     out: str,
     gateway: GatewayKind,
     gateway_parent: str | None,
+    network_policies: bool,
     form: str | None,
     secrets: tuple[str, ...],
     gcs_secret: str | None,
@@ -89,6 +96,7 @@ def manifests(  # noqa: PLR0913 - one parameter an option
     options = ManifestOptions(
         gateway=gateway,
         gateway_parent=gateway_parent,
+        network_policies=network_policies,
         secrets=secrets,
         gcs_secret=gcs_secret,
         storage_config=storage_config,

@@ -26,6 +26,8 @@ class ManifestOptions:
         What gives each group one address for all its models.
     gateway_parent
         The Gateway that HTTPRoutes are attached to, ``NAME`` or ``NAMESPACE/NAME``; None without HTTPRoutes.
+    network_policies
+        Whether it is said who may connect to shards and gateways.
     secrets
         Secrets whose keys become variables of the agent, as ``AWS_ACCESS_KEY_ID`` or ``HF_TOKEN``.
     gcs_secret
@@ -42,6 +44,7 @@ class ManifestOptions:
     service_account: str = "shardpack"
     gateway: GatewayKind = "none"
     gateway_parent: str | None = None
+    network_policies: bool = False
     secrets: tuple[str, ...] = ()
     gcs_secret: str | None = None
     storage_config: str | None = None

@@ -16,6 +16,7 @@ from planner.manifests.inferenceservice import SERVERS, inference_service
 from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import name_faults, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
+from planner.manifests.protection import disruption_budget, network_policies
 from planner.manifests.routes import (
     gateway_name,
     plan_routes,
@@ -179,6 +180,8 @@ def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile
             **({"secrets": [{"name": name} for name in options.attached]} if options.attached else {}),
         },
     )
+    if options.network_policies:
+        yield _file("networkpolicies.yaml", *network_policies(namespace=plan.namespace, labels=labels))
 
 
 def _shard_files(
@@ -189,7 +192,7 @@ def _shard_files(
     spread: Spread,
     options: ManifestOptions,
 ) -> Iterator[ManifestFile]:
-    """Yield a shard's ConfigMaps and its InferenceService."""
+    """Yield a shard's ConfigMaps, its InferenceService and, for several pods, their budget."""
     folder = f"shards/{contents.shard.name}"
     labels = shard_labels(plan, contents)
     yield _file(
@@ -200,6 +203,9 @@ def _shard_files(
         f"{folder}/inferenceservice.yaml",
         inference_service(contents, plan, spread=spread, documents=len(documents.placement), options=options),
     )
+    budget = disruption_budget(contents, namespace=plan.namespace, labels=labels)
+    if budget is not None:
+        yield _file(f"{folder}/disruption.yaml", budget)
 
 
 def _models_files(

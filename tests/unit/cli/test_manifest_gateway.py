@@ -39,6 +39,14 @@ def test_the_folder_has_the_gateway(files: Files, run: Run, planned: str) -> Non
         assert path in listed
 
 
+def test_network_policies_are_written_on_demand(files: Files, run: Run, planned: str) -> None:
+    more = names(run, files.scenario, planned, "--network-policy") - names(run, files.scenario, planned)
+    assert more == {
+        "networkpolicy.networking.k8s.io/news-gateways",
+        "networkpolicy.networking.k8s.io/news-shards",
+    }
+
+
 @pytest.mark.parametrize("wrong", [("--gateway", "httproute"), ("--gateway-parent", "public")])
 def test_a_parent_and_http_routes_go_together(files: Files, run: Run, planned: str, wrong) -> None:
     found = run("manifests", files.scenario, planned, "--out", "-", *wrong)

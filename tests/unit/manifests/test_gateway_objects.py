@@ -47,7 +47,7 @@ def test_core_objects_are_valid_for_kubernetes():
 
 def test_without_a_gateway_nothing_of_it_is_written():
     kinds = {item["kind"] for item in rendered(*everything(), options=ManifestOptions())}
-    assert not kinds & {"Deployment", "Service", "PodDisruptionBudget", "HTTPRoute"}
+    assert not kinds & {"Deployment", "Service", "HTTPRoute"}
 
 
 def test_every_model_is_routed_to_all_its_shards():
