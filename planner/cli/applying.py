@@ -157,7 +157,7 @@ def _at_once(objects: Sequence[dict[str, Any]]) -> None:
 
 def _readiness(rollout: Rollout, talk: Talk, *, timeout_s: float) -> Ready:
     def wait(objects: Sequence[dict[str, Any]]) -> None:
-        wait_until_ready(objects, rollout.read, timeout_s=timeout_s, quiet=talk.quiet)
+        wait_until_ready(objects, rollout.read_all, timeout_s=timeout_s, quiet=talk.quiet)
 
     return wait
 

@@ -15,7 +15,7 @@ _LOOK_EVERY_S = 2.0
 _SAY_EVERY_S = 10.0
 _MOST_NAMES = 3
 
-Read = Callable[[dict[str, Any]], dict[str, Any] | None]
+Read = Callable[[Sequence[dict[str, Any]]], Sequence[dict[str, Any] | None]]
 
 
 def wait_until_ready(  # noqa: PLR0913 - what, how long, and time itself
@@ -34,7 +34,7 @@ def wait_until_ready(  # noqa: PLR0913 - what, how long, and time itself
     objects
         What was applied.
     read
-        Returns an object as it is now; None if it is not there.
+        Returns objects as they are now, in their order; None for those that are not there.
     timeout_s
         The longest wait.
     quiet
@@ -66,8 +66,7 @@ def _unready(objects: Sequence[dict[str, Any]], read: Read) -> Iterator[tuple[di
     from planner.cluster.rollout import is_ready, reason_of
     from planner.report.listings import object_name
 
-    for item in objects:
-        found = read(item)
+    for item, found in zip(objects, read(objects), strict=True):
         if found is None or not is_ready(found):
             yield item, object_name(item), "is not there" if found is None else reason_of(found)
 

@@ -128,6 +128,23 @@ class Rollout:
             )
         return tuple(found)
 
+    def read_all(self, items: Iterable[Object]) -> tuple[Object | None, ...]:
+        """Return objects as they are now, in their order; None for those that are not there.
+
+        Raises
+        ------
+        ClusterError
+            The server does not say.
+        """
+        wanted = [(item["apiVersion"], item["kind"], key_of(item)) for item in items]
+        found: dict[tuple[str, str, Key], Object] = {}
+        # One list of a kind instead of thousands of single objects.
+        for api_version, kind, namespace in sorted({(*row[:2], row[2].namespace) for row in wanted}):
+            resource = self._tried(partial(self._kube.resource_of, api_version, kind))
+            listed = self._tried(partial(self._kube.list, resource, namespace=namespace or None))
+            found.update(((api_version, kind, key_of(item)), item) for item in listed.items)
+        return tuple(map(found.get, wanted))
+
     def read(self, item: Object) -> Object | None:
         """Return an object as it is now; None if it is not there.
 

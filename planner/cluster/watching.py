@@ -158,8 +158,10 @@ class Watcher:
             finally:
                 with self._lock:
                     self._stream = None
-        if self._version == last and time.monotonic() - began_s < _SHORT_S and not self._stop.is_set():
-            self._pause()  # a server that ends every watch at once must not be asked as fast as it answers
+        if self._version != last or time.monotonic() - began_s >= _SHORT_S:
+            self._failures = 0
+        else:  # a server that ends every watch at once must not be asked as fast as it answers
+            self._pause()
 
     def _absorb(self, event: Event) -> None:
         with self._lock:
