@@ -1,0 +1,48 @@
+"""Every object that is written passes a server-side dry run without a warning, on a real server and ours."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from planner.cluster.rollout import Rollout
+from planner.manifests import ManifestOptions, render_plan
+from planner.manifests.rollout import PRUNED
+from tests.support.api_server.fixtures import TestCluster
+from tests.support.plans import a_plan, everything
+
+OPTIONS = {
+    "alone": ManifestOptions(),
+    "nginx": ManifestOptions(gateway="nginx", network_policies=True),
+    "httproute": ManifestOptions(gateway="httproute", gateway_parent="infra/public"),
+    "stores": ManifestOptions(
+        secrets=("s3",), gcs_secret="gcs", storage_config="storage-config", environment=(("HF_HOME", "/x"),)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_dry_run_of_every_manifest_passes_without_a_warning(cluster: TestCluster, name: str) -> None:
+    scenario, *items = everything()
+    files = render_plan(a_plan(scenario, *items), scenario, options=OPTIONS[name])
+    objects = [item for file in files for item in yaml.load_all(file.text, yaml.CSafeLoader)]
+    objects = [item for item in objects if item["kind"] not in ("Kustomization", "Namespace")]
+    for item in objects:
+        cluster.need(item["apiVersion"], item["kind"])
+        item["metadata"]["namespace"] = cluster.namespace
+    warnings: list[str] = []
+    kube = cluster.kube.adjusted(on_warning=warnings.append)
+    results = list(Rollout(kube, dry_run="server").apply(objects))
+    assert [str(result.error) for result in results if result.error is not None] == []
+    assert warnings == []
+    assert {result.outcome for result in results} == {"created"}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_kind_that_is_written_is_known_to_the_order_of_deletions(name: str) -> None:
+    scenario, *items = everything()
+    files = render_plan(a_plan(scenario, *items), scenario, options=OPTIONS[name])
+    objects = (item for file in files for item in yaml.load_all(file.text, yaml.CSafeLoader))
+    kinds = {(item["apiVersion"], item["kind"]) for item in objects}
+    unpruned = {kind for kind in kinds if kind[1] in ("Kustomization", "Namespace")}
+    assert kinds - unpruned <= set(PRUNED)
