@@ -15,7 +15,7 @@ from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
 from agent.servers.port import IndexRow
-from agent.status import ModelState, state_of
+from agent.status import ModelState, attempted, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,7 @@ class Ledger:
         self._changed_at_s: dict[str, float] = {}
         self._unloading = {name for name, seen in models.items() if _unloads(seen)}
         self._since: dict[str, tuple[ModelState, float]] = {}
+        self._unattempted: set[str] = set()
         self._still: Look | None = None  # the last look, where nothing can follow from one that is equal
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -130,6 +131,11 @@ class Ledger:
         """Return the devices on which an unload is under way."""
         seen = (self.seen(name) for name in self._unloading)
         return frozenset(device for one in seen if not _is_sick(one) for device in held_devices(one))
+
+    @property
+    def attempted(self) -> int:
+        """How many of the desired models were attempted."""
+        return len(self.targets) - len(self._unattempted)
 
     @property
     def unloading(self) -> bool:
@@ -269,6 +275,10 @@ class Ledger:
         """Keep since when a model is in its state."""
         target, seen, action = self.targets.get(name), self.seen(name), self.running.get(name)
         known = self._since.get(name)
+        if target is None or attempted(target, seen):
+            self._unattempted.discard(name)
+        else:
+            self._unattempted.add(name)
         with self._lock:
             if target is None and action is None and (seen.installed is None or not seen.held):
                 self._since.pop(name, None)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent.observed import Seen
-from agent.pins import Target
 from agent.servers.port import ServerInfo
-from agent.status import all_attempted
 
 _UNANSWERED = 3
 """Looks in a row without an answer before the server counts as gone: one may be late on a busy machine."""
@@ -74,11 +70,9 @@ class Liveness:
         self.info = None if restarted else info
         return another
 
-    def settle(self, generation: str, targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:
-        """Note whether every model was attempted; return whether that is news."""
-        if self.settled and self.attempted_generation == generation:
-            return False
-        if not self.live or not all_attempted(targets, models):
+    def settle(self, generation: str) -> bool:
+        """Note that every model of a generation was attempted; return whether that is news."""
+        if not self.live or (self.settled and self.attempted_generation == generation):
             return False
         self.settled = True
         self.attempted_generation = generation

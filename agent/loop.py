@@ -24,7 +24,7 @@ from agent.documents import Documents
 from agent.errors import ServerError
 from agent.ledger import Ledger, Look
 from agent.liveness import Liveness
-from agent.observed import NOTHING, Seen
+from agent.observed import Seen
 from agent.outcomes import (
     SERVER_UNREACHABLE,
     Failed,
@@ -43,7 +43,7 @@ from agent.pins import targets
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
-from agent.status import Snapshot, attempted, fetched
+from agent.status import Snapshot, fetched
 from agent.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -190,17 +190,14 @@ class Loop:
 
     def readiness(self) -> tuple[bool, str]:
         """Return whether traffic may come, and a sentence about it."""
-        snapshot = self.snapshot()
-        if snapshot.ready:
+        liveness, ledger = self._liveness, self._ledger
+        if liveness.ready:
             return True, "ready"
-        if snapshot.desired is None:
-            return False, f"no complete document yet: {snapshot.document_fault or 'none was read'}"
-        done = sum(
-            attempted(target, snapshot.models.get(name, NOTHING)) for name, target in snapshot.targets.items()
-        )
-        fault = self._liveness.fault
-        server = "" if snapshot.live else f"; the server does not answer: {fault or 'not asked yet'}"
-        return False, f"{done} of {len(snapshot.targets)} models attempted{server}"
+        if self.documents.desired is None:
+            return False, f"no complete document yet: {self.documents.fault or 'none was read'}"
+        fault = liveness.fault or "not asked yet"
+        server = "" if liveness.live else f"; the server does not answer: {fault}"
+        return False, f"{ledger.attempted} of {len(ledger.targets)} models attempted{server}"
 
     # ----------------------------------------------------------------------------------------------- the loop
 
@@ -370,7 +367,7 @@ class Loop:
         if desired is None:
             return
         ledger = self._ledger
-        if self._liveness.settle(desired.generation, ledger.targets, ledger.models):
+        if ledger.attempted == len(ledger.targets) and self._liveness.settle(desired.generation):
             log.info("every model was attempted", extra={"models": len(ledger.targets)})
 
     # ------------------------------------------------------------------------------------------------- acting

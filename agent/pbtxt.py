@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent.errors import PinError
 
@@ -36,8 +37,8 @@ _BACKEND_OF_FRAMEWORK = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
+    # Not a dataclass: a config has some forty, and every load of every model reads one.
     kind: str
     text: str
     start: int

@@ -153,11 +153,6 @@ def fetched(target: Target, seen: Seen) -> bool:
     return copy is not None and copy.storage_uri == target.model.storage_uri
 
 
-def all_attempted(targets: Mapping[str, Target], models: Mapping[str, Seen]) -> bool:
-    """Return whether every desired model was attempted."""
-    return all(attempted(target, models.get(name, NOTHING)) for name, target in targets.items())
-
-
 def _has_files(target: Target, seen: Seen) -> bool:
     copies = (seen.installed, seen.staged if target.model.state == "standby" else None)
     return any(copy is not None and copy.storage_uri == target.model.storage_uri for copy in copies)
