@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -126,6 +126,7 @@ class Desired:
     fixed: tuple[FixedCost, ...] = ()
 
 
+_AT_ONCE = 256  # entries, by which a hash is made: with more it takes more memory, with fewer more time
 _dumps: Callable[[object], str] = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -214,12 +215,13 @@ def _model_entry(model: DesiredModel) -> dict[str, Any]:
     }
 
 
-def _generation(models: Iterable[DesiredModel]) -> str:
+def _generation(models: Sequence[DesiredModel]) -> str:
     """Return the hash of the entries as one JSON object, of models sorted by name; never whole in memory."""
     whole = hashlib.sha256(b"{")
-    for number, model in enumerate(models):
-        entry = f"{',' if number else ''}{_dumps(model.name)}:{_dumps(_model_entry(model))}"
-        whole.update(entry.encode())
+    for start in range(0, len(models), _AT_ONCE):
+        entries = {model.name: _model_entry(model) for model in models[start : start + _AT_ONCE]}
+        whole.update(b"," if start else b"")
+        whole.update(_dumps(entries)[1:-1].encode())
     whole.update(b"}")
     return whole.hexdigest()
 

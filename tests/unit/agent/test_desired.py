@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.resources import files
 from typing import Any
@@ -161,3 +162,12 @@ def test_a_name_that_is_no_path_segment_is_refused(name: str) -> None:
 def test_a_model_too_large_for_a_document_is_refused() -> None:
     with pytest.raises(ValueError, match=r"needs \d+ bytes"):
         placement_chunks(shard="s", runtime="triton", models=MODELS, max_bytes=300)
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 600])
+def test_a_generation_is_the_hash_of_all_entries_as_one_object(count: int) -> None:
+    models = [wanted(f"m{number}") for number in range(count)]
+    texts = documents(*models, max_bytes=20_000)
+    entries = {name: entry for text in texts.values() for name, entry in json.loads(text)["models"].items()}
+    whole = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
+    assert read_placement(texts).generation == hashlib.sha256(whole).hexdigest()
