@@ -30,6 +30,9 @@ What it assigns, and how, is in docs/controller.md. Several may run: one leads b
 Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no cluster to talk to.
 """
 
+_RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
+"""Of a lease's duration: how long a leader leads without renewing it, and between tries (client-go's)."""
+
 
 @click.command(epilog=_EPILOG, short_help="Assign TrainedModels to shards for as long as it runs.")
 @click.option(
@@ -50,6 +53,14 @@ Exit codes: 0 stopped by SIGTERM or Ctrl-C, 1 an error inside, 2 bad usage or no
     help="What answers under a group's address: nginx keeps a gateway for each group and its routes.",
 )
 @click.option("--lease", default="shardpack-controller", show_default=True, help="Name of the Lease.")
+@click.option(
+    "--lease-duration",
+    type=click.FloatRange(1, 3600),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After so long without a sign of the leader another takes over.",
+)
 @click.option("--identity", help="Who this process is in the Lease; by default $POD_NAME or the host's name.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where probes and metrics are.")
 @click.option(
@@ -76,6 +87,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     context: str | None,
     gateway: Literal["none", "nginx"],
     lease: str,
+    lease_duration: float,
     identity: str | None,
     address: str,
     metrics_port: int,
@@ -91,7 +103,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     models under the key scenario.yaml. Everything that is decided is written into the cluster; a controller
     that is stopped anywhere reads it again and goes on.
     """
-    from planner.cluster import connect
+    from planner.cluster import LeaseTimes, connect
     from planner.controller.loop import Controller, Settings
     from planner.controller.objects import Style
     from planner.manifests.options import ManifestOptions
@@ -106,6 +118,11 @@ def controller(  # noqa: PLR0913 - one parameter an option
         identity=_identity(identity),
         style=Style(mode=mode, options=ManifestOptions(gateway=gateway, **given)),
         lease=lease,
+        times=LeaseTimes(
+            duration_s=lease_duration,
+            renew_within_s=lease_duration * _RENEW_SHARE,
+            retry_s=lease_duration * _RETRY_SHARE,
+        ),
         address=address,
         port=metrics_port,
         nodes=nodes,
