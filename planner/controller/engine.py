@@ -81,12 +81,12 @@ class Engine:
         pace: Pace | None = None,
         timed: Callable[[float], None] | None = None,
     ) -> None:
-        pace = pace or Pace()
+        pace, style = pace or Pace(), style or Style()
         self.scene = Scene(
-            style=style or Style(),
+            style=style,
             pace=pace,
             world=World(),
-            fleets=Fleets(namespace),
+            fleets=Fleets(namespace, style.mode),
             hearing=Hearing(),
             postponed=Postponed(pace),
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from planner.controller.views import FLEET_KEY, LABEL_ROLE, ROLE_FLEET, ConfigMapView
 from planner.domain.references import in_group
 from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
+from planner.manifests.inferenceservice import SERVERS
 from planner.scenario.load import parse_fleet
 
 
@@ -44,13 +46,20 @@ def is_fleet(view: ConfigMapView) -> bool:
     return view.labels.get(LABEL_ROLE) == ROLE_FLEET
 
 
-def read_fleet(view: ConfigMapView, *, namespace: str) -> Fleet:
+def read_fleet(view: ConfigMapView, *, namespace: str, servers: Collection[str] = SERVERS) -> Fleet:
     """Return the fleet of a ConfigMap.
+
+    Parameters
+    ----------
+    view, namespace
+        The ConfigMap, and where it is.
+    servers
+        Runtimes that shards can be opened with.
 
     Raises
     ------
     InputError
-        It is no fleet document without faults, or of another namespace.
+        It is no fleet document without faults, of another namespace, or of a runtime that is none of them.
     """
     if FLEET_KEY not in view.data:
         raise InputError([Fault(path=f"data.{FLEET_KEY}", file=view.name, message="is required")])
@@ -60,6 +69,17 @@ def read_fleet(view: ConfigMapView, *, namespace: str) -> Fleet:
         raise InputError([Fault(path="metadata.namespace", file=view.name, message=message)])
     if scenario.models:
         raise InputError([Fault(path="spec.models", file=view.name, message="a fleet has no models")])
+    strange = [
+        Fault(
+            path=f"spec.shardTypes.{item.name}.runtime",
+            file=view.name,
+            message=f"{item.runtime!r} cannot be opened here, only {', '.join(servers)}",
+        )
+        for item in scenario.shard_types
+        if item.runtime not in servers
+    ]
+    if strange:
+        raise InputError(strange)
     return Fleet(
         source=view.name,
         scenario=scenario,

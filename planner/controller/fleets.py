@@ -6,12 +6,15 @@ import logging
 
 from planner.controller.fleet import Fleet, is_fleet, read_fleet
 from planner.controller.living import LivingPlan
+from planner.controller.objects import Mode
 from planner.controller.restoring import restore
 from planner.controller.views import ConfigMapView, ModelView
 from planner.controller.wishes import group_of
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
 from planner.errors import Fault, InputError
+from planner.manifests.deployment import STANDALONE_SERVERS
+from planner.manifests.inferenceservice import SERVERS
 
 _log = logging.getLogger(__name__)
 _LONGEST = 900
@@ -25,10 +28,13 @@ class Fleets:
     ----------
     namespace
         Which.
+    mode
+        By what shards are opened.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, mode: Mode) -> None:
         self._namespace = namespace
+        self._servers = SERVERS if mode == "kserve" else STANDALONE_SERVERS
         self.plans: dict[str, LivingPlan] = {}
         self._read: dict[str, str] = {}
 
@@ -80,7 +86,7 @@ class Fleets:
         return fresh, told
 
     def _plan(self, view: ConfigMapView, world: World) -> LivingPlan:
-        fleet = read_fleet(view, namespace=self._namespace)
+        fleet = read_fleet(view, namespace=self._namespace, servers=self._servers)
         for source, plan in self.plans.items():
             both = sorted(set(fleet.groups) & set(plan.fleet.groups))
             if both and source != view.name:

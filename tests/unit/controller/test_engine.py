@@ -366,6 +366,48 @@ def test_a_write_that_fails_is_tried_again_and_nothing_that_follows_it_goes_befo
     run_pods(cluster)
 
 
+NODES = """\
+  nodes:
+    - {name: n-1, allocatable: {cpu: "64", memory: 256Gi}, devices: [{class: nvidia-t4}, {class: nvidia-t4}]}
+    - {name: n-2, allocatable: {cpu: "64", memory: 256Gi}, devices: [{class: nvidia-t4}]}
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_shards_on_nodes_keep_their_devices_when_the_controller_starts_anew(mode: Mode) -> None:
+    cluster = a_cluster(40, fleet=a_fleet_text(extra=NODES))
+    for name, cordoned in (("n-1", False), ("n-2", True)):
+        node = {"metadata": {"name": name}, "spec": {"unschedulable": cordoned}}
+        cluster.put("Node", {"apiVersion": "v1", "kind": "Node", **node})
+    cluster.put("TrainedModel", a_trained_model("late"))
+    run = Run(cluster, style=Style(mode=mode))
+    run.settle(agents=loaded_agents())
+    (plan,) = run.engine.plans
+    assert {(shard.node, shard.node_devices) for shard in plan.shards.values()} == {
+        ("n-1", (0,)),
+        ("n-1", (1,)),
+    }
+    before = dict(cluster.writes)
+    again = Run(cluster, style=Style(mode=mode), now=run.now)
+    again.settle(agents=loaded_agents())
+    assert cluster.writes == before
+    (same,) = again.engine.plans
+    assert same.shards == plan.shards
+    cluster.put("Node", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n-2"}})
+    again.settle(agents=loaded_agents())
+    assert len(placement_of(cluster)) == 41
+    agree(cluster, again)
+
+
+def test_without_kserve_only_servers_whose_pod_is_known_are_opened() -> None:
+    cluster = a_cluster(1, fleet=a_fleet_text().replace("runtime: triton", "runtime: mlserver"))
+    run = Run(cluster, style=Style(mode="standalone"))
+    run.settle()
+    assert cluster.of("Deployment") == {}
+    assert [told.reason for told in run.told] == ["BadFleet"]
+    assert "'mlserver' cannot be opened here, only triton" in run.told[0].message
+
+
 def _changed(item: dict[str, Any], **fields: str) -> dict[str, Any]:
     fresh: dict[str, Any] = json.loads(json.dumps(item))
     fresh["spec"]["model"].update(fields)
