@@ -19,6 +19,7 @@ from planner.cli.controlling import controller
 from planner.cli.demo import demo
 from planner.cli.exitcodes import EXIT_CODES, Outcome, convention_of
 from planner.cli.explaining import explain, report
+from planner.cli.fitting import fit
 from planner.cli.importing import import_objects
 from planner.cli.inventory import inventory
 from planner.cli.manifests import manifests
@@ -192,6 +193,7 @@ for _command in (
     inventory,
     manifests,
     controller,
+    fit,
     apply,
     diff,
     report,

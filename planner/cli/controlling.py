@@ -6,14 +6,13 @@ import logging
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import click
 
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, talk_options
+from planner.cli.options import Talk, cluster_options, talk_options
 from planner.cli.stores import store_options
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ _RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
     help="Whether KServe's controllers run in the cluster; standalone does their work for TrainedModels.",
 )
 @click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
-@click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="By default $KUBECONFIG.")
-@click.option("--context", help="A context of the kubeconfig; by default its current one.")
+@cluster_options
 @click.option(
     "--gateway",
     type=click.Choice(["none", "nginx"]),
@@ -83,7 +81,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     *,
     mode: Literal["kserve", "standalone"],
     namespace: str | None,
-    kubeconfig: Path | None,
+    kubeconfig: str | None,
     context: str | None,
     gateway: Literal["none", "nginx"],
     lease: str,

@@ -147,6 +147,11 @@ class Engine:
         """Return how many models have no place, or not for all of their replicas."""
         return len(self._assigner.refused)
 
+    def refusal(self, name: str) -> str | None:
+        """Return why a model has no place for all that it asks for; None where it has."""
+        found = self._assigner.refused.get(name)
+        return None if found is None else found.sentence
+
     @property
     def plans(self) -> Iterable[LivingPlan]:
         """Return the living plans."""

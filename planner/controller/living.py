@@ -134,6 +134,10 @@ class LivingPlan:
             placed=copy.placed, model=copy.model, backend=backend, need=wants, is_parent=is_parent
         )
 
+    def left_bytes(self, shard: str, device: int) -> int:
+        """Return the memory of a device that is left, with what the largest load there takes set aside."""
+        return self._placers[self.group_of_shard(shard)].left_bytes(shard, device)
+
     def placement(self) -> tuple[Scenario, Placement]:
         """Return the copies that stay as a placement, and a scenario of them to verify it with."""
         kept = [copy for found in self._copies.values() for copy in found.values() if not copy.leaving]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event as Flag
 from threading import Semaphore
+from typing import Any
 
 from planner.cluster import Change, Election, Kube, LeaseTimes, Recorder, Resource, Watcher
 from planner.cluster.resources import (
@@ -34,7 +35,7 @@ from planner.controller.routing import Front
 from planner.controller.serving import Endpoints
 from planner.controller.views import PodView
 from planner.controller.writes import Told
-from planner.errors import ClusterError, NotLeadingError
+from planner.errors import ClusterError, ForbiddenError, NotLeadingError
 from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 
 _log = logging.getLogger(__name__)
@@ -96,16 +97,36 @@ class _Heard:
 Inbox = queue.SimpleQueue[Change | _Heard | None]
 
 
-def _sources(settings: Settings) -> dict[Resource, dict[str, str]]:
+def read_objects(kube: Kube, *, namespace: str, style: Style) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Return what a controller would see of a cluster now, by kind; nodes that may not be read are left out.
+
+    Raises
+    ------
+    ClusterError
+        The server cannot be asked.
+    """
+    found: dict[str, tuple[dict[str, Any], ...]] = {}
+    for resource, where in _sources(namespace, style, nodes=True).items():
+        try:
+            listing = kube.list(resource, namespace=where.get("namespace"), labels=where.get("labels"))
+        except ForbiddenError:
+            if resource != NODES:
+                raise
+            continue
+        found[resource.kind] = listing.items
+    return found
+
+
+def _sources(namespace: str, style: Style, *, nodes: bool) -> dict[Resource, dict[str, str]]:
     """Return what is watched, each with the namespace and the selector."""
-    standalone, fronted = settings.style.mode == "standalone", settings.style.options.gateway == "nginx"
+    standalone, fronted = style.mode == "standalone", style.options.gateway == "nginx"
     servers = [] if standalone else [INFERENCE_SERVICES]
     servers += [DEPLOYMENTS, SERVICES] if standalone or fronted else []
     servers += [POD_DISRUPTION_BUDGETS] if fronted else []
-    here = {"namespace": settings.namespace}
+    here = {"namespace": namespace}
     found = {resource: dict(here) for resource in (TRAINED_MODELS, CONFIG_MAPS, *servers)}
     found[PODS] = {**here, "labels": f"{LABEL_MANAGED_BY}={MANAGED_BY}"}
-    if settings.nodes:
+    if nodes:
         found[NODES] = {}
     return found
 
@@ -137,7 +158,7 @@ class Controller:
         # A write ends before another process can have taken the lease.
         margin = (settings.times.duration_s - settings.times.renew_within_s) * 0.9
         self._writing = kube.adjusted(guard=self._election.check, timeout_s=margin)
-        self._sources = _sources(settings)
+        self._sources = _sources(settings.namespace, settings.style, nodes=settings.nodes)
         self._watchers = [
             Watcher(
                 kube,

@@ -12,7 +12,17 @@ from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Refusal
 from planner.domain.scenario import Scenario, names
-from planner.online.arrays import ANYWHERE, DOMAIN, FIRST, LAST, TYPE, Floats, Where
+from planner.online.arrays import (
+    ANYWHERE,
+    DOMAIN,
+    FIRST,
+    LAST,
+    MEMORY_LEFT,
+    PEAK_SUM,
+    TYPE,
+    Floats,
+    Where,
+)
 from planner.online.asks import Way
 from planner.online.book import Book, Resident
 from planner.online.choosing import choose, measure
@@ -90,6 +100,18 @@ class Placer:
     def placement(self) -> Placement:
         """Return where everything is now."""
         return self._book.placement()
+
+    def left_bytes(self, shard: str, device: int) -> int:
+        """Return the memory of a device that is left, with what loading may take set aside.
+
+        Raises
+        ------
+        KeyError
+            No such shard is open.
+        """
+        board, row = self._book.board, self._book.row_of[shard]
+        cell = board.cells[int(board.rows[row, FIRST]) + device]
+        return int(cell[MEMORY_LEFT] - cell[PEAK_SUM])
 
     def missing(self, name: str) -> tuple[int, ...]:
         """Return the replicas of a model that have no place."""

@@ -1,0 +1,116 @@
+"""Whether a TrainedModel would get a place as a cluster stands, and where; nothing is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from planner.controller.engine import Engine
+from planner.controller.living import Copy, LivingPlan
+from planner.controller.objects import Style
+from planner.controller.views import Object
+
+ANY_TIME = 0.0
+STAMP = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a replica would go.
+
+    Parameters
+    ----------
+    replica, shard, devices
+        Which, on which shard, on which of its devices.
+    is_new
+        Whether the shard would be opened for it.
+    shard_type
+        The shard's type.
+    needs_bytes, left_bytes
+        GPU memory that it takes on each of its devices, and what is then left there for loading models; None
+        where it uses no GPU.
+    """
+
+    replica: int
+    shard: str
+    devices: tuple[int, ...]
+    is_new: bool
+    shard_type: str
+    needs_bytes: int | None
+    left_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the controller would do with a TrainedModel.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    is_ours
+        Whether it belongs to a group of a fleet; one that does not is none of the controller's business.
+    places
+        Where its replicas would be.
+    refusal
+        Why not all of them have a place; empty if they have.
+    """
+
+    model: str
+    is_ours: bool
+    places: tuple[Place, ...] = ()
+    refusal: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it would get all that it asks for."""
+        return self.is_ours and not self.refusal
+
+
+def fit(
+    objects: Mapping[str, Iterable[Object]], item: Object, *, namespace: str, style: Style | None = None
+) -> Verdict:
+    """Return what the controller would do with a TrainedModel, beside those that are there.
+
+    Parameters
+    ----------
+    objects
+        What is in the cluster, by kind (``world.KINDS``); kinds that are left out have none.
+    item
+        The TrainedModel; one of the same name takes its place.
+    namespace, style
+        As the controller has them.
+    """
+    engine = Engine(namespace, style=style)
+    for kind, items in objects.items():
+        engine.replace(kind, items, ANY_TIME)
+    engine.step(ANY_TIME, STAMP)
+    name = item["metadata"]["name"]
+    before = {shard for plan in engine.plans for shard in plan.shards}
+    metadata = {
+        key: value for key, value in item["metadata"].items() if key not in ("uid", "resourceVersion")
+    }
+    engine.see("TrainedModel", {**item, "metadata": metadata}, ANY_TIME)
+    engine.step(ANY_TIME, STAMP)
+    plan = next((plan for plan in engine.plans if plan.group_of_model(name) is not None), None)
+    refusal = engine.refusal(name)
+    if plan is None:
+        return Verdict(model=name, is_ours=refusal is not None, refusal=refusal or "")
+    copies = [copy for copy in plan.copies(name) if not copy.leaving]
+    places = tuple(_place(plan, copy, before) for copy in copies)
+    return Verdict(model=name, is_ours=True, places=places, refusal=refusal or "")
+
+
+def _place(plan: LivingPlan, copy: Copy, before: set[str]) -> Place:
+    placed, resident = copy.placed, plan.resident(copy)
+    on_gpu = resident.need.on_device and plan.contents(placed.shard).on_gpu
+    left = min((plan.left_bytes(placed.shard, device) for device in placed.devices), default=0)
+    return Place(
+        replica=placed.replica,
+        shard=placed.shard,
+        devices=placed.devices,
+        is_new=placed.shard not in before,
+        shard_type=plan.shards[placed.shard].shard_type,
+        needs_bytes=resident.need.steady_bytes if on_gpu else None,
+        left_bytes=left if on_gpu else None,
+    )
