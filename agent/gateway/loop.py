@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,7 +95,8 @@ class Gateway:
         self._book = book or AddressBook()
         self._door, self._switch = Nginx("door", self._folder), Nginx("switch", self._folder)
         self._routes: Routes | None = None
-        self._text: tuple[str, str] | None = None
+        self._texts: Mapping[str, str] | None = None
+        self._told: tuple[Routes | None, Addresses] | None = None
         self._state = GatewayState()
         self._turned_s = time.monotonic()
         self._token = f"shardpack-{secrets.token_hex(8)}"
@@ -134,7 +134,7 @@ class Gateway:
                     self._turn()
                 except Exception:  # a full disk, or a fault of ours: the next turn tries again
                     log.exception("the gateway could not be told")
-                    self._text = None
+                    self._told = None
                 self._turned_s = time.monotonic()
                 time.sleep(self._turn_s / 2)  # changes that come together are one reload
                 self._hint.wait(self._turn_s / 2)
@@ -187,7 +187,7 @@ class Gateway:
         if not self._switch.runs():
             log.warning("the switch has ended and is started again")
             self._switch.kill()
-            self._text = None
+            self._told = None
         if not self._door.runs():
             log.warning("the door has ended and is started again")
             self._door.kill()
@@ -199,24 +199,28 @@ class Gateway:
     def _look(self) -> None:
         """Take up the documents that are mounted; an incomplete set leaves the last complete one."""
         try:
-            self._routes = read_routes(read_texts(self._config_dir))
+            texts = read_texts(self._config_dir)
+            if texts != self._texts:
+                self._routes = read_routes(texts)
+                self._texts = texts
+                self._say(group=self._routes.group, generation=self._routes.generation)
         except DocumentError as error:
             if str(error) != self._state.fault:
                 log.warning("the routes cannot be obeyed", extra={"error": str(error)})
             self._say(fault=str(error))
             return
-        self._say(fault=None, group=self._routes.group, generation=self._routes.generation)
+        self._say(fault=None)
 
     def _tell_switch(self, *, start: bool) -> None:
         """Write the switch's configuration if it is another one, and return when it is in force."""
         routes = self._routes or Routes(group="none", shards=(), models=())
         addresses: Addresses = self._book.addresses(routes)
         self._say(absent=missing(addresses.items()))
-        tag = hashlib.sha256(json.dumps([routes.generation, sorted(addresses.items())]).encode()).hexdigest()
-        text = switch_text(self._place, routes, addresses, tag=tag)
-        if (tag, text) == self._text and not start:
+        told = (self._routes, addresses)
+        if not start and self._told is not None and self._told[0] is told[0] and self._told[1] == addresses:
             return
-        self._switch.write(text)
+        tag = secrets.token_hex(16)
+        self._switch.write(switch_text(self._place, routes, addresses, tag=tag))
         if start:
             self._socket.unlink(missing_ok=True)  # of one that was killed
             self._switch.check()
@@ -227,8 +231,8 @@ class Gateway:
         if not wait_for(self._switch, lambda: self._in_force(tag), _TOLD_S):
             self._say(failures=self._state.failures + 1)
             raise RuntimeError("nginx has not taken up its configuration")
-        self._text = (tag, text)
-        observed = None if self._routes is None else routes.generation
+        self._told = told
+        observed = None if self._routes is None else self._state.generation
         self._say(observed_generation=observed, models=len(routes.models))
 
     def _in_force(self, tag: str) -> bool:
