@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.support.api_server.kinds import Catalogue, Kind
+from tests.support.api_server.openapi import openapi
 from tests.support.api_server.refusals import Object, no_such_path
 from tests.support.api_server.schema import KUBERNETES_VERSION
 
@@ -19,6 +20,8 @@ def discovered(path: str, catalogue: Catalogue) -> Object | None:  # noqa: PLR09
     RefusalError
         A group or version that there is not.
     """
+    if path.startswith("/openapi/v3"):
+        return openapi(path, catalogue)
     parts = path.strip("/").split("/")
     match parts:
         case ["version"]:

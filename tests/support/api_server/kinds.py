@@ -89,6 +89,27 @@ _OWN: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 
 
+_SHORT: Mapping[str, tuple[str, ...]] = {
+    "configmaps": ("cm",),
+    "customresourcedefinitions": ("crd", "crds"),
+    "cronjobs": ("cj",),
+    "daemonsets": ("ds",),
+    "deployments": ("deploy",),
+    "events": ("ev",),
+    "ingresses": ("ing",),
+    "namespaces": ("ns",),
+    "networkpolicies": ("netpol",),
+    "nodes": ("no",),
+    "persistentvolumeclaims": ("pvc",),
+    "poddisruptionbudgets": ("pdb",),
+    "pods": ("po",),
+    "replicasets": ("rs",),
+    "serviceaccounts": ("sa",),
+    "services": ("svc",),
+    "statefulsets": ("sts",),
+}
+
+
 class Catalogue:
     """All kinds by their place in paths; definitions add to it while the server runs."""
 
@@ -134,6 +155,7 @@ def _own_kinds() -> Iterator[Kind]:
                 namespaced="n" in has,
                 status="s" in has,
                 generation="g" in has,
+                short_names=_SHORT.get(plural, ()),
             )
 
 

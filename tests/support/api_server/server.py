@@ -1,20 +1,22 @@
 """A small Kubernetes API server for tests: real HTTP, objects in memory.
 
-What it does as a real one: discovery; create, get, list with pages of one snapshot, replace, merge and JSON
-patches, server-side apply with managers and conflicts, delete with preconditions, finalizers, owners and
-namespaces that end with all that is in them; versions, conflicts, generations, uids, status subresources,
-selectors; watches that resume, with bookmarks and a history that can be too old (410); schemas (Kubernetes'
-own and those of custom resource definitions, with pruning and defaults), names, sizes; RBAC by stored roles.
+What it does as a real one: discovery; create, get, list with pages of one snapshot, replace, merge, JSON and
+strategic merge patches, server-side apply with managers and conflicts, delete with preconditions, finalizers,
+owners and namespaces that end with all that is in them; versions, conflicts, generations, uids, status
+subresources, selectors; watches that resume, with bookmarks and a history that can be too old (410); schemas
+(Kubernetes' own and those of custom resource definitions, with pruning and defaults), names, sizes; RBAC by
+stored roles. kubectl gets along with it.
 
 What it does not do
 -------------------
-No admission webhooks, no conversion between versions of a kind (each is stored as it came), no CEL rules, no
-defaults of Kubernetes' own kinds beyond what their published schemas say (a Service gets no clusterIP, a
-Deployment no strategy), few of their semantic checks, no strategic merge patch (415), no tables for kubectl,
-no OpenAPI, no protobuf, no watch lists (``sendInitialEvents``), no lists of an older ``resourceVersion``: all
-are of now. core/v1 and events.k8s.io/v1 Events are apart. Nothing runs: pods stay Pending, a deleted one is
-gone at once, no controllers but the collection of garbage and of namespaces, which happens within the request
-that causes it. A service account has no token but those that tests ask for.
+No admission webhooks, no conversion between versions of a kind (each is stored as it came), no CEL rules,
+no defaults of Kubernetes' own kinds beyond what their published schemas say (a Service gets no clusterIP, a
+Deployment no strategy), few of their semantic checks, no tables for kubectl, no OpenAPI but what tells
+kubectl that the server validates fields, no access reviews, no scale, no protobuf, no watch lists
+(``sendInitialEvents``), no lists of an older ``resourceVersion``: all are of now. core/v1 and
+events.k8s.io/v1 Events are apart. Nothing runs: pods stay Pending, a deleted one is gone at once, no
+controllers but the collection of garbage and of namespaces, which happens within the request that causes
+it. A service account has no token but those that tests ask for.
 """
 
 from __future__ import annotations

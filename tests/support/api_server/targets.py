@@ -47,6 +47,9 @@ class Request:
 
     def content(self) -> Any:
         """The body as data."""
+        if self.content_type == "application/vnd.kubernetes.protobuf":
+            message = "the body of the request was in an unknown format - accepted: application/json"
+            raise RefusalError(415, "UnsupportedMediaType", message)
         try:
             if self.content_type == "application/apply-patch+yaml" or "yaml" in self.content_type:
                 return yaml.load(self.body, Loader=yaml.CSafeLoader)

@@ -29,12 +29,14 @@ from tests.support.api_server.refusals import (
     too_large,
 )
 from tests.support.api_server.storage import Entry, Storage
+from tests.support.api_server.strategic import strategically_merged
 from tests.support.api_server.targets import Request, Target
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """What etcd takes (its default)."""
 
 _MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"
 
@@ -111,16 +113,9 @@ class Writing:
         change = request.content()
         if request.content_type == _APPLY:
             return self._apply(target, change, request)
-        if request.content_type not in (_MERGE, _JSON_PATCH):
-            raise RefusalError(
-                415,
-                "UnsupportedMediaType",
-                "the body of the request was in an unknown format - accepted media types include: "
-                f"{_JSON_PATCH}, {_MERGE}, {_APPLY}",
-            )
+        change_of = _change_of(target.kind, request.content_type)
         with self._storage.lock:
             before = self._existing(target)
-            change_of: Callable[[Any, Any], Any] = merged if request.content_type == _MERGE else patched
             item = change_of(before.copy(), change)
             if not isinstance(item, dict) or item.get("metadata", {}).get("name") != target.name:
                 raise bad_request("metadata.name cannot be changed by a patch")
@@ -326,6 +321,21 @@ class Writing:
         if entry is None:
             raise not_found(target.kind.group, target.kind.plural, target.name)
         return entry
+
+
+def _change_of(kind: Kind, content_type: str) -> Callable[[Any, Any], Any]:
+    """What turns an object and a patch into the object after it."""
+    if content_type == _STRATEGIC and not kind.custom:
+        schema = kind.schema
+        return lambda value, patch: strategically_merged(value, patch, schema, schema.root)
+    if content_type not in (_MERGE, _JSON_PATCH):
+        raise RefusalError(
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{_JSON_PATCH}, {_MERGE}, {_APPLY}",
+        )
+    return merged if content_type == _MERGE else patched
 
 
 def _fields_of(kind: Kind) -> Fields:
