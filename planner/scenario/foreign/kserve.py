@@ -106,6 +106,12 @@ def _service(document: Document, collector: Collector) -> None:
     predictor = document.data["spec"]["predictor"]
     collector.note_fields(document, _SPEC, _NOT_OF_A_PREDICTOR)
     _note_scaling(document, predictor, collector)
+    kind = _kind(field, part)
+    if kind.get("framework") == "triton":
+        message = (
+            "is a repository of Triton's, which may hold several models: shardpack import triton reads it"
+        )
+        collector.note(document, loc, message)
     gpus = gpu_count(part.get("resources"))
     if gpus:
         message = "takes whole GPUs here: write what it uses into its footprint as gpuMemory and gpuTime"
@@ -113,7 +119,7 @@ def _service(document: Document, collector: Collector) -> None:
     collector.add(
         {
             **_head(document),
-            **_kind(field, part),
+            **kind,
             "storageUri": _uri(part, document, loc, collector),
             **_replicas(predictor),
             **({"devicesPerReplica": gpus} if gpus > 1 else {}),
@@ -127,9 +133,13 @@ def _service(document: Document, collector: Collector) -> None:
 def _shards(document: Document, field: str, part: Mapping[str, Any], collector: Collector) -> None:
     """Take an InferenceService that TrainedModels name: it is a shard, and its kind a shard type."""
     metadata, predictor = mapping(document.data.get("metadata")), document.data["spec"]["predictor"]
+    server = server_of(part.get("runtime"), field, mapping(part.get("modelFormat")).get("name"))
+    if server is None:
+        collector.note(document, (*_SPEC, field), "its server is none that shards run: not a shard type")
+        return
     pod = ServerPod(
         name=str(metadata.get("name")),
-        runtime=server_of(part.get("runtime"), field) or field,
+        runtime=server,
         resources=part.get("resources"),
         selector=predictor.get("nodeSelector"),
         loc=(*_SPEC, field, "resources"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planner.manifests import render_plan, write_manifests
+from planner.manifests import ManifestOptions, render_plan, write_manifests
 from tests.support.builders import a_model, a_scenario
 from tests.support.kubernetes_objects import KUSTOMIZE, objects_in
 from tests.support.plans import a_plan, everything, on
@@ -38,9 +38,23 @@ def test_kubectl_reads_names_as_the_text_that_they_are(tmp_path):
     assert {item["labels"]["shardpack.dev/scenario"] for item in models} == {"1e3"}
 
 
-def test_kubectl_builds_every_object_and_brings_services_before_models(tmp_path):
+def test_kubectl_builds_what_monitoring_needs():
+    built = built_by_kubectl(Path(__file__).parents[3] / "kustomize" / "monitoring")
+    assert {item["kind"] for item in built} == {"ConfigMap", "PodMonitor", "PrometheusRule"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ManifestOptions(),
+        ManifestOptions(gateway="nginx", network_policies=True),
+        ManifestOptions(gateway="httproute", gateway_parent="infra/public"),
+    ],
+    ids=lambda options: options.gateway,
+)
+def test_kubectl_builds_every_object_and_brings_services_before_models(tmp_path, options):
     scenario, *items = everything()
-    files = render_plan(a_plan(scenario, *items), scenario)
+    files = render_plan(a_plan(scenario, *items), scenario, options=options)
     write_manifests(files, tmp_path / "manifests")
     built = built_by_kubectl(tmp_path / "manifests")
     written = [item for file in files for item in objects_in(file.text)]

@@ -113,6 +113,21 @@ def test_a_service_with_files_is_a_model(predictor, backend, framework):
     assert (model.backend, model.framework) == (backend, framework)
 
 
+def test_a_repository_of_tritons_is_told():
+    found = read("kserve", a_service(triton={"storageUri": "s3://b"}))
+    assert "shardpack import triton" in notes(found)["spec.predictor.triton"]
+
+
+@pytest.mark.parametrize(
+    ("model_format", "runtime"), [("sklearn", "sklearn"), ("triton", "triton"), ("pmml", None)]
+)
+def test_the_server_of_a_shard_is_told_by_its_format(model_format, runtime):
+    resources = {"requests": {"cpu": "1", "memory": "1Gi"}}
+    service = a_service("p", model={"modelFormat": {"name": model_format}, "resources": resources})
+    found = read("kserve", service, a_trained_model())
+    assert [item["runtime"] for item in found.shard_types] == ([] if runtime is None else [runtime])
+
+
 def test_gpus_of_its_own_are_taken_whole_and_told():
     resources = {"limits": {"nvidia.com/gpu": "1", "memory": "2Gi"}}
     found = read("kserve", a_service(triton={"storageUri": "s3://b", "resources": resources}))
