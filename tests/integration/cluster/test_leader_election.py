@@ -15,7 +15,7 @@ from tests.support.api_server.fixtures import TestCluster, eventually
 from tests.support.api_server.server import ApiServer
 from tests.support.api_server.troubles import Trouble
 
-QUICK = LeaseTimes(duration_s=1.5, renew_within_s=1.0, retry_s=0.1)
+QUICK = LeaseTimes(duration_s=5.0, renew_within_s=3.0, retry_s=0.2)
 
 Candidate = Callable[[str], Election]
 
@@ -101,7 +101,7 @@ def test_a_leader_whose_requests_fail_stops_leading_in_time(
     api_server: ApiServer, tmp_path: Path, kind: str
 ) -> None:
     first, second = start_two(api_server, tmp_path)
-    trouble = Trouble(kind=kind, delay_s=3.0, resources=("leases",), verbs=("get", "update"))  # type: ignore[arg-type]
+    trouble = Trouble(kind=kind, delay_s=8.0, resources=("leases",), verbs=("get", "update"))  # type: ignore[arg-type]
     api_server.troubles.add(trouble)
     assert first.wait_to_lose(timeout_s=60)
     assert not second.leads()
