@@ -57,6 +57,7 @@ def test_the_commands_with_a_result_have_formats() -> None:
         "apply",
         "diff",
         "explain",
+        "fit",
         "import",
         "inventory kube",
         "inventory nvml",
