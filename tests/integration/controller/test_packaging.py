@@ -1,0 +1,113 @@
+"""The kustomizations that install the controller: valid, and enough for it to do its work."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+import yaml
+
+from planner.cli.controlling import controller as controller_command
+from planner.cluster import connect
+from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, TRAINED_MODELS
+from planner.controller.objects import Mode, Style
+from planner.manifests.options import ManifestOptions
+from tests.support.api_server.access import service_account
+from tests.support.controllers import all_loaded, eventually, running
+from tests.support.kubernetes_objects import core_faults, objects_in
+from tests.support.memory_cluster import a_trained_model
+from tests.support.standing_in import Agents, KServeStandIn
+
+if TYPE_CHECKING:
+    from tests.integration.controller.conftest import Here
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
+]
+
+ROOT = Path(__file__).parents[3] / "kustomize"
+FOLDERS: dict[Mode, str] = {"kserve": "controller", "standalone": "standalone"}
+ACCOUNT = "shardpack-controller"
+Object = dict[str, Any]
+
+
+def built(mode: Mode) -> list[Object]:
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(ROOT / FOLDERS[mode])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return objects_in(done.stdout)
+
+
+def the_deployment(mode: Mode) -> Object:
+    (found,) = (item for item in built(mode) if item["kind"] == "Deployment")
+    return found
+
+
+@pytest.mark.parametrize("mode", FOLDERS)
+def test_objects_are_valid_for_kubernetes(mode: Mode) -> None:
+    assert [fault for item in built(mode) for fault in core_faults(item)] == []
+
+
+@pytest.mark.parametrize("mode", FOLDERS)
+def test_the_controller_takes_its_arguments(mode: Mode) -> None:
+    (container,) = the_deployment(mode)["spec"]["template"]["spec"]["containers"]
+    command, *arguments = container["args"]
+    assert command == controller_command.name
+    context = controller_command.make_context(command, arguments, parent=click.Context(click.Command("x")))
+    assert (context.params["mode"], context.params["gateway"]) == (mode, "nginx")
+    (port,) = container["ports"]
+    assert (context.params["metrics_port"], context.params["address"]) == (port["containerPort"], "0.0.0.0")
+
+
+def test_monitoring_finds_it() -> None:
+    monitor = yaml.safe_load((ROOT / "monitoring" / "podmonitors.yaml").read_text())["spec"]
+    pod = the_deployment("kserve")["spec"]["template"]
+    assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+
+
+@pytest.mark.parametrize("mode", FOLDERS)
+def test_what_it_may_do_is_enough(here: Here, mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for item in built(mode):
+        if item["apiVersion"].startswith("rbac."):
+            kind = here.kube.resource_of(item["apiVersion"], item["kind"])
+            item["metadata"]["namespace"] = here.namespace if kind.namespaced else None
+            for subject in item.get("subjects", ()):
+                subject["namespace"] = here.namespace
+            here.kube.create(kind, item)
+    user = service_account(here.namespace, ACCOUNT)
+    path = here.server.kubeconfig(here.kubeconfig.parent, user=user, namespace=here.namespace)
+    style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
+    servers = INFERENCE_SERVICES if mode == "kserve" else DEPLOYMENTS
+    kube = connect(kubeconfig=path)
+    with ExitStack() as stack:
+        stack.callback(kube.close)
+        stack.enter_context(Agents(here.kube, here.namespace))
+        if mode == "kserve":
+            stack.enter_context(KServeStandIn(here.kube, here.namespace))
+        stack.enter_context(running(kube, here.namespace, style=style))
+        eventually(lambda: here.kube.list(servers, namespace=here.namespace).items)
+        for number in range(5):
+            here.kube.create(TRAINED_MODELS, a_trained_model(f"m-{number}", namespace=here.namespace))
+        eventually(lambda: all_loaded(here.kube, here.namespace, 5))
+        here.kube.delete(TRAINED_MODELS, "m-0", namespace=here.namespace)
+        eventually(lambda: all_loaded(here.kube, here.namespace, 4))
+        names = {
+            item["metadata"]["name"] for item in here.kube.list(DEPLOYMENTS, namespace=here.namespace).items
+        }
+    assert any(name.endswith("-gateway") for name in names)
+    assert "forbidden" not in caplog.text.lower()
