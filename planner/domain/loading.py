@@ -15,8 +15,12 @@ from planner.domain.placement import Placement
 from planner.domain.scenario import Scenario, names
 
 _MOST = 2**31 - 1  # what a scenario can say
-MOST_FILL_NS = 600 * 10**9
-"""What filling a shard one by one may take where nothing says how many models it may hold."""
+MOST_FILL_NS = 300 * 10**9
+"""What filling a shard one by one may take where nothing says how many models it may hold.
+
+Half of the ten minutes that Kubernetes gives a roll-out (``progressDeadlineSeconds``), because on a busy
+machine the same loads were seen to take twice as long.
+"""
 
 
 def loads_ns(cost: LoadCost, count: int, *, known: int = 0) -> int:

@@ -108,7 +108,7 @@ class ShardTypeShape(Shape):
     max_count: Count | None = None
     """null is unlimited."""
     max_models: Positive | None = None
-    """Left out, as many as its runtime loads one by one in ten minutes; null is unlimited."""
+    """Left out, as many as its runtime loads one by one in five minutes; null is unlimited."""
     replicas: Replicas = 1
     """Identical pods of a shard."""
     group: GroupName | None = None

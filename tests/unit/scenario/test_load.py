@@ -58,9 +58,9 @@ def test_only_the_parts_of_the_catalogue_that_are_referred_to_are_kept() -> None
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("", 200), (", maxModels: null", None), (", maxModels: 7", 7)],
+    [("", 100), (", maxModels: null", None), (", maxModels: 7", 7)],
 )
-def test_a_shard_holds_as_many_models_as_are_loaded_in_ten_minutes_unless_it_says_more(
+def test_a_shard_holds_as_many_models_as_are_loaded_in_five_minutes_unless_it_says_more(
     said: str, expected: int | None
 ) -> None:
     found = scenario(f"""\
