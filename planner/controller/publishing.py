@@ -20,6 +20,8 @@ from planner.controller.objects import (
 from planner.controller.scene import Scene
 from planner.controller.views import ConfigMapView, ShardView
 from planner.controller.writes import Write, create, patch
+from planner.manifests.contents import ShardContents
+from planner.manifests.model_config import ShardDocuments
 from planner.manifests.names import model_config_name
 
 _log = logging.getLogger(__name__)
@@ -82,7 +84,8 @@ class Publisher:
         if self._server(shard) is not None and complete:
             return []
         contents = plan.contents(shard)
-        count = len(documents_of(contents, plan.fleet).placement)
+        documents = self._told(contents, plan)
+        count = 1 if documents is None else len(documents.placement)
         known = {
             "InferenceService": world.inference_services,
             "Deployment": world.deployments,
@@ -104,7 +107,11 @@ class Publisher:
     def _documents(self, plan: LivingPlan, shard: str, now: float) -> Iterator[Write]:
         scene = self._scene
         contents = plan.contents(shard)
-        wanted = wanted_config_maps(contents, plan.fleet, scene.style, documents_of(contents, plan.fleet))
+        documents = self._told(contents, plan)
+        if documents is None:
+            scene.postponed.done(shard)
+            return
+        wanted = wanted_config_maps(contents, plan.fleet, scene.style, documents)
         known = scene.world.config_maps
         found = list(config_map_writes(wanted, known, is_ours=lambda view: is_document_of(view, shard)))
         if found:
@@ -112,6 +119,14 @@ class Publisher:
             yield from found
         else:
             scene.published(shard)
+
+    def _told(self, contents: ShardContents, plan: LivingPlan) -> ShardDocuments | None:
+        """Return a shard's documents; None where one model alone is too long for a ConfigMap."""
+        try:
+            return documents_of(contents, plan.fleet)
+        except ValueError as error:
+            _log.error("the documents of shard %s cannot be written: %s", contents.shard.name, error)
+            return None
 
     def _stale_entries(self) -> Iterator[Write]:
         """Yield what takes entries out of ``models.json`` that KServe's controller has left behind in it.

@@ -105,7 +105,7 @@ def read_entries(view: ConfigMapView) -> Iterator[tuple[str, Entry]]:
         try:
             models = json.loads(text)["models"]
             found = [(name, _entry(item)) for name, item in models.items()]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("ConfigMap %s, %s cannot be read, and is written anew: %s", view.name, key, error)
             continue
         yield from found

@@ -60,7 +60,7 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     try:
         model = model_of(ModelShape.model_validate(data))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise WishError(f"{where}: {first['msg']}") from None
     if model.backend not in fleet.parts.backends:
@@ -75,7 +75,7 @@ def _annotated(view: ModelView) -> dict[str, Any]:
         return {}
     try:
         said = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WishError(f"annotation {ANNOTATION_MODEL}: not JSON: {error}") from None
     if not isinstance(said, dict):
         raise WishError(f"annotation {ANNOTATION_MODEL}: expected an object")

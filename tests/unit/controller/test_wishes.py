@@ -74,7 +74,7 @@ def test_what_cannot_be_is_told(says: dict[str, Any], told: str) -> None:
         wish(says=says)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "7"])
+@pytest.mark.parametrize("text", ["{", "[]", "7", "[" * 100_000])
 def test_an_annotation_that_is_no_object_is_told(text: str) -> None:
     item = a_trained_model("m")
     item["metadata"]["annotations"]["shardpack.dev/model"] = text

@@ -1,0 +1,93 @@
+"""The controller with the rights that docs/controller.md lists, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from planner.cluster import Resource, connect
+from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, TRAINED_MODELS
+from planner.controller.objects import Mode, Style
+from planner.manifests.options import ManifestOptions
+from tests.support.api_server.access import service_account
+from tests.support.controllers import all_loaded, eventually, running
+from tests.support.memory_cluster import a_trained_model
+from tests.support.standing_in import Agents
+
+if TYPE_CHECKING:
+    from tests.integration.controller.conftest import Here
+
+pytestmark = pytest.mark.timeout(180)
+
+GUIDE = Path(__file__).parents[3] / "docs" / "controller.md"
+RBAC = "rbac.authorization.k8s.io"
+GROUPS = {
+    "trainedmodels": "serving.kserve.io",
+    "trainedmodels/status": "serving.kserve.io",
+    "inferenceservices": "serving.kserve.io",
+    "deployments": "apps",
+    "poddisruptionbudgets": "policy",
+    "leases": "coordination.k8s.io",
+    "events": "events.k8s.io",
+}
+
+
+def listed_rules() -> list[dict[str, Any]]:
+    """The table of the guide, as rules of a role."""
+    text = GUIDE.read_text(encoding="utf-8").partition("## What it may do in the cluster")[2]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|$", text.partition("No Secrets.")[0], flags=re.MULTILINE)
+    rules = []
+    for what, verbs in rows:
+        first, *parts = verbs.split("; ")
+        rules += [_rule(name, first) for name in re.findall(r"`([a-z/]+)`", what)]
+        rules += [_rule(*re.fullmatch(r"`(.*)` (.*)", part).groups()) for part in parts]  # type: ignore[union-attr]
+    return rules
+
+
+def _rule(resource: str, verbs: str) -> dict[str, Any]:
+    return {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}
+
+
+@pytest.mark.parametrize("mode", ["kserve", "standalone"])
+def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) -> None:
+    kube, namespace = here.kube, here.namespace
+    rules = listed_rules()
+    assert len(rules) >= 11
+    user = service_account(namespace, "shardpack-controller")
+    subject = {"kind": "ServiceAccount", "name": "shardpack-controller", "namespace": namespace}
+    for kind, plural in (("Role", "roles"), ("ClusterRole", "clusterroles")):
+        wide = kind == "ClusterRole"
+        metadata = (
+            {"name": "shardpack-controller"}
+            if wide
+            else {"name": "shardpack-controller", "namespace": namespace}
+        )
+        mine = [rule for rule in rules if (rule["resources"] == ["nodes"]) == wide]
+        reference = {"apiGroup": RBAC, "kind": kind, "name": "shardpack-controller"}
+        resource = Resource(group=RBAC, version="v1", plural=plural, kind=kind, namespaced=not wide)
+        binding = Resource(
+            group=RBAC,
+            version="v1",
+            plural=plural[:-1] + "bindings",
+            kind=f"{kind}Binding",
+            namespaced=not wide,
+        )
+        head = {"apiVersion": f"{RBAC}/v1", "metadata": metadata}
+        kube.create(resource, {**head, "kind": kind, "rules": mine})
+        kube.create(binding, {**head, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]})
+    limited = connect(kubeconfig=here.server.kubeconfig(tmp_path, user=user, namespace=namespace))
+    style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
+    with Agents(kube, namespace), running(limited, namespace, style=style) as (controller,):
+        servers = INFERENCE_SERVICES if mode == "kserve" else DEPLOYMENTS
+        eventually(lambda: kube.list(servers, namespace=namespace).items)
+        for index in range(25):
+            kube.create(TRAINED_MODELS, a_trained_model(f"m-{index:02}"))
+        eventually(lambda: all_loaded(kube, namespace, 25))
+        kube.delete(TRAINED_MODELS, "m-00", namespace=namespace)
+        eventually(lambda: all_loaded(kube, namespace, 24))
+        samples = [one for metric in controller.metrics.writes.collect() for one in metric.samples]
+        assert not [one for one in samples if one.labels.get("outcome") == "failed" and one.value]
+    limited.close()
