@@ -1,0 +1,73 @@
+"""A plan that was applied while no controller ran: the one that starts goes on from it."""
+
+from __future__ import annotations
+
+import yaml
+
+from planner.controller.objects import Style
+from planner.domain.placement import Placed, Shard
+from planner.manifests import render_plan
+from planner.scenario.load import parse_scenario
+from tests.support.kubernetes_objects import objects_in
+from tests.support.memory_cluster import (
+    MemoryCluster,
+    Run,
+    a_fleet_text,
+    a_trained_model,
+    fleet_map,
+    loaded_agents,
+    placement_of,
+)
+from tests.support.plans import a_plan
+
+MODELS = [
+    {
+        "name": f"m-{index}",
+        "backend": "onnxruntime",
+        "framework": "onnx",
+        "storageUri": f"s3://models/m-{index}",
+        "replicas": 2 if index == 0 else 1,
+        "footprints": [{"class": "nvidia-t4", "gpuMemory": "3Gi", "memory": "1Gi"}],
+    }
+    for index in range(4)
+]
+
+
+def test_what_a_plan_places_stays_where_it_is() -> None:
+    fleet = yaml.safe_load(a_fleet_text())
+    fleet["spec"]["models"] = MODELS
+    scenario = parse_scenario(yaml.safe_dump(fleet), file="scenario")
+    shards = tuple(Shard(name=name, shard_type="t4") for name in ("news", "news-1", "news-2"))
+    where = {
+        ("m-0", 0): "news-2",
+        ("m-0", 1): "news",
+        ("m-1", 0): "news",
+        ("m-2", 0): "news-1",
+        ("m-3", 0): "news-1",
+    }
+    placed = tuple(
+        Placed(model=model, replica=replica, shard=shard, devices=(0,))
+        for (model, replica), shard in sorted(where.items())
+    )
+    plan = a_plan(scenario, *shards, *placed)
+    cluster = MemoryCluster()
+    for file in render_plan(plan, scenario):
+        for item in objects_in(file.text):
+            if item["kind"] in cluster.objects:
+                says = next((one for one in MODELS if one["name"] == item["metadata"]["name"]), None)
+                if item["kind"] == "TrainedModel" and says is not None:
+                    given = a_trained_model(
+                        str(says["name"]), says={key: says[key] for key in ("replicas", "footprints")}
+                    )
+                    annotations = item["metadata"].get("annotations", {})
+                    item["metadata"]["annotations"] = {**annotations, **given["metadata"]["annotations"]}
+                cluster.put(item["kind"], item)
+    cluster.put("ConfigMap", fleet_map(a_fleet_text()))
+    before = placement_of(cluster)
+    assert before["m-0"] == {"news", "news-2"}
+    run = Run(cluster, style=Style())
+    run.settle(agents=loaded_agents())
+    assert placement_of(cluster) == before
+    assert {kind for kind, _, _ in cluster.writes} == {"TrainedModel"}
+    parents = {name: item["spec"]["inferenceService"] for name, item in cluster.of("TrainedModel").items()}
+    assert parents == {"m-0": "news-2", "m-1": "news", "m-2": "news-1", "m-3": "news-1"}
