@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from planner.manifests.options import ManifestOptions
 from tests.support.api_server.access import service_account
 from tests.support.controllers import all_loaded, eventually, running
 from tests.support.kubernetes_objects import core_faults, objects_in
-from tests.support.memory_cluster import a_trained_model
+from tests.support.memory_cluster import NAMESPACE, a_trained_model
 from tests.support.standing_in import Agents, KServeStandIn
 
 if TYPE_CHECKING:
@@ -36,33 +37,44 @@ ROOT = Path(__file__).parents[3] / "kustomize"
 FOLDERS: dict[Mode, str] = {"kserve": "controller", "standalone": "standalone"}
 ACCOUNT = "shardpack-controller"
 Object = dict[str, Any]
+Build = Callable[[Mode], list[Object]]
 
 
-def built(mode: Mode) -> list[Object]:
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / FOLDERS[mode])],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return objects_in(done.stdout)
+@pytest.fixture
+def built(tmp_path: Path) -> Build:
+    """Build an overlay as people write it: in a namespace of theirs, with images of theirs."""
+
+    def build(mode: Mode) -> list[Object]:
+        overlay = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": NAMESPACE,
+            "resources": [f"kustomize/{FOLDERS[mode]}"],
+            "images": [{"name": "shardpack", "newName": "registry.example/shardpack"}],
+        }
+        shutil.copytree(ROOT, tmp_path / "kustomize", dirs_exist_ok=True)
+        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+        command = ["kubectl", "kustomize", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return objects_in(done.stdout)
+
+    return build
 
 
-def the_deployment(mode: Mode) -> Object:
-    (found,) = (item for item in built(mode) if item["kind"] == "Deployment")
+def the_deployment(items: list[Object]) -> Object:
+    (found,) = (item for item in items if item["kind"] == "Deployment")
     return found
 
 
 @pytest.mark.parametrize("mode", FOLDERS)
-def test_objects_are_valid_for_kubernetes(mode: Mode) -> None:
+def test_objects_are_valid_for_kubernetes(built: Build, mode: Mode) -> None:
     assert [fault for item in built(mode) for fault in core_faults(item)] == []
 
 
 @pytest.mark.parametrize("mode", FOLDERS)
-def test_the_controller_takes_its_arguments(mode: Mode) -> None:
-    (container,) = the_deployment(mode)["spec"]["template"]["spec"]["containers"]
+def test_the_controller_takes_its_arguments(built: Build, mode: Mode) -> None:
+    (container,) = the_deployment(built(mode))["spec"]["template"]["spec"]["containers"]
     command, *arguments = container["args"]
     assert command == controller_command.name
     context = controller_command.make_context(command, arguments, parent=click.Context(click.Command("x")))
@@ -71,24 +83,22 @@ def test_the_controller_takes_its_arguments(mode: Mode) -> None:
     assert (context.params["metrics_port"], context.params["address"]) == (port["containerPort"], "0.0.0.0")
 
 
-def test_monitoring_finds_it() -> None:
+def test_monitoring_finds_it(built: Build) -> None:
     monitor = yaml.safe_load((ROOT / "monitoring" / "podmonitors.yaml").read_text())["spec"]
-    pod = the_deployment("kserve")["spec"]["template"]
+    pod = the_deployment(built("kserve"))["spec"]["template"]
     assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     (endpoint,) = monitor["podMetricsEndpoints"]
     assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
 
 
 @pytest.mark.parametrize("mode", FOLDERS)
-def test_what_it_may_do_is_enough(here: Here, mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_it_may_do_is_enough(
+    here: Here, built: Build, mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     for item in built(mode):
         if item["apiVersion"].startswith("rbac."):
-            kind = here.kube.resource_of(item["apiVersion"], item["kind"])
-            item["metadata"]["namespace"] = here.namespace if kind.namespaced else None
-            for subject in item.get("subjects", ()):
-                subject["namespace"] = here.namespace
-            here.kube.create(kind, item)
+            here.kube.create(here.kube.resource_of(item["apiVersion"], item["kind"]), item)
     user = service_account(here.namespace, ACCOUNT)
     path = here.server.kubeconfig(here.kubeconfig.parent, user=user, namespace=here.namespace)
     style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
