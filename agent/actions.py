@@ -49,7 +49,13 @@ class Stow:
 class Load:
     """Write the pin into the model's config and load it, or move it in place where only the pin changed.
 
-    Each of its devices may have to give ``peak_bytes`` while it loads.
+    Parameters
+    ----------
+    peak_bytes
+        What each of its devices may have to give while it loads, and what the model holds there already.
+    kept, kept_bytes
+        GPUs on which the server holds the model now, or may hold it, and goes on doing so; what it holds of
+        each, None where nobody has seen that. Triton keeps the instances that stay where they are.
     """
 
     name: str
@@ -57,6 +63,8 @@ class Load:
     framework: str
     urgency: tuple[int, int]
     peak_bytes: int = 0
+    kept: tuple[str, ...] = ()
+    kept_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +189,22 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
     if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
         return None
     model = target.model
+    kept = _kept_devices(target.pin, seen.installed) if ready else ()
     return Load(
         name=model.name,
         pin=target.pin,
         framework=model.framework,
         urgency=_urgency(target),
         peak_bytes=model.load_peak_bytes,
+        kept=kept,
+        kept_bytes=seen.installed.measured_bytes if kept and seen.installed.loaded_pin is not None else None,
     )
+
+
+def _kept_devices(pin: Pin, copy: Copy) -> tuple[str, ...]:
+    """Return the GPUs of a new pin on which a loaded copy may be now: all, where a load was cut short."""
+    before = pin.devices if copy.loaded_pin is None else copy.loaded_devices
+    return tuple(device for device in gpus(pin.devices) if device in before)
 
 
 def _urgency(target: Target) -> tuple[int, int]:

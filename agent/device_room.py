@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class Weighing:
     peaks
         Bytes that it may take at most while it lasts, by device.
     before
-        Bytes that were used when it began, by device.
+        Bytes that others used when it began, by device; those where that cannot be told are left out.
     alone
         Whether nothing else was loaded on its devices meanwhile.
     """
@@ -65,8 +65,8 @@ class DeviceRoom:
             for device in devices.values():
                 self._check(device, load)
             weighing = Weighing(
-                peaks=dict.fromkeys(devices, load.peak_bytes),
-                before={index: device.used_bytes for index, device in devices.items()},
+                peaks={index: _wanted_bytes(load, index) for index in devices},
+                before=_used_by_others(load, devices.values()),
             )
             for other in self._under_way:
                 if other.peaks.keys() & devices.keys():
@@ -80,10 +80,10 @@ class DeviceRoom:
                 self._under_way = [other for other in self._under_way if other is not weighing]
 
     def taken(self, weighing: Weighing) -> int | None:
-        """Return what a load has taken of the device of which it took most.
+        """Return what a loaded model holds of the device of which it holds most.
 
-        None where that cannot be told: there is no device, others were loaded meanwhile, or nothing was
-        taken, as by a load of what is loaded already.
+        None where that cannot be told: there is no device, others were loaded meanwhile, or it was there
+        before and nobody had seen what it took.
         """
         if not weighing.alone or not weighing.before:
             return None
@@ -95,9 +95,27 @@ class DeviceRoom:
     def _check(self, device: DeviceMemory, load: Load) -> None:
         free = device.total_bytes - (device.reserved_bytes or 0) - device.used_bytes
         promised = sum(other.peaks.get(device.index, 0) for other in self._under_way)
-        if load.peak_bytes > free - promised:
+        wanted = _wanted_bytes(load, device.index)
+        if wanted > free - promised:
             others = f", {promised / _MIB:.0f} MiB of them promised to other loads" if promised else ""
             raise NoRoomError(
                 f"device {device.index} has {free / _MIB:.0f} MiB free{others}; "
-                f"the load may take {load.peak_bytes / _MIB:.0f} MiB"
+                f"the load may take {wanted / _MIB:.0f} MiB"
             )
+
+
+def _wanted_bytes(load: Load, index: int) -> int:
+    """Return what a load may take of a device beyond what the model holds there already."""
+    kept = (load.kept_bytes or 0) if f"gpu:{index}" in load.kept else 0
+    return max(0, load.peak_bytes - kept)
+
+
+def _used_by_others(load: Load, devices: Iterable[DeviceMemory]) -> dict[int, int]:
+    """Return what is used of each device, less what the model itself holds there."""
+    found = {}
+    for device in devices:
+        if f"gpu:{device.index}" not in load.kept:
+            found[device.index] = device.used_bytes
+        elif load.kept_bytes is not None:
+            found[device.index] = device.used_bytes - load.kept_bytes
+    return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import urllib3
@@ -80,8 +81,8 @@ def used_mib(shard: GpuShard) -> dict[str, int]:
     }
 
 
-def entry(shard: GpuShard, name: str) -> dict[str, str]:
-    found: dict[str, str] = shard.agent.status()["models"][name]
+def entry(shard: GpuShard, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = shard.agent.status()["models"][name]
     return found
 
 
@@ -148,6 +149,20 @@ def test_a_move_to_a_full_gpu_is_refused_and_the_model_serves_on_where_it_is(sha
     assert ready(shard.server) == {"full", "m"}
     shard.mount(shard.model("m", "GPU-b", size=30 * MIB))
     eventually(lambda: used_mib(shard) == {"GPU-b": 30}, "moved once there was room")
+
+
+def test_more_instances_need_room_for_those_that_come_and_the_model_is_weighed_whole(shard: GpuShard) -> None:
+    one = shard.model("m", "GPU-a", size=45 * MIB)
+    two = replace(one, instances=2, load_peak_bytes=90 * MIB, steady_bytes=90 * MIB)
+    shard.mount(one)
+    shard.agent.start()
+    shard.agent.wait_ready()
+    for model, mib in ((two, 90), (one, 45)):
+        shard.mount(model)
+        eventually(lambda mib=mib: used_mib(shard) == {"GPU-a": mib}, f"{mib} MiB")  # type: ignore[misc]  # bound now
+        eventually(lambda mib=mib: entry(shard, "m")["measuredBytes"] == mib * MIB, "weighed")  # type: ignore[misc]  # bound now
+    assert peak_bytes(shard.gpus, shard.server.pid, gpu=0) == POOL_BYTES + 90 * MIB
+    assert 'outcome="failed"' not in shard.agent.get("/metrics")[1]
 
 
 def test_new_files_of_a_model_never_stand_beside_the_old_ones_on_a_gpu(shard: GpuShard) -> None:

@@ -208,3 +208,20 @@ def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
         assert isinstance(next_action("m", M, observed({"m": away})), Load)
     waiting = replace(seen, row=row("UNLOADING"), failure=replace(sick, retry_at_s=1e9))
     assert next_action("m", M, observed({"m": waiting})) is None
+
+
+def test_a_move_says_what_stays_where_it_is() -> None:
+    before, wider = target(devices=on_gpu(0)), target(devices=on_gpu(0, 1))
+    held = replace(copy(loaded_on=before), measured_bytes=7)
+    for installed, kept, kept_bytes in (
+        (held, ("gpu:0",), 7),
+        (replace(held, measured_bytes=None), ("gpu:0",), None),
+        # The load of a new pin was cut short: the model may be anywhere.
+        (replace(held, loaded_pin=None), ("gpu:0", "gpu:1"), None),
+    ):
+        step = next_action("m", wider, observed({"m": Seen(installed=installed, row=row("READY"))}))
+        assert isinstance(step, Load)
+        assert (step.kept, step.kept_bytes) == (kept, kept_bytes)
+    anew = next_action("m", wider, observed({"m": Seen(installed=held)}))
+    assert isinstance(anew, Load)
+    assert (anew.kept, anew.kept_bytes) == ((), None)

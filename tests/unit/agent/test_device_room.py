@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.actions import Load
@@ -85,6 +87,46 @@ def test_a_load_alone_on_its_devices_is_weighed() -> None:
     with room.held(load(0, 1, mib=30)) as weighing:
         devices.used = [15 * MIB, 45 * MIB]
         assert room.taken(weighing) == 25 * MIB
+
+
+def more_instances(*, kept: int | None, peak: int = 80) -> Load:
+    return replace(load(0, mib=peak), kept=("gpu:0",), kept_bytes=None if kept is None else kept * MIB)
+
+
+def test_what_a_model_holds_already_is_not_asked_for_again() -> None:
+    devices = Devices()
+    devices.used[0] = 46 * MIB  # 50 are free
+    room = DeviceRoom(devices)
+    with room.held(more_instances(kept=40)) as weighing:
+        with pytest.raises(NoRoomError, match="40 MiB of them promised"), room.held(load(0, mib=11)):
+            pass
+        devices.used[0] = 86 * MIB
+        assert room.taken(weighing) == 80 * MIB
+    with pytest.raises(NoRoomError, match="the load may take 51 MiB"), room.held(more_instances(kept=29)):
+        pass
+
+
+@pytest.mark.parametrize(("kept", "grown", "measured"), [(40, 40, 80), (80, -40, 40), (40, 0, 40)])
+def test_a_model_that_is_changed_in_place_is_weighed_whole(kept: int, grown: int, measured: int) -> None:
+    devices = Devices()
+    devices.used[0] = 5 * MIB + kept * MIB
+    room = DeviceRoom(devices)
+    with room.held(more_instances(kept=kept, peak=80)) as weighing:
+        devices.used[0] += grown * MIB
+        assert room.taken(weighing) == measured * MIB
+
+
+def test_a_change_of_what_nobody_has_weighed_needs_all_its_room_and_is_not_weighed() -> None:
+    devices = Devices()
+    room = DeviceRoom(devices)
+    with (
+        pytest.raises(NoRoomError, match="the load may take 87 MiB"),
+        room.held(more_instances(kept=None, peak=87)),
+    ):
+        pass
+    with room.held(more_instances(kept=None, peak=40)) as weighing:
+        devices.used[0] += 20 * MIB
+        assert room.taken(weighing) is None
 
 
 def test_what_cannot_be_told_is_not_told() -> None:
