@@ -10,6 +10,9 @@ import pytest
 
 from planner.cluster import Kube, connect
 from planner.cluster.resources import CONFIG_MAPS, NAMESPACES
+from planner.errors import ShardpackError
+from planner.rehearsal.build import build_native
+from planner.rehearsal.triton_files import TritonHome, prepare_triton
 from tests.support.api_server.server import ApiServer
 from tests.support.memory_cluster import NAMESPACE, a_fleet_text, fleet_map
 
@@ -32,3 +35,12 @@ def here(api_server: ApiServer, tmp_path: Path) -> Iterator[Here]:
     kube.create(CONFIG_MAPS, fleet_map(a_fleet_text()))
     yield Here(kube=kube, namespace=NAMESPACE, server=api_server, kubeconfig=kubeconfig)
     kube.close()
+
+
+@pytest.fixture(scope="session")
+def triton_home(tmp_path_factory: pytest.TempPathFactory) -> TritonHome:
+    try:
+        native = build_native(tmp_path_factory.mktemp("native"))
+        return prepare_triton(tmp_path_factory.mktemp("triton"), native=native)
+    except ShardpackError as error:
+        pytest.skip(str(error))

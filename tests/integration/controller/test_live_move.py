@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
@@ -16,6 +13,7 @@ import urllib3
 from planner.cluster.resources import INFERENCE_SERVICES, TRAINED_MODELS
 from planner.controller.objects import Style
 from planner.manifests.options import ManifestOptions
+from tests.support.asking_clients import Clients
 from tests.support.controllers import all_loaded, documents, eventually, running
 from tests.support.memory_cluster import a_trained_model
 from tests.support.standing_in import Agents, GatewayPod, KServeStandIn
@@ -30,45 +28,6 @@ pytestmark = [
         reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
     ),
 ]
-
-RATE_PER_S, CLIENTS = 200, 4
-
-
-class Clients:
-    """Ask for one model again and again, over connections that they keep; no request is sent twice."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stop = threading.Event()
-        self.answers: Counter[str] = Counter()
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _ask(self) -> None:
-        pool = urllib3.PoolManager(retries=False)
-        due = time.monotonic()
-        while not self._stop.is_set():
-            due += CLIENTS / RATE_PER_S
-            time.sleep(max(0.0, due - time.monotonic()))
-            try:
-                answer = pool.request("POST", self._url, body=b'{"inputs": []}', timeout=30)
-            except urllib3.exceptions.HTTPError as error:
-                self.failures.append(str(error))
-                continue
-            if answer.status == 200:
-                self.answers[json.loads(answer.data)["id"]] += 1
-            else:
-                self.failures.append(f"{answer.status}: {answer.data.decode()[:200]}")
 
 
 def test_a_live_move_loses_no_request(here: Here, tmp_path: Path) -> None:
