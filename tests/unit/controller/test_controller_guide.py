@@ -16,7 +16,9 @@ GUIDE = Path(__file__).parents[3] / "docs" / "controller.md"
 
 def test_the_fleet_and_the_model_of_the_guide() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    fleet_map, model = (yaml.safe_load(block) for block in blocks)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
+    (fleet_map,) = (item for item in documents if "scenario.yaml" in item.get("data", {}))
+    (model,) = (item for item in documents if "inferenceService" in item.get("spec", {}))
     view = read_config_map(fleet_map)
     assert is_fleet(view)
     fleet = read_fleet(view, namespace="models")
