@@ -339,8 +339,7 @@ class Engine:
             case "ConfigMap":
                 self._note_config_map(change, now)
             case "InferenceService" | "Deployment" | "Service" | "PodDisruptionBudget":
-                if change.before is None or change.after is None or change.after.deleting:
-                    self.scene.unserved = self.scene.unfronted = True
+                self._note_server(change, now)
             case "Pod":
                 if change.after is None:
                     self._heard(change.before, self.scene.hearing.forget(change.before))
@@ -348,6 +347,13 @@ class Engine:
             case _:
                 if change.before is None or change.after is None or change.before.open != change.after.open:
                     self._assigner.look_again()
+
+    def _note_server(self, change: Change, now: float) -> None:
+        if change.before is None or change.after is None or change.after.deleting:
+            self.scene.unserved = self.scene.unfronted = True
+        shard = (change.after or change.before).labels.get(LABEL_SHARD)
+        if shard in self.scene.postponed:
+            self.scene.postponed.rest(shard, now)
 
     def _note_model(self, change: Change) -> None:
         name, scene = change.name, self.scene

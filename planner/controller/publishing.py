@@ -27,6 +27,9 @@ from planner.manifests.names import model_config_name
 _log = logging.getLogger(__name__)
 _MODELS_JSON = "models.json"
 
+_SERVER_S = 5.0
+"""Between looks at a shard whose server is missing, or is ending."""
+
 
 class Publisher:
     """Brings the objects of shards to what the plans say.
@@ -58,6 +61,8 @@ class Publisher:
                 self._scene.postponed.done(shard)
             elif self.has_server(shard):
                 yield from self._documents(plan, shard, now)
+            else:
+                self._scene.postponed.rest(shard, now + _SERVER_S)  # or until it is seen
         yield from self._stale_entries()
 
     # --------------------------------------------------------------------------------------------- servers

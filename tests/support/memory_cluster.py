@@ -151,6 +151,7 @@ class Run:
         self.cluster, self.now, self._broken = cluster, now, broken
         self.engine = Engine(NAMESPACE, style=style, pace=pace, timed=timed)
         self.told: list[Told] = []
+        self.wake: float | None = None
         self._position = cluster.position
         for kind in KINDS:
             self.engine.replace(kind, cluster.of(kind).values(), self.now)
@@ -181,7 +182,7 @@ class Run:
                 self.engine.missed(write, "gone", None, self.now)
             else:
                 self.engine.wrote(write, answer, self.now)
-        self._wake = step.wake
+        self.wake = step.wake
         return len(step.writes)
 
     def settle(self, *, agents: Callable[[Run], None] | None = None, longest_s: float = 300.0) -> None:
@@ -194,13 +195,13 @@ class Run:
             if written or self.cluster.position != position:
                 quiet = 0
                 continue
-            if self._wake is not None and self._wake > self.now:
-                self.now = self._wake
+            if self.wake is not None and self.wake > self.now:
+                self.now = self.wake
                 quiet = 0
                 continue
             quiet += 1
             self.now += 0.05
-            if quiet > 3 and self._wake is None:
+            if quiet > 3 and self.wake is None:
                 return
         raise AssertionError(f"not settled after {longest_s} s of its own time")
 

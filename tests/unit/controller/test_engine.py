@@ -279,6 +279,34 @@ def test_a_server_that_was_deleted_is_made_again_and_models_stay(mode: Mode) -> 
     assert len(cluster.of("TrainedModel")) == 25
 
 
+def test_while_a_server_ends_nothing_is_written_for_it_and_nothing_spins() -> None:
+    cluster = a_cluster(25)
+    run = Run(cluster)
+    run.settle(agents=loaded_agents())
+    held = json.loads(json.dumps(cluster.of("InferenceService")["news"]))
+    held["metadata"]["finalizers"] = ["inferenceservice.finalizers"]
+    cluster.put("InferenceService", held)
+    cluster.remove("InferenceService", "news")
+    gone = next(name for name, on in placement_of(cluster).items() if on == {"news"})
+    cluster.remove("TrainedModel", gone)
+    before = Counter(cluster.writes)
+    end = run.now + 60
+    turns = 0
+    while run.now < end:
+        run.turn(agents=loaded_agents())
+        run.now = max(run.wake or end, run.now + 0.001)
+        turns += 1
+    assert turns < 40
+    assert Counter(cluster.writes) - before == {}
+    free = json.loads(json.dumps(cluster.of("InferenceService")["news"]))
+    del free["metadata"]["finalizers"]
+    cluster.put("InferenceService", free)
+    cluster.remove("InferenceService", "news")
+    run.settle(agents=loaded_agents())
+    assert set(placement_of(cluster)) == set(cluster.of("TrainedModel"))
+    assert servers(cluster) == {"news", "news-1"}
+
+
 def test_documents_that_somebody_changed_or_deleted_are_put_right() -> None:
     cluster = a_cluster(25)
     run = Run(cluster)
