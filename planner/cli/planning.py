@@ -29,7 +29,7 @@ from planner.cli.options import Talk, output_option, scenario_option, split_path
 from planner.cli.progress import shown_progress
 from planner.domain.rules import Rule, Violation
 from planner.errors import VerificationError
-from planner.report.text import change_lines, plan_summary, plan_table, refusal_lines
+from planner.report.text import change_lines, plan_summary, plan_table, refusal_lines, service_table
 from planner.report.words import plural, violation_sentence
 
 if TYPE_CHECKING:
@@ -195,6 +195,9 @@ def _print_plan(scenario: Scenario, found: Plan, form: str, *, base: Plan | None
 def _print_tables(scenario: Scenario, found: Plan, *, base: Plan | None, wide: bool) -> None:
     if found.placement.shards:
         click.echo(plan_table(scenario, found, wide=wide))
+        click.echo()
+    if found.services:
+        click.echo(service_table(scenario, found))
         click.echo()
     click.echo(plan_summary(scenario, found, base=base))
     if found.refusals:

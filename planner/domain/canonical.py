@@ -10,13 +10,21 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 _Writer = Callable[[Any], str]
 
+OMITTED_WHEN_EMPTY: Mapping[str, bool] = MappingProxyType({"omitted_when_empty": True})
+"""Metadata of a field that was added later: None or an empty tuple leaves the text as it was before."""
+
 
 def canonical_json(value: Any) -> str:
-    """Return the canonical JSON of a frozen dataclass: sorted keys, no spaces, defaults included."""
+    """Return the canonical JSON of a frozen dataclass: sorted keys, no spaces, defaults included.
+
+    A field with the metadata ``OMITTED_WHEN_EMPTY`` is left out where it is empty; it must not be the first
+    one by name.
+    """
     return "".join(_pieces(value))
 
 
@@ -40,8 +48,10 @@ def _pieces(value: Any) -> Iterator[str]:
         return
     mark = "{"
     for name in sorted(fields):
-        yield f"{mark}{encode_basestring_ascii(name)}:"
         field = getattr(value, name)
+        if _is_omitted(fields[name]) and field in _EMPTY:
+            continue
+        yield f"{mark}{encode_basestring_ascii(name)}:"
         yield from _list_pieces(field) if type(field) is tuple else [_text(field)]
         mark = ","
     yield "}"
@@ -72,35 +82,49 @@ class _Writers(dict[type, _Writer]):
 
 
 def _dataclass_writer(kind: type) -> _Writer:
-    leaves: dict[str, bool] = {}
+    leaves: dict[str, str | None] = {}
     outline = _outline(kind, "", leaves)
-    read, others = attrgetter(*leaves), [index for index, plain in enumerate(leaves.values()) if not plain]
+    read = attrgetter(*leaves)
+    others = [(index, lead) for index, lead in enumerate(leaves.values()) if lead is not None]
     if len(leaves) == 1:
         return lambda value: outline % _WRITERS[type(read(value))](read(value))
 
     def write(value: Any) -> str:
         items = list(read(value))
-        for index in others:
-            items[index] = _WRITERS[type(items[index])](items[index])
+        for index, lead in others:
+            item = items[index]
+            items[index] = "" if lead and item in _EMPTY else lead + _WRITERS[type(item)](item)
         return outline % tuple(items)
 
     return write
 
 
-def _outline(kind: type, path: str, leaves: dict[str, bool]) -> str:
-    """Return a dataclass's text with a gap for each leaf; notes their paths, and which are whole numbers.
+_EMPTY: tuple[object, ...] = (None, ())
 
-    A field that is always the same dataclass is written in place.
+
+def _outline(kind: type, path: str, leaves: dict[str, str | None]) -> str:
+    """Return a dataclass's text with a gap for each leaf; notes their paths, and what leads their text.
+
+    Nothing has to be done to whole numbers: None. A field that may be left out brings its comma and its name;
+    one that is always the same dataclass is written in place.
     """
-    parts = []
+    outline = ""
     for name, field in sorted(_fields_of(kind).items()):
         part = vars(sys.modules[kind.__module__]).get(str(field.type))
-        if isinstance(part, type) and _fields_of(part):
-            text = _outline(part, f"{path}{name}.", leaves)
+        head = f"{',' if outline else ''}{encode_basestring_ascii(name)}:"
+        if _is_omitted(field):
+            leaves[path + name] = head
+            outline += "%s"
+        elif isinstance(part, type) and _fields_of(part):
+            outline += head + _outline(part, f"{path}{name}.", leaves)
         else:
-            leaves[path + name], text = field.type == "int", "%s"
-        parts.append(f"{encode_basestring_ascii(name)}:{text}")
-    return "{" + ",".join(parts) + "}"
+            leaves[path + name] = None if field.type == "int" else ""
+            outline += f"{head}%s"
+    return "{" + outline + "}"
+
+
+def _is_omitted(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("omitted_when_empty"))
 
 
 def _fields_of(kind: type) -> Mapping[str, dataclasses.Field[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Plan, Refusal
+from planner.domain.services import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -32,6 +33,8 @@ class PlanDiff:
         Replicas that both place, but not alike.
     refused, accepted
         Refusals of only the later and only the earlier plan; one whose numbers changed is both.
+    services_opened, services_closed
+        Services of only the later and only the earlier plan; one with a pod on another node is both.
     cost_before_microusd_per_h, cost_after_microusd_per_h
         What the plans cost.
     """
@@ -43,6 +46,8 @@ class PlanDiff:
     moved: tuple[Relocation, ...] = ()
     refused: tuple[Refusal, ...] = ()
     accepted: tuple[Refusal, ...] = ()
+    services_opened: tuple[Service, ...] = ()
+    services_closed: tuple[Service, ...] = ()
     cost_before_microusd_per_h: int
     cost_after_microusd_per_h: int
 
@@ -50,7 +55,10 @@ class PlanDiff:
     def is_empty(self) -> bool:
         """Whether the plans place and refuse alike."""
         return not any(
-            (self.opened, self.closed, self.added, self.removed, self.moved, self.refused, self.accepted)
+            (
+                *(self.opened, self.closed, self.added, self.removed, self.moved),
+                *(self.refused, self.accepted, self.services_opened, self.services_closed),
+            )
         )
 
 
@@ -72,6 +80,8 @@ def diff_plans(before: Plan, after: Plan) -> PlanDiff:
         moved=tuple(sorted(moved)),
         refused=_only_refused(after, before),
         accepted=_only_refused(before, after),
+        services_opened=tuple(sorted(set(after.services) - set(before.services))),
+        services_closed=tuple(sorted(set(before.services) - set(after.services))),
         cost_before_microusd_per_h=before.cost_microusd_per_h,
         cost_after_microusd_per_h=after.cost_microusd_per_h,
     )

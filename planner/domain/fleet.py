@@ -247,6 +247,34 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transformer:
+    """What stands between clients and some models of a group and changes what passes: one service for all.
+
+    Parameters
+    ----------
+    name
+        As models refer to it.
+    image, args, env
+        What its pods run; ``env`` sorted by name.
+    replicas
+        Identical pods of a service, at least 1.
+    cpu_milli, memory_bytes
+        What one pod requests from its node, sidecars included.
+    price_microusd_per_h
+        Price of one service (all its pods) for an hour.
+    """
+
+    name: str
+    image: str
+    args: tuple[str, ...] = ()
+    env: Labels = ()
+    replicas: int = 1
+    cpu_milli: int
+    memory_bytes: int
+    price_microusd_per_h: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Limits of the cluster as a whole.
 

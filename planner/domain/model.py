@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from planner.domain.canonical import OMITTED_WHEN_EMPTY
 from planner.domain.fleet import DeviceClass, Labels
 from planner.domain.footprint import ANY_CLASS, FootprintOption, uses_device
 
@@ -53,6 +54,8 @@ class Model:
         For people and reports.
     footprints
         Its options, at least one.
+    transformer
+        What its requests pass through, by name; None goes straight to its shards.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Model:
     probe: Probe | None = None
     labels: Labels = ()
     footprints: tuple[FootprintOption, ...]
+    transformer: str | None = field(default=None, metadata=OMITTED_WHEN_EMPTY)
 
 
 def options_for(model: Model, device_class: DeviceClass) -> tuple[int, ...]:

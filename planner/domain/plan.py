@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from planner.domain.canonical import OMITTED_WHEN_EMPTY
 from planner.domain.placement import Placement
 from planner.domain.rules import Rule
+from planner.domain.services import Service
 
 Status = Literal["optimal", "feasible", "infeasible"]
 
@@ -44,6 +46,8 @@ class Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """No plan that places as much costs less than this.
+
+    Where services stand on nodes: no such plan that leaves them where they stand.
 
     Parameters
     ----------
@@ -122,6 +126,8 @@ class Plan:
         Hash of the plan that this one was asked to stay close to; None if there was none.
     moves
         What it moves of that plan; None if there was none.
+    services
+        The transformers that stand for its groups, sorted.
     """
 
     name: str
@@ -138,6 +144,7 @@ class Plan:
     refusals: tuple[Refusal, ...]
     base_sha256: str | None = None
     moves: Moves | None = None
+    services: tuple[Service, ...] = field(default=(), metadata=OMITTED_WHEN_EMPTY)
 
 
 def gap_ratio(plan: Plan) -> float | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from planner.domain.fleet import ShardType
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names
+
+if TYPE_CHECKING:
+    from planner.domain.services import Service
 
 
 def find_broken_references(parts: Names, placement: Placement) -> Iterator[Violation]:
@@ -91,4 +95,29 @@ def _number_fault(placed: Placed, model: Model, shard_type: ShardType) -> str:
             return f"names a device that shard {placed.shard!r} does not have"
     if not 0 <= placed.option < len(model.footprints):
         return f"the model has footprint options 0 to {len(model.footprints) - 1}"
+    return ""
+
+
+def find_broken_services(parts: Names, services: Iterable[Service]) -> Iterator[Violation]:
+    """Yield every service that names what there is not, or has not a node for each of its pods."""
+    groups = {item.group for item in parts.shard_types.values()}
+    for service in services:
+        fault = _service_fault(service, groups, parts)
+        if fault:
+            yield Violation(rule=Rule.REFERENCE, subject=service.name, detail=fault)
+
+
+def _service_fault(service: Service, groups: set[str], parts: Names) -> str:
+    """Return what is wrong with a service's own references, the first thing only; empty is nothing."""
+    transformer = parts.transformers.get(service.transformer)
+    if transformer is None:
+        return f"no transformer {service.transformer!r}"
+    if service.group not in groups:
+        return f"no group {service.group!r}"
+    unknown = [name for name in service.nodes if name not in parts.nodes]
+    if unknown:
+        return f"no node {unknown[0]!r}"
+    wanted = transformer.replicas if parts.nodes else 0
+    if len(service.nodes) != wanted:
+        return f"is on {len(service.nodes)} nodes instead of {wanted}"
     return ""

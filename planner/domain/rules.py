@@ -28,6 +28,7 @@ class Rule(StrEnum):
     SPREAD = "spread"
     TOGETHER = "together"
     PIN = "pin"
+    SERVICE = "service"
     # on shard types, nodes and the whole
     MIN_COUNT = "min-count"
     MAX_COUNT = "max-count"
@@ -59,6 +60,7 @@ UNITS: dict[Rule, str] = {
     Rule.CONFIG_MAP: "bytes",
     Rule.TENANTS: "tenants",
     Rule.SPREAD: "domains",
+    Rule.SERVICE: "pods",
     Rule.MIN_COUNT: "shards",
     Rule.MAX_COUNT: "shards",
     Rule.NODE_CPU: "milli",

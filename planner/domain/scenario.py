@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from planner.domain.fleet import Backend, Cluster, DeviceClass, Node, Runtime, ShardType
+from planner.domain.canonical import OMITTED_WHEN_EMPTY
+from planner.domain.fleet import Backend, Cluster, DeviceClass, Node, Runtime, ShardType, Transformer
 from planner.domain.model import Model
 from planner.domain.policy import Policy
 
@@ -14,9 +15,9 @@ from planner.domain.policy import Policy
 class Scenario:
     """Fleet, models, footprints and policy in one value.
 
-    ``device_classes``, ``runtimes`` and ``backends`` hold exactly what the rest refers to, sorted by name:
-    what the catalogue says of something that is not used changes neither the plan nor the hash. Shard types
-    and nodes keep their order, models are sorted by name.
+    ``device_classes``, ``runtimes``, ``backends`` and ``transformers`` hold exactly what the rest refers to,
+    sorted by name: what is said of something that is not used changes neither the plan nor the hash. Shard
+    types and nodes keep their order, models are sorted by name.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Scenario:
     nodes: tuple[Node, ...] = ()
     models: tuple[Model, ...]
     policy: Policy = Policy()
+    transformers: tuple[Transformer, ...] = field(default=(), metadata=OMITTED_WHEN_EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Names:
     shard_types: Mapping[str, ShardType]
     nodes: Mapping[str, Node]
     models: Mapping[str, Model]
+    transformers: Mapping[str, Transformer]
 
 
 def names(scenario: Scenario) -> Names:
@@ -52,4 +55,5 @@ def names(scenario: Scenario) -> Names:
         shard_types={item.name: item for item in scenario.shard_types},
         nodes={item.name: item for item in scenario.nodes},
         models={item.name: item for item in scenario.models},
+        transformers={item.name: item for item in scenario.transformers},
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from planner.domain.canonical import sha256_of
-from planner.domain.fleet import ShardType
+from planner.domain.fleet import ShardType, Transformer
 from planner.domain.memory import (
     Need,
     ShardRoom,
@@ -25,9 +25,16 @@ from planner.domain.memory import (
 from planner.domain.model import Model, stands_for
 from planner.domain.placement import Placed, Placement, Shard, parents
 from planner.domain.plan import Plan
-from planner.domain.references import find_broken_references
+from planner.domain.references import find_broken_references, find_broken_services
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
+from planner.domain.services import (
+    Service,
+    service_name,
+    services_microusd_per_h,
+    services_pods,
+    used_services,
+)
 
 
 class _Resident(NamedTuple):
@@ -68,7 +75,7 @@ def verify(scenario: Scenario, plan: Plan, *, scenario_sha256: str | None = None
     scenario_sha256
         The scenario's hash, where the caller has just reckoned it: of a large one that takes its time.
     """
-    broken = list(verify_placement(scenario, plan.placement))
+    broken = list(verify_placement(scenario, plan.placement, plan.services))
     if plan.scenario_sha256 != (scenario_sha256 or sha256_of(scenario)):
         broken.append(
             Violation(rule=Rule.REFERENCE, subject="scenario", detail="the plan is of another scenario")
@@ -83,10 +90,21 @@ def verify(scenario: Scenario, plan: Plan, *, scenario_sha256: str | None = None
     return tuple(broken)
 
 
-def verify_placement(scenario: Scenario, placement: Placement) -> tuple[Violation, ...]:
-    """Return every rule that a placement breaks, whatever it leaves unplaced."""
+def verify_placement(
+    scenario: Scenario, placement: Placement, services: Sequence[Service] | None = None
+) -> tuple[Violation, ...]:
+    """Return every rule that a placement breaks, whatever it leaves unplaced.
+
+    Parameters
+    ----------
+    scenario, placement
+        What is verified against what.
+    services
+        The transformers that stand beside it; None asks for none and looks for none.
+    """
     parts = names(scenario)
     broken = list(find_broken_references(parts, placement))
+    broken.extend(find_broken_services(parts, services or ()))
     if broken:  # the sums below need every name to mean something
         return tuple(broken)
     shards = _open_shards(scenario, parts, placement)
@@ -95,13 +113,18 @@ def verify_placement(scenario: Scenario, placement: Placement) -> tuple[Violatio
             broken.extend(rule(shard, scenario, parts))
     for placement_rule in _PLACEMENT_RULES:
         broken.extend(placement_rule(shards, scenario, parts))
+    for limit_rule in _LIMIT_RULES:
+        broken.extend(limit_rule(shards, services or (), scenario, parts))
+    if services is not None:
+        broken.extend(services_in_use(services, scenario, placement))
     return tuple(broken)
 
 
-def cost_microusd_per_h(scenario: Scenario, placement: Placement) -> int:
-    """Return what a placement's shards cost for an hour, in micro-USD."""
+def cost_microusd_per_h(scenario: Scenario, placement: Placement, services: Iterable[Service] = ()) -> int:
+    """Return what a placement's shards and the services beside it cost for an hour, in micro-USD."""
     prices = {shard_type.name: shard_type.price_microusd_per_h for shard_type in scenario.shard_types}
-    return sum(prices[shard.shard_type] for shard in placement.shards)
+    shards = sum(prices[shard.shard_type] for shard in placement.shards)
+    return shards + services_microusd_per_h(scenario, services)
 
 
 def _open_shards(scenario: Scenario, parts: Names, placement: Placement) -> tuple[_Open, ...]:
@@ -319,8 +342,10 @@ def pins(shards: Sequence[_Open], scenario: Scenario, parts: Names) -> Iterator[
                 )
 
 
-def counts(shards: Sequence[_Open], scenario: Scenario, parts: Names) -> Iterator[Violation]:
-    """Shards of each type and in all, their pods' addresses and their price stay within the limits."""
+def counts(
+    shards: Sequence[_Open], services: Sequence[Service], scenario: Scenario, parts: Names
+) -> Iterator[Violation]:
+    """Shards of each type and in all, addresses of all pods and the price of all stay within the limits."""
     del parts
     opened = Counter(item.shard_type.name for item in shards)
     for shard_type in scenario.shard_types:
@@ -331,8 +356,9 @@ def counts(shards: Sequence[_Open], scenario: Scenario, parts: Names) -> Iterato
             )
         if shard_type.max_count is not None:
             yield from _over(Rule.MAX_COUNT, shard_type.name, count, shard_type.max_count)
-    pods = sum(item.shard_type.replicas for item in shards)
+    pods = sum(item.shard_type.replicas for item in shards) + services_pods(scenario, services)
     price = sum(item.shard_type.price_microusd_per_h for item in shards)
+    price += services_microusd_per_h(scenario, services)
     for rule, used, limit in (
         (Rule.IPS, pods, scenario.cluster.max_ips),
         (Rule.MAX_SHARDS, len(shards), scenario.policy.max_shards),
@@ -342,20 +368,25 @@ def counts(shards: Sequence[_Open], scenario: Scenario, parts: Names) -> Iterato
             yield from _over(rule, "plan", used, limit)
 
 
-def on_nodes(shards: Sequence[_Open], scenario: Scenario, parts: Names) -> Iterator[Violation]:
-    """Every node has the labels, CPU, memory, pods and free devices that its shards ask for."""
+def on_nodes(
+    shards: Sequence[_Open], services: Sequence[Service], scenario: Scenario, parts: Names
+) -> Iterator[Violation]:
+    """Every node has the labels, CPU, memory, pods and free devices that its shards and services ask for."""
     by_node: dict[str, list[_Open]] = defaultdict(list)
     for opened in shards:
         if opened.shard.node is not None:
             by_node[opened.shard.node].append(opened)
-    for name, here in sorted(by_node.items()):
-        node = parts.nodes[name]
-        pods = node.pods if node.pods is not None else scenario.cluster.max_pods_per_node
-        yield from _over(Rule.NODE_CPU, name, sum(item.shard_type.cpu_milli for item in here), node.cpu_milli)
-        yield from _over(
-            Rule.NODE_MEMORY, name, sum(item.shard_type.memory_bytes for item in here), node.memory_bytes
-        )
-        yield from _over(Rule.NODE_PODS, name, len(here), max(0, pods - node.pods_in_use))
+    beside: dict[str, list[Transformer]] = defaultdict(list)
+    for service in services:
+        for name in service.nodes:
+            beside[name].append(parts.transformers[service.transformer])
+    for name in sorted(by_node.keys() | beside.keys()):
+        node, here = parts.nodes[name], by_node[name]
+        pods: list[ShardType | Transformer] = [*(item.shard_type for item in here), *beside[name]]
+        most = node.pods if node.pods is not None else scenario.cluster.max_pods_per_node
+        yield from _over(Rule.NODE_CPU, name, sum(item.cpu_milli for item in pods), node.cpu_milli)
+        yield from _over(Rule.NODE_MEMORY, name, sum(item.memory_bytes for item in pods), node.memory_bytes)
+        yield from _over(Rule.NODE_PODS, name, len(pods), max(0, most - node.pods_in_use))
         yield from _devices_on_node(name, here, parts)
         labels = dict(node.labels)
         for item in here:
@@ -385,7 +416,32 @@ def _devices_on_node(name: str, here: Iterable[_Open], parts: Names) -> Iterator
 
 
 _PlacementRule = Callable[[Sequence[_Open], Scenario, Names], Iterator[Violation]]
-_PLACEMENT_RULES: tuple[_PlacementRule, ...] = (spread, together, pins, counts, on_nodes)
+_PLACEMENT_RULES: tuple[_PlacementRule, ...] = (spread, together, pins)
+_LimitRule = Callable[[Sequence[_Open], Sequence[Service], Scenario, Names], Iterator[Violation]]
+_LIMIT_RULES: tuple[_LimitRule, ...] = (counts, on_nodes)
+
+
+# ------------------------------------------------------------------------------------- rules on services
+
+
+def services_in_use(
+    services: Sequence[Service], scenario: Scenario, placement: Placement
+) -> Iterator[Violation]:
+    """What placed models pass through stands once in each of their groups, and nothing else does."""
+    used = set(used_services(scenario, placement))
+    standing = Counter((item.group, item.transformer) for item in services)
+    pods = {item.name: item.replicas for item in scenario.transformers}
+    for group, transformer in sorted(used - standing.keys()):
+        detail = f"models of group {group!r} name it, and it does not stand"
+        name = service_name(group, transformer)
+        yield Violation(rule=Rule.SERVICE, subject=name, need=pods[transformer], have=0, detail=detail)
+    for group, transformer in sorted(standing.keys() - used):
+        detail = f"no model that is placed in group {group!r} names it"
+        yield Violation(rule=Rule.SERVICE, subject=service_name(group, transformer), detail=detail)
+    for (group, transformer), count in sorted(standing.items()):
+        detail = "it stands more than once"
+        name, once = service_name(group, transformer), pods[transformer]
+        yield from _over(Rule.SERVICE, name, count * once, once, detail)
 
 
 # --------------------------------------------------------------------------------- rules on the plan itself
@@ -414,8 +470,11 @@ def _accounted(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
 def _figures(scenario: Scenario, plan: Plan) -> Iterator[Violation]:
     """The cost is the sum of the prices, and neither bound is above what it bounds."""
     known = {shard_type.name for shard_type in scenario.shard_types}
-    if all(shard.shard_type in known for shard in plan.placement.shards):
-        cost = cost_microusd_per_h(scenario, plan.placement)
+    means = {item.name for item in scenario.transformers}
+    if all(shard.shard_type in known for shard in plan.placement.shards) and all(
+        service.transformer in means for service in plan.services
+    ):
+        cost = cost_microusd_per_h(scenario, plan.placement, plan.services)
         if cost != plan.cost_microusd_per_h:
             yield Violation(rule=Rule.COST, subject="plan", need=cost, have=plan.cost_microusd_per_h)
     bound = plan.bound.microusd_per_h if plan.bound else None

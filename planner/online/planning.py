@@ -14,8 +14,9 @@ from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement
 from planner.domain.plan import Budget, Moves, Plan, Refusal
 from planner.domain.scenario import Scenario
+from planner.domain.services import Service, beside, stand_services, used_services, without_shards
 from planner.domain.verify import cost_microusd_per_h, verify, verify_placement
-from planner.errors import VerificationError
+from planner.errors import InputError, VerificationError
 from planner.online.placer import Outcome, Placer, place_all
 
 _MOST_VIOLATIONS = 5
@@ -65,7 +66,8 @@ def grow_plan(scenario: Scenario, base: Plan, *, only: Collection[str] | None = 
     ValueError
         A model that is not to be placed lacks replicas that the plan did not refuse.
     VerificationError
-        What the plan places breaks a rule of the scenario as it is now.
+        What the plan places breaks a rule of the scenario as it is now, or there is no room beside its shards
+        for a transformer that comes into use.
     """
     kept, gone = _kept(scenario, base)
     broken = verify_placement(scenario, kept)
@@ -111,7 +113,34 @@ def _refused_before(base: Plan, missing: dict[str, int]) -> Iterable[Refusal]:
     return told
 
 
+def _services(scenario: Scenario, base: Plan, placement: Placement) -> tuple[Service, ...]:
+    """Return the services that a placement needs: those of the earlier plan, and others in what is left.
+
+    Raises
+    ------
+    VerificationError
+        Too little is left.
+    """
+    used = set(used_services(scenario, placement))
+    known = {node.name for node in scenario.nodes}
+    pods = {item.name: item.replicas if known else 0 for item in scenario.transformers}
+    kept = tuple(
+        item
+        for item in base.services
+        if (item.group, item.transformer) in used
+        and len(item.nodes) == pods[item.transformer]
+        and known.issuperset(item.nodes)
+    )
+    new = used - {(item.group, item.transformer) for item in kept}
+    try:
+        stood = stand_services(without_shards(beside(scenario, kept), placement), new)
+    except InputError as error:
+        raise VerificationError(f"a transformer comes into use, and nothing may move: {error}") from error
+    return tuple(sorted((*kept, *stood)))
+
+
 def _plan(scenario: Scenario, base: Plan, placement: Placement, refused: Iterable[Refusal]) -> Plan:
+    services = _services(scenario, base, placement)
     return Plan(
         name=scenario.name,
         namespace=scenario.namespace,
@@ -122,9 +151,10 @@ def _plan(scenario: Scenario, base: Plan, placement: Placement, refused: Iterabl
         versions=(("shardpack", __version__),),
         status="feasible",
         placement=placement,
-        cost_microusd_per_h=cost_microusd_per_h(scenario, placement),
+        cost_microusd_per_h=cost_microusd_per_h(scenario, placement, services),
         bound=None,
         refusals=tuple(sorted(refused, key=lambda item: (item.model, item.rule.value, item.subject))),
         base_sha256=sha256_of(base),
         moves=Moves(count=count_moves(base.placement, placement), at_least=0),
+        services=services,
     )

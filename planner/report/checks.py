@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from planner.domain.plan import Plan
 from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
+from planner.domain.services import used_services
 from planner.report.text import table
 from planner.report.words import RULE_NAMES, plural
 
@@ -28,6 +29,7 @@ _NOUNS: dict[Rule, str] = {
     Rule.SPREAD: "model",
     Rule.TOGETHER: "group",
     Rule.PIN: "pin",
+    Rule.SERVICE: "service",
     Rule.MIN_COUNT: "shard type",
     Rule.MAX_COUNT: "shard type",
     Rule.NODE_SELECTOR: "shard",
@@ -65,7 +67,8 @@ def rule_checks(scenario: Scenario, plan: Plan, violations: Iterable[Violation])
     parts = names(scenario)
     counts: dict[Rule, int] = {
         # The plan's own name, namespace and hash, then a name for every row.
-        Rule.REFERENCE: 3 + len(plan.placement.shards) + len(plan.placement.placed) + len(plan.refusals),
+        Rule.REFERENCE: 3
+        + sum(map(len, (plan.placement.shards, plan.placement.placed, plan.services, plan.refusals))),
         Rule.ACCOUNTED: len(scenario.models),
         Rule.COST: 1,
         Rule.BOUND: 1,
@@ -76,8 +79,13 @@ def rule_checks(scenario: Scenario, plan: Plan, violations: Iterable[Violation])
             **_of_replicas(parts, plan),
             **_on_nodes(plan),
             **_of_limits(scenario),
+            Rule.SERVICE: len({*used_services(scenario, plan.placement), *_standing(plan)}),
         }
     return tuple(Check(rule=rule, subjects=counts.get(rule), violations=broken.get(rule, 0)) for rule in Rule)
+
+
+def _standing(plan: Plan) -> Iterator[tuple[str, str]]:
+    return ((item.group, item.transformer) for item in plan.services)
 
 
 def _on_shards(scenario: Scenario, parts: Names, plan: Plan) -> Mapping[Rule, int]:
@@ -117,7 +125,7 @@ def _of_replicas(parts: Names, plan: Plan) -> Mapping[Rule, int]:
 
 def _on_nodes(plan: Plan) -> Mapping[Rule, int]:
     here = [shard for shard in plan.placement.shards if shard.node is not None]
-    nodes = len({shard.node for shard in here})
+    nodes = len({shard.node for shard in here} | {name for item in plan.services for name in item.nodes})
     return {
         Rule.NODE_SELECTOR: len(here),
         Rule.NODE_CPU: nodes,

@@ -15,7 +15,7 @@ from planner.report.explanation import (
     PlanExplanation,
     ShardExplanation,
 )
-from planner.report.text import plan_table, table
+from planner.report.text import plan_table, service_table, table
 from planner.report.usage import Occupant, ShardUse, placement_usage
 from planner.report.words import RULE_NAMES, amount, percent
 from planner.units import format_usd
@@ -25,7 +25,9 @@ def explanation_details(scenario: Scenario, plan: Plan, explanation: Explanation
     """Return the tables that follow an explanation's text; empty where there is nothing to list."""
     match explanation:
         case PlanExplanation():
-            return plan_table(scenario, plan, wide=True) if explanation.shards else ""
+            shards = plan_table(scenario, plan, wide=True) if explanation.shards else ""
+            services = service_table(scenario, plan) if plan.services else ""
+            return "\n\n".join(filter(None, (shards, services)))
         case ModelExplanation():
             return "\n\n".join(part for part in (_takes_table(explanation), _elsewhere(explanation)) if part)
         case ShardExplanation():

@@ -8,6 +8,7 @@ from typing import Any
 from planner.domain.difference import PlanDiff
 from planner.domain.placement import Placed, Shard
 from planner.domain.plan import Refusal
+from planner.domain.services import Service
 from planner.report.text import table
 from planner.report.words import amount, plural, refusal_sentence, usd_text
 
@@ -23,6 +24,9 @@ def _lines(difference: PlanDiff) -> Iterator[str]:
     for sign, shards in (("-", difference.closed), ("+", difference.opened)):
         for shard in shards:
             yield f"{sign} shard {shard.name} ({_kind(shard)})"
+    for sign, services in (("-", difference.services_closed), ("+", difference.services_opened)):
+        for service in services:
+            yield f"{sign} transformer {service.name} ({_where(service)})"
     for placed in difference.removed:
         yield f"- model {_replica(placed)} on {_at(placed)}"
     for placed in difference.added:
@@ -39,6 +43,10 @@ def _lines(difference: PlanDiff) -> Iterator[str]:
 
 def _kind(shard: Shard) -> str:
     return shard.shard_type + (f" on {shard.node}" if shard.node else "")
+
+
+def _where(service: Service) -> str:
+    return f"on {', '.join(service.nodes)}" if service.nodes else "of its own"
 
 
 def _replica(placed: Placed) -> str:
@@ -90,6 +98,10 @@ def _change_rows(difference: PlanDiff, old: _ShardRows, new: _ShardRows) -> Iter
         yield "-", "shard", shard.name, _kind(shard), _devices(old, shard.name), "-", "-", "-"
     for shard in difference.opened:
         yield "+", "shard", shard.name, "-", "-", _kind(shard), _devices(new, shard.name), "-"
+    for service in difference.services_closed:
+        yield "-", "transformer", service.name, _where(service), "-", "-", "-", "-"
+    for service in difference.services_opened:
+        yield "+", "transformer", service.name, "-", "-", _where(service), "-", "-"
     for placed in difference.removed:
         yield "-", "model", _replica(placed), *_place(placed, old), "-", "-", str(placed.option)
     for placed in difference.added:

@@ -11,6 +11,7 @@ from planner.domain.placement import Placement
 from planner.domain.plan import Plan
 from planner.domain.rules import UNITS, Rule, Violation
 from planner.domain.scenario import Scenario
+from planner.domain.services import beside
 from planner.errors import Fault, InputError
 from planner.online.room import free_room
 from planner.report.explanation import (
@@ -139,7 +140,7 @@ def explain_model(
     most_shards
         Open shards that are tried at most, in the plan's order.
     """
-    setting = make_setting(scenario, plan.placement)
+    setting = make_setting(beside(scenario, plan.services), plan.placement)
     own = setting.parts.models[model]
     homes = setting.homes.get(model, ())
     missing = sorted(set(range(own.replicas)) - {placed.replica for placed in homes})
@@ -170,7 +171,9 @@ def explain_model(
 def explain_shard(scenario: Scenario, plan: Plan, *, shard: str) -> ShardExplanation:
     """Return what a shard holds, what each resource has left and the largest model that still fits."""
     found = {use.shard.name: use for use in placement_usage(scenario, plan.placement)}[shard]
-    largest, size, untried = _largest_that_fits(make_setting(scenario, plan.placement), found)
+    largest, size, untried = _largest_that_fits(
+        make_setting(beside(scenario, plan.services), plan.placement), found
+    )
     return ShardExplanation(
         shard=shard,
         shard_type=found.shard_type.name,

@@ -10,13 +10,20 @@ from planner.domain.rules import UNITS
 from planner.domain.scenario import Scenario
 from planner.report.drawing import MOST_BARS, device_bars, draw_bars, draw_cost, draw_histogram, host_bars
 from planner.report.explain import explain_plan
-from planner.report.limits import assumption_lines, ceiling_rows, serving_rows
+from planner.report.limits import assumption_lines, ceiling_rows, serving_rows, transformer_lines
 from planner.report.markup import Markup, element, html_table, join
 from planner.report.rehearsal import Rehearsal, RehearsedDevice
 from planner.report.rehearsing import change_lines, summary_lines, trouble_lines
 from planner.report.rehearsing import shard_headers as rehearsed_headers
 from planner.report.rehearsing import shard_rows as rehearsed_rows
-from planner.report.text import budget_text, reading_order, shard_headers, shard_rows
+from planner.report.text import (
+    SERVICE_HEADERS,
+    budget_text,
+    reading_order,
+    service_rows,
+    shard_headers,
+    shard_rows,
+)
 from planner.report.usage import ShardUse, placement_usage
 from planner.report.words import (
     RULE_NAMES,
@@ -63,6 +70,7 @@ def report_html(scenario: Scenario, plan: Plan, *, rehearsal: Rehearsal | None =
         *_rehearsal_section(rehearsal),
         *_refusal_section(plan),
         *_shard_section(shards),
+        *_service_section(scenario, plan),
         *_limits_section(scenario, plan),
         *_provenance_section(plan),
     )
@@ -239,6 +247,12 @@ def _shard_section(shards: Sequence[ShardUse]) -> Iterator[Markup]:
     yield _section("Shards", *many, *_bars(shards), table, *_left_out(len(shards)))
 
 
+def _service_section(scenario: Scenario, plan: Plan) -> Iterator[Markup]:
+    if plan.services:
+        rows = service_rows(scenario, plan)
+        yield _section("Transformers", html_table(SERVICE_HEADERS, rows, right=(2, 3, 7)))
+
+
 def _bars(shards: Sequence[ShardUse]) -> Iterator[Markup]:
     """Yield the memory of GPUs, then the host memory of shards without: each kind has its own scale."""
     yield _legend()
@@ -269,6 +283,7 @@ def _limits_section(scenario: Scenario, plan: Plan) -> Iterator[Markup]:
     yield _section(
         "Three limits: one model a service against shards",
         html_table(("", "one model a service", "shards"), serving_rows(limits), right=(1, 2)),
+        *map(_soft, transformer_lines(limits.sharded)),
         element("p", ""),
         *more,
         *(_soft(line) for line in assumption_lines(limits.assumptions) if line),

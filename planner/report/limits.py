@@ -14,6 +14,7 @@ def limits_text(limits: ServingLimits, *, wide: bool = False) -> str:
     """Return the limits with the assumptions that they were reckoned with; ``wide`` shows every sum."""
     parts = [
         serving_table(limits, wide=wide),
+        *transformer_lines(limits.sharded),
         *_ceiling_block(limits, wide=wide),
         *assumption_lines(limits.assumptions),
     ]
@@ -73,27 +74,34 @@ def _alone_sums(limits: ServingLimits) -> list[str]:
         "one a model",
         plural(given.replicas, "replica") + (transformers if given.transformer_replicas else ""),
         "whole ones, for each replica that needs any",
-        *_sidecar_sums(serving),
+        *_sidecar_sums(serving, serving.pods),
     ]
 
 
 def _shard_sums(serving: Serving) -> list[str]:
-    """Return how each of ``serving_rows`` was reckoned for shards."""
+    """Return how each of ``serving_rows`` was reckoned for shards; what transformers take is their own."""
+    beside = f" + {plural(serving.transformer_pods, 'transformer pod')}" if serving.transformer_pods else ""
     return [
         "those that the plan places",
         "one a shard",
-        f"{plural(serving.services, 'shard')}, pods as their types say",
+        f"{plural(serving.services, 'shard')}, pods as their types say{beside}",
         "all of the pods",
-        *_sidecar_sums(serving),
+        *_sidecar_sums(serving, serving.pods - serving.transformer_pods),
     ]
 
 
-def _sidecar_sums(serving: Serving) -> Iterator[str]:
+def _sidecar_sums(serving: Serving, pods: int) -> Iterator[str]:
     """Yield how sidecars were reckoned: CPU, CPU a model, memory, memory a model."""
     for total, unit in ((serving.overhead_cpu_milli, "milli"), (serving.overhead_memory_bytes, "bytes")):
-        each = total // serving.pods if serving.pods else 0
-        yield f"{plural(serving.pods, 'pod')}, {amount(each, unit)} each on average"
+        each = total // pods if pods else 0
+        yield f"{plural(pods, 'pod')}, {amount(each, unit)} each on average"
         yield f"{amount(total, unit)} / {plural(serving.models, 'model')}, rounded up"
+
+
+def transformer_lines(sharded: Serving | None) -> Iterator[str]:
+    """Yield how many of the shards' pods are transformers', if any are."""
+    if sharded is not None and sharded.transformer_pods:
+        yield f"{sharded.transformer_pods:,} of the pods beside shards are transformers', each counted once."
 
 
 def ceiling_rows(limits: ServingLimits) -> list[tuple[str, str, str, str]]:

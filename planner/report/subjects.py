@@ -34,6 +34,7 @@ _KINDS: dict[Rule, str] = {
     Rule.SPREAD: "model",
     Rule.TOGETHER: "together",
     Rule.PIN: "model",
+    Rule.SERVICE: "service",
     Rule.MIN_COUNT: "shardtype",
     Rule.MAX_COUNT: "shardtype",
     Rule.NODE_SELECTOR: "shard",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from planner.domain.loading import change_loads, start_loads
 from planner.domain.plan import Plan, Refusal
 from planner.domain.rules import UNITS, Rule
 from planner.domain.scenario import Scenario
+from planner.domain.services import services_pods
 from planner.report.usage import ResourceUse, ShardUse, placement_usage
 from planner.report.words import (
     RULE_NAMES,
@@ -55,6 +57,38 @@ def plan_table(scenario: Scenario, plan: Plan, *, wide: bool = False) -> str:
     shards = sorted(placement_usage(scenario, plan.placement), key=reading_order)
     rows = shard_rows(shards, wide=wide)
     return table(shard_headers(wide=wide), rows, right=(3, 5, 6))
+
+
+SERVICE_HEADERS = ("transformer", "group", "models", "pods", "nodes", "CPU", "memory", "USD/h")
+
+
+def service_table(scenario: Scenario, plan: Plan) -> str:
+    """Return one line a transformer that stands: its group, models, pods, nodes, CPU, memory and price."""
+    return table(SERVICE_HEADERS, service_rows(scenario, plan), right=(2, 3, 7))
+
+
+def service_rows(scenario: Scenario, plan: Plan) -> list[tuple[str, ...]]:
+    """Return a row a transformer that stands, as ``SERVICE_HEADERS`` names its cells."""
+    known = {item.name: item for item in scenario.transformers}
+    groups = {item.name: item.group for item in scenario.shard_types}
+    group_of = {shard.name: groups[shard.shard_type] for shard in plan.placement.shards}
+    through = {model.name: model.transformer for model in scenario.models if model.transformer is not None}
+    pairs = {(group_of[item.shard], item.model) for item in plan.placement.placed if item.model in through}
+    models = Counter((group, through[model]) for group, model in pairs)
+    return [
+        (
+            service.name,
+            service.group,
+            f"{models[service.group, service.transformer]:,}",
+            f"{item.replicas:,}",
+            ", ".join(service.nodes) or "-",
+            amount(item.cpu_milli * item.replicas, "milli"),
+            amount(item.memory_bytes * item.replicas, "bytes"),
+            usd_text(item.price_microusd_per_h).removesuffix(" USD/h"),
+        )
+        for service in plan.services
+        for item in (known[service.transformer],)
+    ]
 
 
 def reading_order(shard: ShardUse) -> tuple[str, int, str]:
@@ -127,9 +161,11 @@ def plan_summary(scenario: Scenario, plan: Plan, *, base: Plan | None = None) ->
         f"; {plural(refused, 'replica')} of {plural(len(plan.refusals), 'model')} refused" if refused else ""
     )
     cost = usd_text(plan.cost_microusd_per_h)
+    pods = services_pods(scenario, plan.services)
+    beside = f", {plural(len(plan.services), 'transformer')} in {plural(pods, 'pod')}" if pods else ""
     return "\n".join(
         (
-            f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'GPU')}",
+            f"cost     {cost}, {plural(len(shards), 'shard')}, {plural(count, 'GPU')}{beside}",
             f"bound    {bound}",
             f"placed   {len(plan.placement.placed):,} of {plural(wanted, 'replica')}{missing}",
             *moves_lines(plan),

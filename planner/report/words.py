@@ -27,6 +27,7 @@ RULE_NAMES: dict[Rule, str] = {
     Rule.SPREAD: "spread of replicas",
     Rule.TOGETHER: "models together",
     Rule.PIN: "pin",
+    Rule.SERVICE: "transformers",
     Rule.MIN_COUNT: "fewest shards of a type",
     Rule.MAX_COUNT: "most shards of a type",
     Rule.NODE_SELECTOR: "node selector",
@@ -202,6 +203,7 @@ _BROKEN: dict[Rule, str] = {
     Rule.EXCLUSIVE_DEVICES: "{subject}: whole devices are not shared ({detail})",
     Rule.TOGETHER: "{subject} is torn apart: {detail}",
     Rule.NODE_SELECTOR: "{subject}: {detail}",
+    Rule.SERVICE: "{subject}: {detail}",
     Rule.SPREAD: "the replicas of {subject} share a failure domain: need {need}, have {have} ({detail})",
 }
 """Sentences of the rules that the general one does not suit."""

@@ -23,6 +23,8 @@ def check_models(draft: Draft, log: FaultLog) -> None:
         checks.devices(item)
         if item.value.pin is not None:
             checks.pin(item)
+        if item.value.transformer is not None:
+            checks.transformer(item, item.value.transformer)
     if draft.sound:
         _together(draft, log)
 
@@ -38,6 +40,8 @@ class _ModelChecks:
         self.types = [item.value for item in draft.shard_types]
         self.fleet_known = draft.sound
         self.most_devices = max((item.device_count for item in self.types), default=0)
+        self.transformers = {located.value.name for located in draft.transformers}
+        self.transformers |= draft.assumed.get("transformers", set())
         self._reported: set[tuple[int, Loc, str]] = set()
 
     def _add(self, item: Located[Model], loc: Loc, message: str) -> None:
@@ -85,6 +89,10 @@ class _ModelChecks:
         if self.fleet_known and self.types and wanted > self.most_devices:
             message = f"{wanted} devices, but no shard type has more than {self.most_devices}"
             self._add(item, (*item.loc, "devicesPerReplica"), message)
+
+    def transformer(self, item: Located[Model], name: str) -> None:
+        if name not in self.transformers:
+            self._add(item, (*item.loc, "transformer"), one_of("transformer", name, self.transformers))
 
     def pin(self, item: Located[Model]) -> None:
         pin = item.value.pin

@@ -23,6 +23,7 @@ def check(draft: Draft, log: FaultLog) -> None:
     """Note everything that is wrong with a scenario as a whole."""
     _doubled(draft.shard_types, "shard type", log)
     _doubled(draft.nodes, "node", log)
+    _doubled(draft.transformers, "transformer", log)
     _doubled(draft.models, "model", log)
     check_shard_types(draft, log)
     check_nodes(draft, log)

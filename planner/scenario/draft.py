@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from planner.domain.fleet import Cluster, Node, ShardType
+from planner.domain.fleet import Cluster, Node, ShardType, Transformer
 from planner.domain.model import Model
 from planner.domain.policy import Policy
 from planner.scenario.catalogue import Catalogue
@@ -41,6 +41,7 @@ class Draft:
     policy_document: Document
     shard_types: list[Located[ShardType]] = field(default_factory=list)
     nodes: list[Located[Node]] = field(default_factory=list)
+    transformers: list[Located[Transformer]] = field(default_factory=list)
     models: list[Located[Model]] = field(default_factory=list)
     assumed: dict[str, set[str]] = field(default_factory=dict)
     sound: bool = True

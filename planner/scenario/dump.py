@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from planner.domain.fleet import Backend, DeviceClass, LoadCost, Node, NodeDevice, Runtime, ShardType
+from planner.domain.fleet import (
+    Backend,
+    DeviceClass,
+    LoadCost,
+    Node,
+    NodeDevice,
+    Runtime,
+    ShardType,
+    Transformer,
+)
 from planner.domain.footprint import Amount, FootprintOption
 from planner.domain.model import Model
 from planner.domain.policy import Policy
@@ -53,6 +62,7 @@ def scenario_document(scenario: Scenario) -> dict[str, Any]:
             "policy": _policy(scenario.policy),
             "shardTypes": [_shard_type(item) for item in scenario.shard_types],
             "nodes": [_node(item) for item in scenario.nodes],
+            **_given(transformers=[_transformer(item) for item in scenario.transformers]),
             "models": [model_document(item) for item in scenario.models],
         },
     }
@@ -177,6 +187,18 @@ def _node(item: Node) -> dict[str, Any]:
     )
 
 
+def _transformer(item: Transformer) -> dict[str, Any]:
+    return _given(
+        name=item.name,
+        image=item.image,
+        args=list(item.args),
+        env=dict(item.env),
+        replicas=item.replicas,
+        resources={"cpu": _milli(item.cpu_milli), "memory": _bytes(item.memory_bytes)},
+        pricePerHour=format_usd(item.price_microusd_per_h),
+    )
+
+
 def _devices(devices: Iterable[NodeDevice]) -> list[dict[str, Any]]:
     """Return a node's GPUs; consecutive instances of one parent are one GPU that is cut."""
     rows: list[dict[str, Any]] = []
@@ -220,6 +242,7 @@ def model_document(item: Model) -> dict[str, Any]:
         devicesPerReplica=item.devices_per_replica,
         pin=None if item.pin is None else _given(shard=item.pin.shard, device=item.pin.device),
         probe=item.probe,
+        transformer=item.transformer,
         labels=dict(item.labels),
         footprints=[_option(option) for option in item.footprints],
     )

@@ -32,6 +32,7 @@ MODEL_FIELDS = {
     "pinShard": FlatField(("pin", "shard")),
     "pinDevice": FlatField(("pin", "device"), "int"),
     "probe": FlatField(("probe",)),
+    "transformer": FlatField(("transformer",)),
     "labels": FlatField(("labels",), "labels"),
 }
 

@@ -11,17 +11,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from planner.domain.fleet import Transformer
 from planner.domain.model import Model
 from planner.domain.scenario import Scenario
 from planner.scenario.catalogue import Catalogue, add_parts, shipped_catalogue
 from planner.scenario.check_fleet import check_node_classes
+from planner.scenario.check_services import check_services
 from planner.scenario.checks import check
 from planner.scenario.documents import Document, parse_document, read_document
 from planner.scenario.draft import Draft, Located
 from planner.scenario.faults import FaultLog, one_of
 from planner.scenario.gather import Piece, gather
 from planner.scenario.read_shape import Read, read_shape
-from planner.scenario.resolve import cluster_of, model_of, nodes_of, policy_of, shard_type_of
+from planner.scenario.resolve import cluster_of, model_of, nodes_of, policy_of, shard_type_of, transformer_of
 from planner.scenario.scenario_shape import (
     CatalogShape,
     ClusterShape,
@@ -111,7 +113,10 @@ def _load(document: Document, *, folder: Path | None) -> Scenario:
     draft = _draft(pieces, root=folder, log=log)
     check(draft, log)
     log.raise_if_any()
-    return _scenario(draft)
+    scenario = _scenario(draft)
+    check_services(scenario, draft, log)
+    log.raise_if_any()
+    return scenario
 
 
 def _scenario(draft: Draft) -> Scenario:
@@ -134,7 +139,13 @@ def _scenario(draft: Draft) -> Scenario:
         nodes=nodes,
         models=models,
         policy=draft.policy,
+        transformers=_transformers(draft, {model.transformer for model in models}),
     )
+
+
+def _transformers(draft: Draft, named: set[str | None]) -> tuple[Transformer, ...]:
+    found = (item.value for item in draft.transformers if item.value.name in named)
+    return tuple(sorted(found, key=lambda item: item.name))
 
 
 # ------------------------------------------------------------------------------------------ the pieces
@@ -204,6 +215,10 @@ def _compose(
     _fleet(draft, scenarios, log)
     for part, content in scenarios:
         spec = content.shape.spec
+        draft.transformers.extend(
+            Located(transformer_of(shape), part.document, content.loc("transformers", index))
+            for index, shape in enumerate(spec.transformers)
+        )
         draft.models.extend(
             Located(model, part.document, content.loc("models", index))
             for index, model in enumerate(_models(content))

@@ -26,6 +26,7 @@ from planner.domain.plan import Bound, Budget, Moves, Plan, Refusal, gap_ratio
 from planner.domain.references import find_broken_references
 from planner.domain.rules import Rule, Violation
 from planner.domain.scenario import Names, Scenario, names
+from planner.domain.services import Service, services_pods
 from planner.errors import Fault, InputError
 from planner.scenario.documents import Document, json_data, json_fault, parse_document, path_text, read_text
 from planner.scenario.faults import FaultLog, shape_faults
@@ -34,7 +35,7 @@ from planner.scenario.plan_shape import PlacementShape, PlanShape
 from planner.scenario.scenario_shape import API_VERSION
 from planner.units import MICROUSD
 
-_ROWS = ("shards", "placements", "refusals")
+_ROWS = ("shards", "services", "placements", "refusals")
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -58,7 +59,7 @@ def document_text(document: Mapping[str, Any]) -> str:
 def plan_document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
     """Return a plan's document; every name in the plan has to mean something in the scenario."""
     document = _document(plan, scenario)
-    return {**document, **{name: list(document[name]) for name in _ROWS}}
+    return {**document, **{name: list(document[name]) for name in _ROWS if name in document}}
 
 
 def _text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
@@ -108,6 +109,8 @@ def _document(plan: Plan, scenario: Scenario) -> dict[str, Any]:
         "moves": _moves(plan.moves),
         "limits": _limits(plan, scenario, parts, shards),
         "shards": shards,
+        # a plan without services reads as plans did before there were any
+        **({"services": [_service(item, parts) for item in sorted(plan.services)]} if plan.services else {}),
         "placements": map(_placement, sorted(plan.placement.placed)),
         "refusals": map(_refusal, _sorted_refusals(plan.refusals)),
     }
@@ -147,6 +150,20 @@ def _placement(placed: Placed) -> dict[str, Any]:
         "option": placed.option,
         "shard": placed.shard,
         "devices": list(placed.devices),
+    }
+
+
+def _service(service: Service, parts: Names) -> dict[str, Any]:
+    transformer = parts.transformers[service.transformer]
+    return {
+        "name": service.name,
+        "transformer": service.transformer,
+        "group": service.group,
+        "replicas": transformer.replicas,
+        "nodes": list(service.nodes),
+        "cpuMilli": transformer.cpu_milli * transformer.replicas,
+        "memoryBytes": transformer.memory_bytes * transformer.replicas,
+        "usdPerHour": transformer.price_microusd_per_h / MICROUSD,
     }
 
 
@@ -253,6 +270,7 @@ def _used(residents: Sequence[_Resident], parts: Names, *, first: Mapping[str, P
 
 def _limits(plan: Plan, scenario: Scenario, parts: Names, shards: list[dict[str, Any]]) -> dict[str, Any]:
     pods = sum(parts.shard_types[shard.shard_type].replicas for shard in plan.placement.shards)
+    pods += services_pods(scenario, plan.services)
     largest = max((shard["used"]["modelsJsonBytes"] for shard in shards), default=0)
     rows = {
         "ips": (pods, scenario.cluster.max_ips),
@@ -384,6 +402,12 @@ def _plan(shape: PlanShape, placed: Iterable[Placed]) -> Plan:
         ),
         base_sha256=metadata.base_sha256,
         moves=None if shape.moves is None else Moves(count=shape.moves.count, at_least=shape.moves.at_least),
+        services=tuple(
+            sorted(
+                Service(group=item.group, transformer=item.transformer, nodes=tuple(sorted(item.nodes)))
+                for item in shape.services
+            )
+        ),
     )
 
 
@@ -424,7 +448,10 @@ def check_figures(document: Mapping[str, Any], plan: Plan, scenario: Scenario) -
 
     Empty where names in the plan mean nothing: ``verify`` says so.
     """
-    if next(find_broken_references(names(scenario), plan.placement), None) is not None:
+    parts = names(scenario)
+    if next(find_broken_references(parts, plan.placement), None) is not None:
+        return ()
+    if any(service.transformer not in parts.transformers for service in plan.services):
         return ()
     return tuple(
         Violation(rule=_rule_of(path), subject=path, detail=f"the file says {found}, right is {right}")

@@ -33,6 +33,7 @@ RuleName = Literal[
     "spread",
     "together",
     "pin",
+    "service",
     "min-count",
     "max-count",
     "node-selector",
@@ -87,7 +88,7 @@ class CostShape(Shape):
     """What the plan costs and opens."""
 
     usd_per_hour: Price
-    """Sum of the prices of the shards."""
+    """Sum of the prices of the shards and the services."""
     shards: Whole
     """How many are open."""
     devices: Whole
@@ -165,6 +166,27 @@ class PlanShardShape(Shape):
     """Its GPUs; a CPU shard has none."""
     used: UsedShape
     """What its models use of its host."""
+
+
+class ServiceShape(Shape):
+    """A transformer that stands for a group: once, however many models pass through it."""
+
+    name: Name
+    """Of its Deployment and its Service: <group>-transformer-<transformer>."""
+    transformer: Name
+    """Which transformer of the scenario."""
+    group: Name
+    """Whose models."""
+    replicas: Whole
+    """Its pods."""
+    nodes: list[Name]
+    """The node of each pod, sorted; empty where the scenario has no nodes."""
+    cpu_milli: Whole
+    """Of all its pods, in milli-cores."""
+    memory_bytes: Whole
+    """Of all its pods."""
+    usd_per_hour: Price
+    """Its price, all its pods."""
 
 
 class PlacementShape(Shape):
@@ -246,6 +268,8 @@ class PlanShape(Shape):
     """How near it is to the limits."""
     shards: list[PlanShardShape]
     """Sorted by name."""
+    services: list[ServiceShape] = []
+    """The transformers that stand, sorted by group; left out where there are none."""
     placements: list[PlacementShape]
     """Sorted by model and replica."""
     refusals: list[RefusalShape]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from sys import intern
 
-from planner.domain.fleet import Cluster, Labels, LoadCost, Named, Node, NodeDevice, ShardType
+from planner.domain.fleet import Cluster, Labels, LoadCost, Named, Node, NodeDevice, ShardType, Transformer
 from planner.domain.footprint import ZERO, FootprintOption
 from planner.domain.loading import default_max_models
 from planner.domain.model import Model, Pin
@@ -19,6 +19,7 @@ from planner.scenario.scenario_shape import (
     PinShape,
     PolicyShape,
     ShardTypeShape,
+    TransformerShape,
 )
 from planner.scenario.shapes import GpuMemory
 
@@ -127,6 +128,20 @@ def _devices_of(shape: NodeDeviceShape, position: int) -> Iterator[NodeDevice]:
         )
 
 
+def transformer_of(shape: TransformerShape) -> Transformer:
+    """Return a transformer."""
+    return Transformer(
+        name=shape.name,
+        image=shape.image,
+        args=tuple(shape.args),
+        env=_labels(shape.env),
+        replicas=shape.replicas,
+        cpu_milli=shape.resources.cpu,
+        memory_bytes=shape.resources.memory,
+        price_microusd_per_h=shape.price_per_hour,
+    )
+
+
 def model_of(shape: ModelShape) -> Model:
     """Return a model with its footprint options in their order."""
     return Model(
@@ -141,6 +156,7 @@ def model_of(shape: ModelShape) -> Model:
         devices_per_replica=shape.devices_per_replica,
         pin=_pin(shape.pin),
         probe=shape.probe,
+        transformer=shape.transformer,
         labels=_labels(shape.labels),
         footprints=tuple(option_of(item) for item in shape.footprints),
     )

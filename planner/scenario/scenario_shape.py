@@ -36,9 +36,12 @@ from planner.scenario.shapes import (
     StorageUri,
     Strings,
     Text,
+    VariableName,
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
+PREDICTOR_URL = "PREDICTOR_URL"
+"""The variable that tells a transformer where the models of its group answer."""
 
 _NONE_NAMED: Any = Field(default_factory=dict, json_schema_extra={"default": {}})
 """An empty mapping; as a plain default it would be copied with care for each of millions of footprints."""
@@ -224,6 +227,42 @@ class NodeShape(Shape):
     """Its GPUs in NVML's order."""
 
 
+class TransformerResourcesShape(Shape):
+    """What one pod of a transformer requests, sidecars included."""
+
+    cpu: Milli
+    """Cores."""
+    memory: Bytes
+    """Host memory, and its limit."""
+
+
+class TransformerShape(Shape):
+    """What requests of models pass through: one service for all models of a group that name it."""
+
+    name: ObjectName
+    """As models refer to it."""
+    image: Text
+    """What its pods run; it listens on port 8080."""
+    args: list[str] = []
+    """Of its container."""
+    env: dict[VariableName, str] = {}
+    """Further variables of its container; PREDICTOR_URL is ours."""
+    replicas: Replicas = 1
+    """Identical pods of a service."""
+    resources: TransformerResourcesShape
+    """What one pod requests."""
+    price_per_hour: ShardPrice = 0
+    """US dollars for one service, all its pods."""
+    source: str = ""
+    """Where the figures come from."""
+
+    @model_validator(mode="after")
+    def _check_variables(self) -> Self:
+        if PREDICTOR_URL in self.env:
+            raise ValueError(f"{PREDICTOR_URL} is set by us: where the models answer")
+        return self
+
+
 class ClusterShape(Shape):
     """Limits of the cluster as a whole."""
 
@@ -305,6 +344,8 @@ class ModelShape(Shape):
     probe: Probe | None = None
     """How the agent looks at it after its load: none, ready (its ready endpoint) or infer (a test inference,
     and what fails it is loaded again). null is as the agent is set, by default ready."""
+    transformer: ObjectName | None = None
+    """What its requests pass through, one of transformers; null is nothing."""
     labels: Strings = _NONE_NAMED
     """For people and reports."""
     footprints: Annotated[list[FootprintShape], Field(min_length=1)]
@@ -370,6 +411,8 @@ class ScenarioSpec(Shape):
     """Shards that may be opened: bought, or on the nodes."""
     nodes: list[NodeShape] = []
     """Machines that exist."""
+    transformers: list[TransformerShape] = []
+    """What requests of models pass through."""
     models: list[ModelShape] = []
     """What is placed."""
     models_from: list[ModelsFromShape] = []

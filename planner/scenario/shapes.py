@@ -193,6 +193,9 @@ GroupName = Annotated[
 PartName = Annotated[
     str, _Name(r"[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?", 253, "a name: letters, digits, '-', '_' and '.'")
 ]
+VariableName = Annotated[
+    str, _Name(r"[A-Za-z_][A-Za-z0-9_]*", 253, "the name of a variable: letters, digits and '_'")
+]
 ResourceName = Annotated[
     str,
     _Name(

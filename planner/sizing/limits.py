@@ -18,6 +18,7 @@ from planner.domain.footprint import uses_device
 from planner.domain.model import Model, options_for
 from planner.domain.plan import Plan
 from planner.domain.scenario import Names, Scenario, names
+from planner.domain.services import services_pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,9 @@ class Serving:
     models
         Models that are served so.
     services, pods
-        InferenceServices and their pods; each pod takes an IP address.
+        InferenceServices, and pods with those of transformers; each pod takes an IP address.
+    transformer_pods
+        How many of the pods are transformers'.
     gpus
         GPUs or MIG instances that the pods hold.
     overhead_cpu_milli, overhead_memory_bytes
@@ -42,6 +45,7 @@ class Serving:
     gpus: int
     overhead_cpu_milli: int
     overhead_memory_bytes: int
+    transformer_pods: int = 0
 
     @property
     def overhead_cpu_milli_per_model(self) -> int | None:
@@ -199,6 +203,7 @@ def _one_per_service(scenario: Scenario, plan: Plan | None, *, transformer_repli
         models=len(scenario.models),
         services=len(scenario.models),
         pods=pods,
+        transformer_pods=len(scenario.models) * transformer_replicas,
         gpus=gpus,
         overhead_cpu_milli=cpu_milli,
         overhead_memory_bytes=memory_bytes,
@@ -240,10 +245,12 @@ def _sharded(scenario: Scenario, plan: Plan) -> Serving:
     parts = names(scenario)
     opened = Counter(shard.shard_type for shard in plan.placement.shards)
     pods = {name: count * parts.shard_types[name].replicas for name, count in opened.items()}
+    transformers = services_pods(scenario, plan.services)
     return Serving(
         models=len({placed.model for placed in plan.placement.placed}),
         services=len(plan.placement.shards),
-        pods=sum(pods.values()),
+        pods=sum(pods.values()) + transformers,
+        transformer_pods=transformers,
         gpus=sum(count * _gpus_of(parts.shard_types[name], parts) for name, count in pods.items()),
         overhead_cpu_milli=_weighted(
             pods, {name: parts.shard_types[name].overhead_cpu_milli for name in pods}

@@ -16,6 +16,7 @@ from planner.domain.placement import Placement
 from planner.domain.plan import Bound, Budget, Moves, Plan, Status
 from planner.domain.policy import Objective
 from planner.domain.scenario import Scenario
+from planner.domain.services import beside, stand_services, wanted_services
 from planner.domain.verify import verify
 from planner.errors import VerificationError
 from planner.solve import shares
@@ -32,6 +33,7 @@ from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
 from planner.solve.refuse import refusals
 from planner.solve.result import placement_of, versions
+from planner.solve.services import with_services
 from planner.solve.watch import Clock, Watch
 
 if TYPE_CHECKING:
@@ -90,12 +92,17 @@ def make_plan(
     Raises
     ------
     InputError
-        ``minCount`` asks for shards that the scenario's own limits or nodes forbid.
+        ``minCount`` asks for shards that the scenario's own limits or nodes forbid, or there is no room for
+        the services of the transformers.
     VerificationError
         The solver made a plan that breaks a rule: a bug.
     """
-    search = _Search(scenario, options, base=base, progress=progress, clock=clock)
-    plan = search.run()
+    earlier = () if base is None else base.services
+    standing = stand_services(scenario, wanted_services(scenario), earlier=earlier)
+    left = beside(scenario, standing)
+    plan = _Search(left, options, base=base, progress=progress, clock=clock).run()
+    if standing:
+        plan = with_services(plan, scenario, standing)
     broken = verify(scenario, plan, scenario_sha256=plan.scenario_sha256)
     if broken:
         raise VerificationError("the solver made an illegal plan: " + "; ".join(map(str, broken[:5])))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from planner.domain.fleet import ShardType
+from planner.domain.fleet import ShardType, Transformer
 from planner.domain.plan import Plan
 from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario
@@ -43,6 +43,8 @@ class Lever:
     weigh
         Returns what a shard of a type takes of it: then a plan that takes the least of it, instead of the
         least money, tells and bounds the steps that are needed. None where it is not shards that take it.
+    weigh_service
+        The same of a service that stands beside the shards.
     machines
         Whether its steps are machines whose price the scenario does not know.
     """
@@ -56,6 +58,7 @@ class Lever:
     value: Callable[[int], Value]
     used: Callable[[Plan], int] | None = None
     weigh: Callable[[ShardType], int] | None = None
+    weigh_service: Callable[[Transformer], int] = lambda _: 0
     is_cost: bool = False
     machines: bool = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from planner.domain.fleet import ShardType
+from planner.domain.fleet import ShardType, Transformer
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.solve.relax.lever import Lever
@@ -52,14 +52,22 @@ def _missing(scenario: Scenario, plan: Plan | None) -> int:
     return max(1, wanted + sum(item.min_count for item in scenario.shard_types))
 
 
-def weighed_scenario(scenario: Scenario, weigh: Callable[[ShardType], int]) -> Scenario:
-    """Return a scenario in which a shard costs as many USD as what is weighed says."""
+def weighed_scenario(
+    scenario: Scenario, weigh: Callable[[ShardType], int], weigh_service: Callable[[Transformer], int]
+) -> Scenario:
+    """Return a scenario in which a shard and a service cost as many USD as what is weighed says."""
     types = (
         dataclasses.replace(item, price_microusd_per_h=weigh(item) * MICROUSD)
         for item in scenario.shard_types
     )
+    services = (
+        dataclasses.replace(item, price_microusd_per_h=weigh_service(item) * MICROUSD)
+        for item in scenario.transformers
+    )
     policy = dataclasses.replace(scenario.policy, max_usd_per_h_microusd=None)
-    return dataclasses.replace(scenario, shard_types=tuple(types), policy=policy)
+    return dataclasses.replace(
+        scenario, shard_types=tuple(types), transformers=tuple(services), policy=policy
+    )
 
 
 def relaxed_scenario(scenario: Scenario, levers: tuple[Lever, ...], steps: Mapping[int, int]) -> Scenario:

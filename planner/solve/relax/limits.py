@@ -9,6 +9,7 @@ from planner.domain.fleet import ShardType
 from planner.domain.plan import Plan
 from planner.domain.rules import Rule
 from planner.domain.scenario import Scenario
+from planner.domain.services import services_pods
 from planner.solve.relax.lever import Lever, with_cluster, with_policy, with_type
 
 LARGEST_CONFIG_MAP_BYTES, CONFIG_MAP_STEP_BYTES = 1_048_576, 1_024
@@ -100,8 +101,13 @@ def _max_ips(scenario: Scenario, missing: int) -> Lever:
         rules=frozenset({Rule.IPS}),
         relaxed=lambda scenario, step: with_cluster(scenario, max_ips=before + step),
         value=lambda step: before + step,
-        used=lambda plan: sum(pods[shard.shard_type] for shard in plan.placement.shards) - before,
+        used=lambda plan: (
+            sum(pods[shard.shard_type] for shard in plan.placement.shards)
+            + services_pods(scenario, plan.services)
+            - before
+        ),
         weigh=lambda item: item.replicas,
+        weigh_service=lambda item: item.replicas,
     )
 
 

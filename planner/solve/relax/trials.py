@@ -116,9 +116,10 @@ class Trials:
         TimeIsUpError
             Before or while it was tried.
         """
-        weigh = self.levers[position].weigh
-        assert weigh is not None
-        scenario = weighed_scenario(relaxed_scenario(self.scenario, self.levers, steps), weigh)
+        lever = self.levers[position]
+        assert lever.weigh is not None
+        relaxed = relaxed_scenario(self.scenario, self.levers, steps)
+        scenario = weighed_scenario(relaxed, lever.weigh, lever.weigh_service)
         plan = self.plan(scenario, told=f"least of {self.levers[position].field}")
         return NO_PLAN if plan is None else self.outcome(plan, steps)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.domain.canonical import canonical_json, sha256_of
+from planner.domain.canonical import OMITTED_WHEN_EMPTY, canonical_json, sha256_of
 from planner.domain.plan import Bound, Refusal
 from planner.domain.rules import Rule
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
@@ -31,12 +31,20 @@ class Colour(enum.StrEnum):
 
 
 def as_json_does(value: object) -> str:
-    plain = (
-        dataclasses.asdict(value)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type)
-        else value
-    )
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+
+
+def plain(value: object) -> object:
+    """The value as lists and mappings, without what is left out where it is empty."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        item.name: plain(found)
+        for item in dataclasses.fields(value)
+        if (found := getattr(value, item.name)) not in (None, ()) or item.metadata != OMITTED_WHEN_EMPTY
+    }
 
 
 @pytest.mark.parametrize(
