@@ -6,6 +6,10 @@ This module is owned by their reader and is the contract between planner and gat
 A document is a key of a ConfigMap: ``{"version": 1, "group": "news", "generation": "<sha256>", "chunk": 0,
 "chunks": 1, "shards": {"news-1": "news-1-shard.models.svc:80"}, "models": {"sports-en": ["news-1"]}}``. A
 model with several shards is answered by any of them, one with none by nobody yet.
+
+Where requests of some models pass through a transformer, a document has two more fields: the address of each
+service, ``"services": {"news-transformer-scale": "news-transformer-scale.models.svc:80"}``, and of its models
+those that have one, ``"through": {"sports-en": "news-transformer-scale"}``.
 """
 
 from __future__ import annotations
@@ -40,31 +44,49 @@ class Routes:
         The address ``host:port`` of each shard, sorted by shard.
     models
         The shards that hold each model loaded, sorted by model; none is "not yet".
+    services
+        The address of each service that requests pass through, sorted.
+    through
+        What the requests of a model pass through, sorted by model; a model that is not there goes straight to
+        its shards.
     """
 
     group: str
     shards: tuple[tuple[str, str], ...]
     models: tuple[tuple[str, tuple[str, ...]], ...]
+    services: tuple[tuple[str, str], ...] = ()
+    through: tuple[tuple[str, str], ...] = ()
 
     @property
     def generation(self) -> str:
         """Hash of the content: equal generations route alike."""
-        content = _dumps([self.group, self.shards, self.models])
+        more = [self.services, self.through] if self.services else []
+        content = _dumps([self.group, self.shards, self.models, *more])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def routes_of(*, group: str, shards: Mapping[str, str], models: Mapping[str, Iterable[str]]) -> Routes:
+def routes_of(
+    *,
+    group: str,
+    shards: Mapping[str, str],
+    models: Mapping[str, Iterable[str]],
+    services: Mapping[str, str] | None = None,
+    through: Mapping[str, str] | None = None,
+) -> Routes:
     """Return routes in their order.
 
     Raises
     ------
     ValueError
-        A name or an address that no gateway could be told of, or a model on a shard without an address.
+        A name or an address that no gateway could be told of, a model on a shard or through a service without
+        an address, or a service that is no model's.
     """
     routes = Routes(
         group=group,
         shards=tuple(sorted(shards.items())),
         models=tuple((name, tuple(models[name])) for name in sorted(models)),
+        services=tuple(sorted((services or {}).items())),
+        through=tuple(sorted((through or {}).items())),
     )
     _check(routes)
     return routes
@@ -97,13 +119,17 @@ def routes_chunks(routes: Routes, *, max_bytes: int) -> tuple[str, ...]:
         "group": routes.group,
         "generation": routes.generation,
         "shards": dict(routes.shards),
+        **({"services": dict(routes.services)} if routes.services else {}),
     }
     # Room for the head with two generous numbers for `chunk` and `chunks`.
-    room = max_bytes - len(_dumps({**head, "chunk": 10**6, "chunks": 10**6, "models": {}}))
+    through = dict(routes.through)
+    bare = {**head, "chunk": 10**6, "chunks": 10**6, "models": {}, **({"through": {}} if through else {})}
+    room = max_bytes - len(_dumps(bare))
     chunks: list[dict[str, tuple[str, ...]]] = [{}]
     used = 0
     for name, shards in routes.models:
         size = len(_dumps({name: shards})) - 1  # braces off, comma on
+        size += len(_dumps({name: through[name]})) - 1 if name in through else 0
         if size > room:
             message = f"the addresses of {len(routes.shards)} shards leave no room for model {name!r}"
             raise ValueError(f"{message} in a document of {max_bytes} bytes")
@@ -113,7 +139,19 @@ def routes_chunks(routes: Routes, *, max_bytes: int) -> tuple[str, ...]:
         chunks[-1][name] = shards
         used += size
     return tuple(
-        _dumps({**head, "chunk": number, "chunks": len(chunks), "models": content})
+        _dumps(
+            {
+                **head,
+                "chunk": number,
+                "chunks": len(chunks),
+                "models": content,
+                **(
+                    {"through": {name: through[name] for name in content if name in through}}
+                    if through
+                    else {}
+                ),
+            }
+        )
         for number, content in enumerate(chunks)
     )
 
@@ -143,14 +181,22 @@ def read_routes(texts: Mapping[str, str]) -> Routes:
     if numbers != list(range(chunks)):
         raise DocumentError(f"incomplete set: {chunks} documents are announced, found {numbers}")
     models: dict[str, tuple[str, ...]] = {}
+    through: dict[str, str] = {}
     for name, item in documents.items():
+        through.update(item.get("through", {}))
         for model, shards in item["models"].items():
             if model in models:
                 raise DocumentError(f"{name}.models: {model!r} stands in two documents")
             models[model] = tuple(shards)
-    shards = next(iter(documents.values()))["shards"]
+    first = next(iter(documents.values()))
     try:
-        routes = routes_of(group=group, shards=shards, models=models)
+        routes = routes_of(
+            group=group,
+            shards=first["shards"],
+            models=models,
+            services=first.get("services", {}),
+            through=through,
+        )
     except (TypeError, ValueError) as error:
         raise DocumentError(str(error)) from None
     if routes.generation != generation:
@@ -183,6 +229,10 @@ def _read(text: str, where: str) -> dict[str, Any]:
             raise DocumentError(f"{where}.{field}: expected {kind.__name__}, found {type(found).__name__}")
     if document["version"] != VERSION:
         raise DocumentError(f"{where}.version: this gateway reads {VERSION}, found {document['version']}")
+    for field in ("services", "through"):
+        found = document.get(field, {})
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise DocumentError(f"{where}.{field}: expected names and text")
     for model, shards in document["models"].items():
         if not isinstance(shards, list) or not all(isinstance(shard, str) for shard in shards):
             raise DocumentError(f"{where}.models.{model}: expected a list of shards")
@@ -205,6 +255,23 @@ def _check(routes: Routes) -> None:
         missing = [shard for shard in shards if shard not in known]
         if missing:
             raise DocumentError(f"models.{model}: shard {missing[0]!r} has no address")
+    _check_services(routes)
+
+
+def _check_services(routes: Routes) -> None:
+    models, services = {name for name, _ in routes.models}, {name for name, _ in routes.services}
+    for service, address in routes.services:
+        if not _SHARD.fullmatch(service):
+            raise DocumentError(f"services: {service!r} is not the name of a service")
+        split_address(address)
+    for model, service in routes.through:
+        if model not in models:
+            raise DocumentError(f"through: {model!r} is not a model of the group")
+        if service not in services:
+            raise DocumentError(f"through.{model}: service {service!r} has no address")
+    idle = services - {service for _, service in routes.through}
+    if idle:
+        raise DocumentError(f"services: {min(idle)!r} is no model's")
 
 
 def _dumps(value: object) -> str:

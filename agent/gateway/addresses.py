@@ -53,14 +53,15 @@ class AddressBook:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="names")
 
     def addresses(self, routes: Routes) -> dict[str, tuple[str, ...]]:
-        """Return the addresses of the shards that routes name.
+        """Return the addresses of the shards and services that routes name.
 
         Where nobody can tell, the last answer stands: a name service that is down takes no shard away.
         """
-        wanted = sorted({address for _, address in routes.shards})
+        named = (*routes.shards, *routes.services)
+        wanted = sorted({address for _, address in named})
         found = dict(zip(wanted, self._threads.map(self._ask, wanted), strict=True))
         self._known = found
-        return {shard: found[address] for shard, address in routes.shards}
+        return {name: found[address] for name, address in named}
 
     def _ask(self, address: str) -> tuple[str, ...]:
         host, port = split_address(address)

@@ -45,6 +45,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--address", default="0.0.0.0", show_default=True, help="Where clients connect.")  # noqa: S104
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Their port.")
 @click.option(
+    "--direct-port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="Where transformers call the shards; left out, nothing listens.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 256),
     default=2,
@@ -115,6 +121,7 @@ def run(options: dict[str, Any]) -> None:
     place = Place(
         address=options["address"],
         port=options["port"],
+        direct_port=options["direct_port"],
         folder=str(options["work_dir"].absolute()),
         workers=options["workers"],
         connections=_most_connections(),

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.routes import Routes
 
 RETRY_AFTER_S = 2
 SOCKET = "switch.sock"
+DIRECT_SOCKET = "direct.sock"
 GENERATION_PATH = "/shardpack/generation"
 HEALTH_PATH = "/shardpack/health"
 
 Addresses = Mapping[str, tuple[str, ...]]
-"""The addresses ``ip:port`` that each shard's name stands for; a shard without any is not there."""
+"""The addresses ``ip:port`` that each name of a shard or service stands for; one without any is not there."""
 
 _TEMPORARY = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
 _FEWEST_HASHES = 2048
@@ -63,10 +64,11 @@ _DOOR = """  server {
       return 503 '{"error":"the gateway is starting again; try once more"}';
     }
   }
-}
 """
 
-_SWITCH = """  map_hash_max_size %(hashes)s;
+# Where it is asked for, the switch is two servers that know the same models: one sends requests to the
+# transformer of their model, the other, which transformers call, straight to the shards.
+_SWITCH_HEAD = """  map_hash_max_size %(hashes)s;
   map_hash_bucket_size 512;
   map $uri $shardpack_model {
     "~^/v[12]/models/(?<shardpack_name>[A-Za-z0-9._-]+)" $shardpack_name;
@@ -75,7 +77,14 @@ _SWITCH = """  map_hash_max_size %(hashes)s;
   map $shardpack_model $shardpack_upstream {
     default "";
 %(models)s  }
-%(upstreams)s  server {
+%(through)s%(upstreams)s"""
+
+_THROUGH = """  map $shardpack_model $shardpack_service {
+    default $shardpack_upstream;
+%(services)s  }
+"""
+
+_SWITCH = """  server {
     listen unix:%(socket)s backlog=4096;
     keepalive_timeout 0;
     proxy_request_buffering off;
@@ -92,7 +101,7 @@ _SWITCH = """  map_hash_max_size %(hashes)s;
         add_header Retry-After %(retry_after_s)s always;
         return 503 '{"error":"the model is not loaded on any shard yet"}';
       }
-      proxy_pass http://$shardpack_upstream;
+%(checks)s      proxy_pass http://%(target)s;
       proxy_set_header Host $http_host;
       proxy_next_upstream error timeout;
       proxy_connect_timeout 2s;
@@ -101,12 +110,19 @@ _SWITCH = """  map_hash_max_size %(hashes)s;
     location @absent {
       internal;
       add_header Retry-After %(retry_after_s)s always;
-      return 503 '{"error":"no shard of the model answers; try again"}';
+      return 503 '{"error":"%(silent)s; try again"}';
     }
     location / { return 404 '{"error":"ask at /v2/models/NAME/infer"}'; }
   }
-}
 """
+
+_NO_SERVICE = """      if ($shardpack_service = waits) {
+        add_header Retry-After %(retry_after_s)s always;
+        return 503 '{"error":"the transformer of the model is not there"}';
+      }
+"""
+_SILENT_SHARDS = "no shard of the model answers"
+_SILENT_SERVICE = "neither the transformer of the model nor a shard answers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +141,8 @@ class Place:
         How long a request may still take after the routes have changed, or after it was told to end.
     connections
         Connections of each worker, those to clients and those to shards together.
+    direct_port
+        Where transformers call the shards; None where no requests pass through any.
     user
         Whom the workers run as where the master may choose; None where it may not.
     """
@@ -135,6 +153,7 @@ class Place:
     workers: int = 2
     drain_s: int = 3600
     connections: int = 4096
+    direct_port: int | None = None
     user: str | None = None
 
 
@@ -149,14 +168,19 @@ def door_text(place: Place, *, token: str) -> str:
         Under this path it answers 204 itself: who asks knows that it is this one that listens.
     """
     listen = f"[{place.address}]" if ":" in place.address else place.address
-    filled = _DOOR % {
-        "listen": listen,
-        "port": place.port,
-        "socket": f"{place.folder}/{SOCKET}",
-        "retry_after_s": RETRY_AFTER_S,
-        "token": token,
-    }
-    return _common("door", place) + filled
+    ports = {place.port: SOCKET} | ({} if place.direct_port is None else {place.direct_port: DIRECT_SOCKET})
+    servers = (
+        _DOOR
+        % {
+            "listen": listen,
+            "port": port,
+            "socket": f"{place.folder}/{socket}",
+            "retry_after_s": RETRY_AFTER_S,
+            "token": token,
+        }
+        for port, socket in ports.items()
+    )
+    return _common("door", place) + "".join(servers) + "}\n"
 
 
 def switch_text(place: Place, routes: Routes, addresses: Addresses, *, tag: str) -> str:
@@ -167,27 +191,43 @@ def switch_text(place: Place, routes: Routes, addresses: Addresses, *, tag: str)
     place
         Where it works.
     routes
-        Which shards hold which model.
+        Which shards hold which model, and what its requests pass through.
     addresses
-        Where the shards are.
+        Where the shards and the services are.
     tag
         What it answers under ``GENERATION_PATH``: who asks knows which configuration is in force.
     """
     targets = {name: _answering(shards, addresses) for name, shards in routes.models}
     names = {found: f"shards-{number}" for number, found in enumerate(sorted(set(targets.values()) - {()}))}
-    upstreams = "".join(_upstream(name, found) for found, name in names.items())
-    filled = _SWITCH % {
+    services = {name: _answering((name,), addresses) for name, _ in routes.services}
+    through = {model: f"through-{name}" if services[name] else "waits" for model, name in routes.through}
+    upstreams = [_upstream(name, found) for found, name in names.items()]
+    upstreams += [_upstream(f"through-{name}", found) for name, found in services.items() if found]
+    head = _SWITCH_HEAD % {
         "hashes": _hashes(len(targets)),
-        "models": _map_lines({name: names.get(found, "waits") for name, found in targets.items()}),
-        "upstreams": upstreams,
-        "socket": f"{place.folder}/{SOCKET}",
+        "models": _map_lines({name: names.get(found, "waits") for name, found in targets.items()}, targets),
+        "through": _THROUGH % {"services": _map_lines(through, targets)} if through else "",
+        "upstreams": "".join(upstreams),
+    }
+    servers = _server(place, routes, tag=tag, socket=SOCKET, is_direct=not through)
+    if place.direct_port is not None:
+        servers += _server(place, routes, tag=tag, socket=DIRECT_SOCKET, is_direct=True)
+    return _common("switch", place) + head + servers + "}\n"
+
+
+def _server(place: Place, routes: Routes, *, tag: str, socket: str, is_direct: bool) -> str:
+    """Return a server of the switch: one that knows of transformers, or one that goes to shards alone."""
+    return _SWITCH % {
+        "socket": f"{place.folder}/{socket}",
         "generation_path": GENERATION_PATH,
         "health_path": HEALTH_PATH,
         "generation": tag,
         "group": routes.group,
         "retry_after_s": RETRY_AFTER_S,
+        "checks": "" if is_direct else _NO_SERVICE % {"retry_after_s": RETRY_AFTER_S},
+        "target": "$shardpack_upstream" if is_direct else "$shardpack_service",
+        "silent": _SILENT_SHARDS if is_direct else _SILENT_SERVICE,
     }
-    return _common("switch", place) + filled
 
 
 def _common(name: str, place: Place) -> str:
@@ -213,13 +253,13 @@ def _upstream(name: str, addresses: tuple[str, ...]) -> str:
     return f"  upstream {name} {{ random two least_conn;{servers} }}\n"
 
 
-def _map_lines(targets: Mapping[str, str]) -> str:
+def _map_lines(targets: Mapping[str, str], known: Iterable[str]) -> str:
     """Return the lines of nginx's ``map``.
 
-    It compares text without regard to case: names that differ by nothing else become patterns, which it
-    compares exactly.
+    It compares text without regard to case: of all names that are known, those that differ by nothing else
+    become patterns, which it compares exactly.
     """
-    alike = Counter(name.lower() for name in targets)
+    alike = Counter(name.lower() for name in known)
     keys = (
         (f'"{name}"' if alike[name.lower()] == 1 else f'"~^{name.replace(".", "[.]")}$"', targets[name])
         for name in sorted(targets)

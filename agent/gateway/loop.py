@@ -15,6 +15,7 @@ from agent.documents import read_texts
 from agent.errors import SettingsError
 from agent.gateway.addresses import AddressBook, missing
 from agent.gateway.configuration import (
+    DIRECT_SOCKET,
     GENERATION_PATH,
     HEALTH_PATH,
     SOCKET,
@@ -222,7 +223,8 @@ class Gateway:
         tag = secrets.token_hex(16)
         self._switch.write(switch_text(self._place, routes, addresses, tag=tag))
         if start:
-            self._socket.unlink(missing_ok=True)  # of one that was killed
+            for name in (SOCKET, DIRECT_SOCKET):  # of one that was killed
+                (self._folder / name).unlink(missing_ok=True)
             self._switch.check()
             self._switch.start()
         else:

@@ -82,6 +82,10 @@ def _annotated(view: ModelView) -> dict[str, Any]:
     own = next((field for field in _FROM_SPEC if field in said), None)
     if own is not None:
         raise WishError(f"annotation {ANNOTATION_MODEL}: {own} is the object's own to say")
+    if said.get("transformer") is not None:
+        raise WishError(
+            f"annotation {ANNOTATION_MODEL}: a fleet has no transformers; plan the models instead"
+        )
     return said
 
 

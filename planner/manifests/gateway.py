@@ -11,6 +11,8 @@ from planner.manifests.routes import SERVICE_PORT, gateway_name, routes_name
 LABEL_GATEWAY = "shardpack.dev/gateway"
 
 PORT = 8080
+DIRECT_PORT = 8081
+"""Where transformers call the shards of their models."""
 STATUS_PORT = 9082
 REPLICAS = 2
 
@@ -29,8 +31,14 @@ def gateway_selector(group: str) -> Labels:
     return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_GATEWAY: group}
 
 
-def gateway_objects(
-    group: str, *, namespace: str, labels: Labels, documents: int, options: ManifestOptions
+def gateway_objects(  # noqa: PLR0913 - each is one thing that the objects say
+    group: str,
+    *,
+    namespace: str,
+    labels: Labels,
+    documents: int,
+    options: ManifestOptions,
+    direct: bool = False,
 ) -> tuple[dict[str, Any], ...]:
     """Return Deployment, Service and PodDisruptionBudget of a group's gateway.
 
@@ -44,10 +52,15 @@ def gateway_objects(
         How many ConfigMaps its routes take (``routes.routes_config_maps``).
     options
         The image: the gateway is a program of the agent's.
+    direct
+        Whether it listens on ``DIRECT_PORT`` too: where requests pass through transformers.
     """
     own = {**labels, LABEL_GROUP: group, LABEL_GATEWAY: group}
     metadata = {"name": gateway_name(group), "namespace": namespace, "labels": own}
     selector = gateway_selector(group)
+    ports = [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT, "protocol": "TCP"}]
+    if direct:
+        ports.append({"name": "direct", "port": DIRECT_PORT, "targetPort": DIRECT_PORT, "protocol": "TCP"})
     return (
         {
             "apiVersion": "apps/v1",
@@ -59,7 +72,7 @@ def gateway_objects(
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": {
                     "metadata": {"labels": {**own, **selector}},
-                    "spec": _pod(group, documents=documents, options=options),
+                    "spec": _pod(group, documents=documents, options=options, direct=direct),
                 },
             },
         },
@@ -67,10 +80,7 @@ def gateway_objects(
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": metadata,
-            "spec": {
-                "selector": selector,
-                "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT, "protocol": "TCP"}],
-            },
+            "spec": {"selector": selector, "ports": ports},
         },
         {
             "apiVersion": "policy/v1",
@@ -81,7 +91,7 @@ def gateway_objects(
     )
 
 
-def _pod(group: str, *, documents: int, options: ManifestOptions) -> dict[str, Any]:
+def _pod(group: str, *, documents: int, options: ManifestOptions, direct: bool) -> dict[str, Any]:
     """Return the pod: two of them stand on different nodes where there are two."""
     slots = _SLOTS * -(-documents // _SLOTS)
     sources = [{"configMap": {"name": routes_name(group, slot), "optional": True}} for slot in range(slots)]
@@ -107,7 +117,7 @@ def _pod(group: str, *, documents: int, options: ManifestOptions) -> dict[str, A
             }
         },
         "terminationGracePeriodSeconds": _LEAVE_S + 2 * _DRAIN_S + 5,
-        "containers": [_container(options)],
+        "containers": [_container(options, direct=direct)],
         "volumes": [
             {"name": "routes", "projected": {"sources": sources}},
             {"name": "work", "emptyDir": {"sizeLimit": "1Gi"}},
@@ -115,7 +125,8 @@ def _pod(group: str, *, documents: int, options: ManifestOptions) -> dict[str, A
     }
 
 
-def _container(options: ManifestOptions) -> dict[str, Any]:
+def _container(options: ManifestOptions, *, direct: bool) -> dict[str, Any]:
+    ports = [("http", PORT), *([("direct", DIRECT_PORT)] if direct else []), ("status", STATUS_PORT)]
     return {
         "name": "gateway",
         "image": options.agent_image,
@@ -124,15 +135,13 @@ def _container(options: ManifestOptions) -> dict[str, Any]:
             "--config-dir=/mnt/routes",
             "--work-dir=/run/shardpack",
             f"--port={PORT}",
+            *([f"--direct-port={DIRECT_PORT}"] if direct else []),
             "--status-address=0.0.0.0",
             f"--status-port={STATUS_PORT}",
             f"--leave={_LEAVE_S}",
             f"--drain={_DRAIN_S}",
         ],
-        "ports": [
-            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
-            {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
-        ],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": STATUS_PORT}, "periodSeconds": 2},
         "livenessProbe": {
             "httpGet": {"path": "/livez", "port": STATUS_PORT},

@@ -8,11 +8,11 @@ from typing import Any
 
 from planner.domain.plan import Plan
 from planner.domain.policy import Spread
-from planner.domain.scenario import Scenario
+from planner.domain.scenario import Scenario, names
 from planner.errors import Fault, InputError
 from planner.manifests.contents import ShardContents, shard_contents, shards_of_models
 from planner.manifests.gateway import gateway_objects
-from planner.manifests.inferenceservice import SERVERS, inference_service
+from planner.manifests.inferenceservice import HOSTNAME, SERVERS, inference_service
 from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import name_faults, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
@@ -27,6 +27,7 @@ from planner.manifests.routes import (
 from planner.manifests.routes_http import http_routes
 from planner.manifests.text import yaml_text
 from planner.manifests.trainedmodel import trained_model
+from planner.manifests.transformer import transformer_objects
 
 KUSTOMIZATION = "kustomization.yaml"
 HEADER = "# Written by shardpack; edit the scenario instead, or build an overlay on this folder."
@@ -69,6 +70,7 @@ def render_plan(
     options = options or ManifestOptions()
     shards = shard_contents(plan, scenario)
     faults = [*name_faults(plan, scenario), *_server_faults(shards), *_gateway_faults(shards, options)]
+    faults += _transformer_faults(plan, options)
     documents = _documents(shards, scenario.cluster.max_config_map_bytes, faults)
     gateways = list(_gateway_files(plan, scenario, options, faults))
     if faults:
@@ -79,6 +81,7 @@ def render_plan(
         files.extend(_shard_files(contents, texts, plan, spread=scenario.policy.spread, options=options))
         files.extend(_models_files(contents, plan, parents))
     files.extend(gateways)
+    files.extend(_transformer_files(plan, scenario))
     files.append(_kustomization(file.path for file in files))
     return tuple(sorted(files, key=lambda file: file.path))
 
@@ -137,9 +140,38 @@ def _gateway_files(
             continue
         yield _file(f"{folder}/configmaps.yaml", *maps)
         gateway = gateway_objects(
-            group, namespace=plan.namespace, labels=labels, documents=len(maps), options=options
+            group,
+            namespace=plan.namespace,
+            labels=labels,
+            documents=len(maps),
+            options=options,
+            direct=bool(routes.services),
         )
         yield _file(f"{folder}/gateway.yaml", *gateway)
+
+
+def _transformer_faults(plan: Plan, options: ManifestOptions) -> Iterator[Fault]:
+    """Yield a fault where transformers would stand beside nothing that sends requests through them."""
+    if plan.services and options.gateway != "nginx":
+        message = (
+            "requests pass through transformers at a gateway of ours, which leads them to the shards as well:"
+            " choose nginx"
+        )
+        yield Fault(path="gateway", message=message)
+
+
+def _transformer_files(plan: Plan, scenario: Scenario) -> Iterator[ManifestFile]:
+    parts, labels = names(scenario), plan_labels(plan)
+    hosts = {name: dict(node.labels).get(HOSTNAME, name) for name, node in parts.nodes.items()}
+    for service in plan.services:
+        objects = transformer_objects(
+            service,
+            parts.transformers[service.transformer],
+            namespace=plan.namespace,
+            labels=labels,
+            hosts=tuple(hosts[name] for name in service.nodes),
+        )
+        yield _file(f"transformers/{service.name}.yaml", *objects)
 
 
 def _documents(

@@ -13,6 +13,7 @@ from typing import Any
 from agent.routes import Routes, routes_chunks, routes_of
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario, names
+from planner.domain.services import service_name
 from planner.manifests.contents import shards_of_models
 from planner.manifests.names import LABEL_SHARD, Labels
 from planner.manifests.pod import HTTP_PORT
@@ -44,6 +45,11 @@ def shard_address(shard: str, namespace: str) -> str:
     return f"{shard_service_name(shard)}.{namespace}.svc:{SERVICE_PORT}"
 
 
+def service_address(service: str, namespace: str) -> str:
+    """Return the address ``host:port`` of a transformer in its cluster."""
+    return f"{service}.{namespace}.svc:{SERVICE_PORT}"
+
+
 def gateway_name(group: str) -> str:
     """Return the name of a group's stable address, a Service."""
     return f"{group}-gateway"
@@ -59,7 +65,13 @@ def routes_name(group: str, chunk: int) -> str:
     return f"{gateway_name(group)}-{chunk}"
 
 
-def group_routes(group: str, *, namespace: str, models: Mapping[str, Iterable[str]]) -> Routes:
+def group_routes(
+    group: str,
+    *,
+    namespace: str,
+    models: Mapping[str, Iterable[str]],
+    transformers: Mapping[str, str] | None = None,
+) -> Routes:
     """Return the routes of a group.
 
     Parameters
@@ -69,13 +81,18 @@ def group_routes(group: str, *, namespace: str, models: Mapping[str, Iterable[st
     models
         The shards that answer for each model: all its replicas, while one moves the old and the new; none for
         a model that is loaded nowhere yet.
+    transformers
+        What the requests of a model pass through; a model that is not there goes straight to its shards.
     """
     placed = {name: tuple(shards) for name, shards in models.items()}
+    through = {name: service_name(group, item) for name, item in (transformers or {}).items()}
     shards = {shard for found in placed.values() for shard in found}
     return routes_of(
         group=group,
         shards={shard: shard_address(shard, namespace) for shard in shards},
         models=placed,
+        services={name: service_address(name, namespace) for name in through.values()},
+        through=through,
     )
 
 
@@ -90,8 +107,15 @@ def plan_routes(plan: Plan, scenario: Scenario) -> dict[str, Routes]:
     for model, shards in shards_of_models(plan).items():
         for shard in shards:
             models[group_of[shard]].setdefault(model, []).append(shard)
+    through = {model.name: model.transformer for model in scenario.models if model.transformer is not None}
     return {
-        group: group_routes(group, namespace=plan.namespace, models=models[group]) for group in sorted(models)
+        group: group_routes(
+            group,
+            namespace=plan.namespace,
+            models=models[group],
+            transformers={name: through[name] for name in models[group] if name in through},
+        )
+        for group in sorted(models)
     }
 
 

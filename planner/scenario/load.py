@@ -88,6 +88,8 @@ def parse_fleet(text: str, *, file: str) -> Scenario:
         log.raise_if_any()
     draft = _draft(pieces, root=None, log=log)
     check(draft, log)
+    for item in draft.transformers:
+        log.add(item.document, item.loc, "models of a fleet pass through no transformers; plan them instead")
     log.raise_if_any()
     backends = tuple(draft.catalogue.backends[name] for name in sorted(draft.catalogue.backends))
     return dataclasses.replace(_scenario(draft), backends=backends)

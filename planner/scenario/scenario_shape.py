@@ -40,8 +40,9 @@ from planner.scenario.shapes import (
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
-PREDICTOR_URL = "PREDICTOR_URL"
-"""The variable that tells a transformer where the models of its group answer."""
+PREDICTOR_URL, PREDICTOR_HOST = "PREDICTOR_URL", "PREDICTOR_HOST"
+"""Tell a transformer where the models of its group answer: as ``http://HOST:PORT``, and without
+``http://``, as KServe's ``--predictor_host`` takes it."""
 
 _NONE_NAMED: Any = Field(default_factory=dict, json_schema_extra={"default": {}})
 """An empty mapping; as a plain default it would be copied with care for each of millions of footprints."""
@@ -246,7 +247,7 @@ class TransformerShape(Shape):
     args: list[str] = []
     """Of its container."""
     env: dict[VariableName, str] = {}
-    """Further variables of its container; PREDICTOR_URL is ours."""
+    """Further variables of its container; PREDICTOR_URL and PREDICTOR_HOST are ours."""
     replicas: Replicas = 1
     """Identical pods of a service."""
     resources: TransformerResourcesShape
@@ -258,8 +259,9 @@ class TransformerShape(Shape):
 
     @model_validator(mode="after")
     def _check_variables(self) -> Self:
-        if PREDICTOR_URL in self.env:
-            raise ValueError(f"{PREDICTOR_URL} is set by us: where the models answer")
+        ours = sorted({PREDICTOR_URL, PREDICTOR_HOST} & self.env.keys())
+        if ours:
+            raise ValueError(f"{ours[0]} is set by us: where the models answer")
         return self
 
 

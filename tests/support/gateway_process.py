@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.routes import routes_chunks, routes_of
+from agent.routes import Routes, routes_chunks, routes_of
 from planner.rehearsal.mount import mount_files
 from tests.support.agent_process import eventually
 
@@ -42,6 +42,7 @@ class GatewayProcess:
     folder: Path
     shards: Mapping[str, str]
     port: int = field(default_factory=free_port)
+    direct_port: int | None = None
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     @property
@@ -61,6 +62,10 @@ class GatewayProcess:
     ) -> str:
         """Mount routes as a kubelet would, and return their generation."""
         routes = routes_of(group="news", shards=self.shards, models=models)
+        return self.mount_routes(routes, max_bytes=max_bytes, leave_out=leave_out)
+
+    def mount_routes(self, routes: Routes, *, max_bytes: int = 900_000, leave_out: int | None = None) -> str:
+        """Mount routes that may lead through services."""
         chunks = routes_chunks(routes, max_bytes=max_bytes)
         texts = {f"routes-{number}.json": text for number, text in enumerate(chunks) if number != leave_out}
         (self.folder / "routes").mkdir(exist_ok=True)
@@ -84,6 +89,7 @@ class GatewayProcess:
             *("--config-dir", str(self.folder / "routes"), "--work-dir", str(self.work)),
             *("--status-port", "0", "--status-port-file", str(self.folder / "status-port")),
             *("--period", "0.2", "--leave", "0", "--drain", "10"),
+            *([] if self.direct_port is None else ["--direct-port", str(self.direct_port)]),
         ]
         with (self.folder / "gateway.log").open("ab") as output:
             self._process = subprocess.Popen(
