@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from planner.manifests.contents import ShardContents
-from planner.manifests.gateway import LABEL_GATEWAY, PORT, STATUS_PORT
+from planner.manifests.gateway import DIRECT_PORT, LABEL_GATEWAY, PORT, STATUS_PORT
 from planner.manifests.names import LABEL_SCENARIO, LABEL_SHARD, Labels
 from planner.manifests.pod import GRPC_PORT, HTTP_PORT
+from planner.manifests.transformer import LABEL_TRANSFORMER
+from planner.manifests.transformer import PORT as TRANSFORMER_PORT
 
 METRICS_PORT = 8002  # of Triton
 
@@ -31,7 +33,9 @@ def disruption_budget(contents: ShardContents, *, namespace: str, labels: Labels
     }
 
 
-def network_policies(*, namespace: str, labels: Labels) -> tuple[dict[str, Any], ...]:
+def network_policies(
+    *, namespace: str, labels: Labels, transformers: bool = False
+) -> tuple[dict[str, Any], ...]:
     """Return who may connect to shards and to gateways; where these connect to is not restricted.
 
     Whoever reaches a server's ports can load and unload its models, so these are open inside of the namespace
@@ -43,12 +47,21 @@ def network_policies(*, namespace: str, labels: Labels) -> tuple[dict[str, Any],
         Of the objects.
     labels
         Of the objects, and of all pods that they are about.
+    transformers
+        Whether there are any: they alone reach the gateway's port that leads past them, and they are reached
+        from inside of the namespace only.
     """
     shards = [
         {"from": [{"podSelector": {}}], "ports": _ports(HTTP_PORT, GRPC_PORT)},
         {"ports": _ports(METRICS_PORT, STATUS_PORT)},
     ]
-    gateways = [{"ports": _ports(PORT, STATUS_PORT)}]
+    gateways: list[dict[str, Any]] = [{"ports": _ports(PORT, STATUS_PORT)}]
+    kinds = [("shards", LABEL_SHARD, shards), ("gateways", LABEL_GATEWAY, gateways)]
+    if transformers:
+        pods = {"podSelector": {"matchExpressions": [{"key": LABEL_TRANSFORMER, "operator": "Exists"}]}}
+        gateways.append({"from": [pods], "ports": _ports(DIRECT_PORT)})
+        inside = [{"from": [{"podSelector": {}}], "ports": _ports(TRANSFORMER_PORT)}]
+        kinds.append(("transformers", LABEL_TRANSFORMER, inside))
     return tuple(
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -67,7 +80,7 @@ def network_policies(*, namespace: str, labels: Labels) -> tuple[dict[str, Any],
                 "ingress": ingress,
             },
         }
-        for what, label, ingress in (("shards", LABEL_SHARD, shards), ("gateways", LABEL_GATEWAY, gateways))
+        for what, label, ingress in kinds
     )
 
 

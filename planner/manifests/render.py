@@ -213,7 +213,10 @@ def _common_files(plan: Plan, options: ManifestOptions) -> Iterator[ManifestFile
         },
     )
     if options.network_policies:
-        yield _file("networkpolicies.yaml", *network_policies(namespace=plan.namespace, labels=labels))
+        yield _file(
+            "networkpolicies.yaml",
+            *network_policies(namespace=plan.namespace, labels=labels, transformers=bool(plan.services)),
+        )
 
 
 def _shard_files(

@@ -136,7 +136,7 @@ def _ceiling_block(limits: ServingLimits, *, wide: bool) -> Iterator[str]:
         yield table(headers, rows, right=(2, 3))
         return
     sums = [
-        (_most_models(item, limits.one_per_service), _most_models(item, limits.sharded))
+        (_most_models(item, limits.one_per_service), _most_models(item, limits.sharded, is_shared=True))
         for item in limits.ceilings
     ]
     wider = [
@@ -146,12 +146,14 @@ def _ceiling_block(limits: ServingLimits, *, wide: bool) -> Iterator[str]:
     yield table((*headers[:3], "reckoned as", headers[3], "reckoned as"), wider, right=(2, 4))
 
 
-def _most_models(ceiling: Ceiling, serving: Serving | None) -> str:
-    """Return how the most models under a limit were reckoned."""
-    if serving is None or not serving.pods:
+def _most_models(ceiling: Ceiling, serving: Serving | None, *, is_shared: bool = False) -> str:
+    """Return how the most models under a limit were reckoned; transformers that are shared stand once."""
+    once = serving.transformer_pods if serving is not None and is_shared else 0
+    if serving is None or serving.pods == once:
         return "-"
-    models, pods = plural(serving.models, "model"), plural(serving.pods, "pod")
-    return f"{ceiling.available:,} x {models} / {pods}, rounded down"
+    models, pods = plural(serving.models, "model"), plural(serving.pods - once, "pod")
+    available = f"({ceiling.available:,} - {once:,})" if once else f"{ceiling.available:,}"
+    return f"{available} x {models} / {pods}, rounded down"
 
 
 def assumption_lines(assumptions: Assumptions) -> Iterator[str]:

@@ -18,7 +18,6 @@ _SHORT = 14
 """Lists of known names up to this long are shown in full."""
 
 _INSTEAD = {
-    "transformer": "give the models that share a transformer the same `together`",
     "tritonRepository": "`shardpack import triton` makes a scenario of one, to include",
 }
 """What to write instead of fields that other versions have or people expect."""

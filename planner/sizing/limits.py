@@ -328,9 +328,13 @@ def _ceiling(room: _Room, alone: Serving, sharded: Serving | None) -> Ceiling:
         nodes=room.nodes,
         pods_per_node=room.pods_per_node,
         one_per_service_models=room.available * alone.models // alone.pods if alone.pods else 0,
-        sharded_models=(
-            room.available * sharded.models // sharded.pods
-            if sharded is not None and sharded.models and sharded.pods
-            else None
-        ),
+        sharded_models=None if sharded is None else _most_sharded(room.available, sharded),
     )
+
+
+def _most_sharded(available: int, sharded: Serving) -> int | None:
+    """Return the most models at the plan's models a pod; its transformers stand once, however many come."""
+    pods = sharded.pods - sharded.transformer_pods
+    if not sharded.models or not pods:
+        return None
+    return max(0, available - sharded.transformer_pods) * sharded.models // pods

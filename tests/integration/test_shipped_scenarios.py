@@ -32,6 +32,7 @@ EXPECTED = {
     "mixed-gpu-cpu": Expected(exit_code=EXIT_DONE, largest_gap=0.02),
     "model-per-user": Expected(exit_code=EXIT_DONE, largest_gap=0.02),
     "news-by-category": Expected(exit_code=EXIT_DONE, largest_gap=None),
+    "shared-transformers": Expected(exit_code=EXIT_DONE, largest_gap=0.02),
     "too-small": Expected(exit_code=EXIT_REFUSED, largest_gap=None),
     "zones-n-plus-1": Expected(exit_code=EXIT_DONE, largest_gap=0.02),
 }

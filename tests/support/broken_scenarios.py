@@ -56,10 +56,36 @@ BROKEN = {
         "spec.shardTypes[0].devices.colour",
         "unknown field 'colour'; known: class, count, gpuMemory, gpuTime",
     ),
-    "field of another version": (
-        with_model(transformer="tokens # HERE"),
+    "unknown transformer": (
+        with_model(transformer="tokens # HERE")
+        + "  transformers: [{name: token, image: x, resources: {cpu: 1, memory: 1Gi}}]\n",
         "spec.models[1].transformer",
-        "unknown field 'transformer'; give the models that share a transformer the same `together`",
+        "'tokens'; did you mean 'token'?",
+    ),
+    "transformer of two groups": (
+        with_model(transformer="tokens # HERE").replace(
+            "      group: shop\n",
+            "      group: shop\n    - {name: t4-large, runtime: triton, devices: {class: nvidia-t4},"
+            ' resources: {cpu: "8", memory: 32Gi}, group: one}\n',
+        )
+        + "  transformers: [{name: tokens, image: x, resources: {cpu: 1, memory: 1Gi}}]\n",
+        "spec.models[1].transformer",
+        "'tokens' stands once for a group, and this model may come into one or shop",
+    ),
+    "variable of a transformer that is ours": (
+        with_spec("""\
+        transformers:
+          - {name: t, image: x, env: {PREDICTOR_URL: y}, resources: {cpu: 1, memory: 1Gi}} # HERE
+        """),
+        "spec.transformers[0]",
+        "PREDICTOR_URL is set by us",
+    ),
+    "long name of a transformer": (
+        with_model(transformer="a" * 47)
+        + "  transformers:\n"
+        + f"    - {{name: {'a' * 47}, image: x, resources: {{cpu: 1, memory: 1Gi}}}} # HERE\n",
+        "spec.transformers[0].name",
+        "has 64 characters, and 63 is most",
     ),
     "source of models that is not read": (
         with_spec("""\

@@ -1,4 +1,4 @@
-"""60 models that share three transformers: planned, then asked through real gateway, processes and servers."""
+"""60 models share three transformers: planned, then asked through real gateway, processes and servers."""
 
 from __future__ import annotations
 

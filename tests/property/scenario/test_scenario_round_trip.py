@@ -183,6 +183,37 @@ def test_what_is_written_is_read_as_the_same(spec: dict[str, Any]) -> None:
     assert parse_scenario(scenario_text(scenario), file="again") == scenario
 
 
+TRANSFORMER = st.fixed_dictionaries(
+    {"image": WORDS, "resources": st.fixed_dictionaries({"cpu": MILLI, "memory": BYTES})},
+    optional={
+        "args": st.lists(WORDS, max_size=2),
+        "env": st.dictionaries(st.from_regex(r"[A-Z_]{1,9}", fullmatch=True), WORDS, max_size=2),
+        "replicas": st.integers(1, 9),
+        "pricePerHour": st.sampled_from([0, 0.526, "1.25"]),
+    },
+)
+
+
+@settings(max_examples=60)
+@given(models(), TRANSFORMER, st.data())
+def test_transformers_are_written_and_read(
+    named: list[dict[str, Any]], one: dict[str, Any], data: st.DataObject
+) -> None:
+    names = ["scale", "tokens"]
+    for item in named:
+        item.update(data.draw(some(transformer=st.sampled_from(names))))
+    spec = {
+        "shardTypes": [{"use": "aws-g4dn.xlarge", "name": "t", "group": "g"}],
+        "transformers": [{"name": name, **one} for name in names],
+        "models": named,
+    }
+    scenario = parse_scenario(text_of(spec), file="any")
+    assert {item.name for item in scenario.transformers} == {
+        m["transformer"] for m in named if "transformer" in m
+    }
+    assert parse_scenario(scenario_text(scenario), file="again") == scenario
+
+
 MODEL = {
     "name": "m",
     "backend": "onnxruntime",

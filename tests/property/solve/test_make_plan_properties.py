@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from planner.domain.canonical import canonical_json
 from planner.domain.difference import count_moves
 from planner.domain.scenario import Scenario
+from planner.domain.services import used_services
 from planner.domain.verify import verify
+from planner.errors import InputError
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from tests.support.small_scenarios import least_cost, scenarios, tiny_scenarios
+from tests.support.transformers import a_transformer, with_transformers
 
 QUICK = SolveOptions(work=6)
 _SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -89,3 +92,40 @@ def test_an_unchanged_scenario_moves_nothing_when_moves_come_before_cost(scenari
     again = make_plan(same, QUICK, base=base)
     if len(again.placement.placed) == len(base.placement.placed):
         assert again.placement == base.placement
+
+
+@st.composite
+def with_services(draw: st.DrawFn) -> Scenario:
+    """A scenario some of whose models pass through transformers, of which some hardly fit onto a node."""
+    scenario, names = draw(scenarios()), (None, "a", "b")
+    models = tuple(
+        dataclasses.replace(model, transformer=draw(st.sampled_from(names))) for model in scenario.models
+    )
+    transformers = (
+        a_transformer(
+            name,
+            replicas=draw(st.integers(1, 2)),
+            cpu_milli=draw(st.sampled_from((100, 2000))),
+            price_microusd_per_h=draw(st.sampled_from((0, 300_000))),
+        )
+        for name in ("a", "b")
+    )
+    return with_transformers(dataclasses.replace(scenario, models=models), *transformers)
+
+
+@settings(_SLOW, max_examples=100)
+@given(with_services())
+def test_plans_with_services_are_legal_and_their_bounds_hold(scenario: Scenario) -> None:
+    try:
+        plan = make_plan(scenario, QUICK)
+    except InputError:  # there is no room for the services alone
+        return
+    assert verify(scenario, plan) == ()
+    standing = tuple((item.group, item.transformer) for item in plan.services)
+    assert standing == used_services(scenario, plan.placement)
+    assert plan.bound is not None
+    assert plan.bound.microusd_per_h <= plan.cost_microusd_per_h
+    again = make_plan(scenario, QUICK, base=plan)
+    where = {(item.group, item.transformer): item.nodes for item in plan.services}
+    for item in again.services:
+        assert item.nodes == where.get((item.group, item.transformer), item.nodes)

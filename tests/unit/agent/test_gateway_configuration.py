@@ -126,3 +126,72 @@ def test_the_status_says_what_a_move_waits_for():
     text = metrics_text(lambda: state)().decode()
     assert "shardpack_gateway_up_to_date 0.0" in text
     assert "shardpack_gateway_draining_workers 2.0" in text
+
+
+# ------------------------------------------------------------------------------------------ transformers
+
+DIRECT = Place(address="0.0.0.0", port=8080, folder="/run/shardpack", direct_port=8081)
+
+
+def routes_through(services: tuple[str, ...] = ("10.0.0.9:80",)) -> str:
+    routes = routes_of(
+        group="news",
+        shards=SHARDS,
+        models={"m": ["a"], "M": ["b"], "n": ["a"]},
+        services={"scale": "scale.models.svc:80"},
+        through={"m": "scale"},
+    )
+    return switch_text(DIRECT, routes, {**ADDRESSES, "scale": services}, tag="t")
+
+
+def test_a_model_goes_to_its_transformer_and_others_to_their_shards():
+    text = routes_through()
+    block = text[text.index("$shardpack_service {") :]
+    assert block.splitlines()[1:4] == [
+        "    default $shardpack_upstream;",
+        '    "~^m$" through-scale;',
+        "  }",
+    ]
+    assert "upstream through-scale { random two least_conn; server 10.0.0.9:80 max_fails=0; }" in text
+
+
+def test_the_second_server_of_the_switch_goes_to_shards_alone():
+    first, second = routes_through().split("  server {\n")[1:]
+    assert "listen unix:/run/shardpack/switch.sock" in first
+    assert "proxy_pass http://$shardpack_service;" in first
+    assert "listen unix:/run/shardpack/direct.sock" in second
+    assert "proxy_pass http://$shardpack_upstream;" in second
+    assert "$shardpack_service" not in second
+
+
+def test_a_transformer_that_is_not_there_is_waited_for():
+    text = routes_through(services=())
+    assert '    "~^m$" waits;' in text
+    assert "upstream through-" not in text
+
+
+def test_without_transformers_both_configurations_are_what_they_were():
+    door, switch = door_text(PLACE, token="x"), switch_text(PLACE, some_routes(m=["a"]), ADDRESSES, tag="t")
+    assert "direct" not in door + switch
+    assert "$shardpack_service" not in switch
+    assert door.count("listen ") == switch.count("listen ") == 1
+
+
+def test_the_door_has_a_port_for_transformers_where_it_is_asked_for():
+    ports = re.findall(
+        r"listen 0.0.0.0:(\d+) .*\n(?:.*\n)*?.*proxy_pass http://unix:\S+/(\w+).sock",
+        door_text(DIRECT, token="x"),
+    )
+    assert ports == [("8080", "switch"), ("8081", "direct")]
+
+
+def test_addresses_of_services_are_looked_up_too():
+    routes = routes_of(
+        group="news",
+        shards={"a": "10.0.0.1:80"},
+        models={"m": ["a"]},
+        services={"scale": "scale.models.svc:80"},
+        through={"m": "scale"},
+    )
+    book = AddressBook(lambda host, port: (f"{len(host)}.0.0.1:{port}",))
+    assert book.addresses(routes) == {"a": ("10.0.0.1:80",), "scale": ("16.0.0.1:80",)}

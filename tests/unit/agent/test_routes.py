@@ -105,3 +105,53 @@ def test_addresses_are_split(address, expected):
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(DocumentError, match="is not an address"):
         split_address(address)
+
+
+def routes_through(count: int = 2) -> Routes:
+    """Models of which all but the first pass through one service."""
+    models = {f"model-{number}": ["news"] for number in range(count)}
+    return routes_of(
+        group="news",
+        shards=SHARDS,
+        models=models,
+        services={"scale": "10.0.0.9:80"},
+        through=dict.fromkeys(list(models)[1:], "scale"),
+    )
+
+
+@pytest.mark.parametrize("max_bytes", [10_000, 600])
+def test_routes_through_services_are_read_as_they_are_written(max_bytes):
+    routes = routes_through(40)
+    texts = written(routes, max_bytes)
+    assert (len(texts) > 1) == (max_bytes == 600)
+    assert all(len(text) <= max_bytes for text in texts.values())
+    assert read_routes(texts) == routes
+
+
+def test_what_models_pass_through_is_part_of_the_generation():
+    straight = routes_of(group="news", shards=SHARDS, models={"model-0": ["news"], "model-1": ["news"]})
+    assert routes_through().generation != straight.generation
+    assert "through" not in json.loads(written(straight)["routes-0.json"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"through": {"other": "scale"}}, "'other' is not a model of the group"),
+        ({"through": {"m": "absent"}}, "service 'absent' has no address"),
+        ({"through": {}}, "'scale' is no model's"),
+        ({"services": {"scale": "nowhere"}}, "is not an address"),
+        ({"services": {"Scale!": "10.0.0.9:80"}}, "is not the name of a service"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_refused(fields, message):
+    sound = {"services": {"scale": "10.0.0.9:80"}, "through": {"m": "scale"}}
+    with pytest.raises(DocumentError, match=message):
+        routes_of(group="news", shards=SHARDS, models={"m": ["news"]}, **{**sound, **fields})
+
+
+@pytest.mark.parametrize("value", ["scale", {"model-1": 1}])
+def test_a_document_whose_services_are_no_names_is_refused(value):
+    document = json.loads(written(routes_through())["routes-0.json"])
+    with pytest.raises(DocumentError, match=r"routes-0.json.through: expected names and text"):
+        read_routes({"routes-0.json": json.dumps({**document, "through": value})})

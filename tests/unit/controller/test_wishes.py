@@ -132,3 +132,11 @@ def test_a_config_map_without_the_document_is_refused() -> None:
     with pytest.raises(InputError, match=r"data.scenario.yaml: is required"):
         read_fleet(read_config_map(item), namespace=NAMESPACE)
     assert json.dumps(item)
+
+
+def test_what_a_fleet_does_not_run_is_refused() -> None:
+    transformers = "  transformers: [{name: scale, image: x, resources: {cpu: 1, memory: 1Gi}}]\n"
+    with pytest.raises(InputError, match="pass through no transformers"):
+        a_fleet(a_fleet_text() + transformers)
+    with pytest.raises(WishError, match="a fleet has no transformers"):
+        wish(says={"transformer": "scale"})

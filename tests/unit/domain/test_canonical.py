@@ -36,8 +36,10 @@ def as_json_does(value: object) -> str:
 
 def plain(value: object) -> object:
     """The value as lists and mappings, without what is left out where it is empty."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     if not dataclasses.is_dataclass(value):
         return value
     return {

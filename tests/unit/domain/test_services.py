@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.domain.canonical import canonical_json, sha256_of
-from planner.domain.fleet import Cluster, Transformer
+from planner.domain.fleet import Cluster
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Bound, Budget, Plan
 from planner.domain.rules import Rule, Violation
@@ -25,29 +25,7 @@ from planner.domain.services import (
 from planner.domain.verify import verify
 from planner.errors import InputError
 from tests.support.builders import CPU, GIB, a_model, a_node, a_scenario, a_shard_type, an_option
-
-
-def a_transformer(name: str = "scale", **more: Any) -> Transformer:
-    """A transformer of one pod of 2 cores and 1 GiB for 0.1 USD/h."""
-    plain: dict[str, Any] = {"cpu_milli": 2000, "memory_bytes": GIB, "price_microusd_per_h": 100_000}
-    return Transformer(name=name, image="registry.example/scale:1", **{**plain, **more})
-
-
-def with_transformers(scenario: Scenario, *transformers: Transformer) -> Scenario:
-    return dataclasses.replace(scenario, transformers=transformers)
-
-
-def two_models(**more: Any) -> Scenario:
-    """Two models through one transformer, one without, on types to buy."""
-    through = (a_model(name, transformer="scale") for name in ("a", "b"))
-    return with_transformers(a_scenario(*through, a_model("c"), **more), a_transformer())
-
-
-def on_nodes(*nodes: Any, transformer: Transformer | None = None, **more: Any) -> Scenario:
-    """One model through a transformer, and shards of 4 cores and 8 GiB that stand on nodes."""
-    kind = a_shard_type(provision="existing", cpu_milli=4000, memory_bytes=8 * GIB)
-    scenario = a_scenario(a_model("a", transformer="scale"), types=(kind,), nodes=nodes, **more)
-    return with_transformers(scenario, transformer or a_transformer())
+from tests.support.transformers import a_transformer, on_nodes, two_models, with_transformers
 
 
 def a_plan(scenario: Scenario, *services: Service, node: str | None = None, **more: Any) -> Plan:
@@ -159,9 +137,9 @@ def test_a_service_has_a_node_for_each_pod_where_there_are_nodes() -> None:
     ],
 )
 def test_a_node_holds_shards_and_services_together(
-    room: dict[str, int], rule: Rule, need: int, have: int
+    room: dict[str, Any], rule: Rule, need: int, have: int
 ) -> None:
-    scenario = on_nodes(a_node(**room))
+    scenario = on_nodes(a_node("n", **room))
     service = Service(group="t", transformer="scale", nodes=("n",))
     (broken,) = verify(scenario, a_plan(scenario, service, node="n"))
     assert (broken.rule, broken.subject, broken.need, broken.have) == (rule, "n", need, have)
