@@ -19,6 +19,10 @@ from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
 from planner.units import format_bytes, format_usd, quantity_milli
 
+PREDICTOR_URL, PREDICTOR_HOST = "PREDICTOR_URL", "PREDICTOR_HOST"
+"""Tell a transformer where the models of its group answer: as ``http://HOST:PORT``, and without
+``http://``, as KServe's ``--predictor_host`` takes it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Service:

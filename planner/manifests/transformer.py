@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from planner.domain.fleet import Transformer
-from planner.domain.services import Service
+from planner.domain.services import PREDICTOR_HOST, PREDICTOR_URL, Service
 from planner.manifests.gateway import DIRECT_PORT
 from planner.manifests.inferenceservice import HOSTNAME
 from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, MANAGED_BY, Labels
 from planner.manifests.routes import SERVICE_PORT, gateway_name
-from planner.scenario.scenario_shape import PREDICTOR_HOST, PREDICTOR_URL
 from planner.units import quantity_bytes, quantity_milli
 
 LABEL_TRANSFORMER = "shardpack.dev/transformer"

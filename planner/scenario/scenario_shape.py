@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from planner.domain.footprint import FootprintSource
 from planner.domain.model import Probe
 from planner.domain.policy import Objective, Spread
+from planner.domain.services import PREDICTOR_HOST, PREDICTOR_URL
 from planner.scenario.models_from_shape import ModelsFromShape
 from planner.scenario.parts_shape import BackendShape, DeviceClassShape, RuntimeShape
 from planner.scenario.shapes import (
@@ -40,9 +41,6 @@ from planner.scenario.shapes import (
 )
 
 API_VERSION = "shardpack.dev/v1alpha1"
-PREDICTOR_URL, PREDICTOR_HOST = "PREDICTOR_URL", "PREDICTOR_HOST"
-"""Tell a transformer where the models of its group answer: as ``http://HOST:PORT``, and without
-``http://``, as KServe's ``--predictor_host`` takes it."""
 
 _NONE_NAMED: Any = Field(default_factory=dict, json_schema_extra={"default": {}})
 """An empty mapping; as a plain default it would be copied with care for each of millions of footprints."""
