@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.domain.fleet import Node, ShardType, Transformer
+from planner.domain.footprint import uses_device
 from planner.domain.model import Model, options_for
 from planner.domain.placement import Placement
 from planner.domain.references import in_group
@@ -52,14 +53,33 @@ def service_name(group: str, transformer: str) -> str:
     return f"{group}-transformer-{transformer}"
 
 
-def groups_of(model: Model, scenario: Scenario, parts: Names) -> frozenset[str]:
-    """Return the groups whose shards may hold a model; a pin leaves one to a model of one replica."""
+def possible_groups(scenario: Scenario) -> Iterator[tuple[Model, str, frozenset[str]]]:
+    """Yield each model that names a transformer, that name, and the groups whose shards may hold the model.
+
+    A pin leaves one group to a model of one replica. Models that may go to the same places are looked at
+    once.
+    """
+    if not scenario.transformers:
+        return
+    parts, known = names(scenario), dict[object, frozenset[str]]()
+    for model in scenario.models:
+        if model.transformer is None:
+            continue
+        pin = None if model.pin is None or model.replicas > 1 else model.pin.shard
+        ways = tuple((option.device_class, uses_device(option)) for option in model.footprints)
+        key = model.backend, ways, pin
+        if key not in known:
+            known[key] = _groups_of(model, pin, scenario, parts)
+        yield model, model.transformer, known[key]
+
+
+def _groups_of(model: Model, pin: str | None, scenario: Scenario, parts: Names) -> frozenset[str]:
     return frozenset(
         item.group
         for item in scenario.shard_types
         if _is_served(model, parts.runtimes[item.runtime].backends)
         and options_for(model, parts.device_classes[item.device_class])
-        and (model.pin is None or model.replicas > 1 or in_group(model.pin.shard, item.group))
+        and (pin is None or in_group(pin, item.group))
     )
 
 
@@ -69,19 +89,8 @@ def _is_served(model: Model, backends: tuple[str, ...] | None) -> bool:
 
 def wanted_services(scenario: Scenario) -> tuple[tuple[str, str], ...]:
     """Return (group, transformer) of every service that some model may need, sorted."""
-    if not scenario.transformers:
-        return ()
-    parts = names(scenario)
-    return tuple(
-        sorted(
-            {
-                (group, model.transformer)
-                for model in scenario.models
-                if model.transformer is not None
-                for group in groups_of(model, scenario, parts)
-            }
-        )
-    )
+    found = {(group, name) for _, name, groups in possible_groups(scenario) for group in groups}
+    return tuple(sorted(found))
 
 
 def used_services(scenario: Scenario, placement: Placement) -> tuple[tuple[str, str], ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from planner.domain.references import in_group
-from planner.domain.scenario import Scenario, names
-from planner.domain.services import groups_of, service_name, wanted_services
+from planner.domain.scenario import Scenario
+from planner.domain.services import possible_groups, service_name, wanted_services
 from planner.scenario.draft import Draft
 from planner.scenario.faults import FaultLog
 
@@ -17,19 +17,17 @@ def check_services(scenario: Scenario, draft: Draft, log: FaultLog) -> None:
     Which of several groups a model comes into is known only when it is placed, and what takes room and money
     has to be known before.
     """
-    if not scenario.transformers:
-        return
-    parts, told = names(scenario), set[str]()
-    for item in draft.models:
-        name = item.value.transformer
-        if name is None or name in told:
-            continue
-        groups = sorted(groups_of(item.value, scenario, parts))
+    torn = dict[str, tuple[str, frozenset[str]]]()  # by transformer the first such model
+    for model, name, groups in possible_groups(scenario):
         if len(groups) > 1:
-            told.add(name)
+            torn.setdefault(name, (model.name, groups))
+    first = {model: (name, groups) for name, (model, groups) in torn.items()}
+    for item in draft.models if first else ():
+        if item.value.name in first:
+            name, groups = first[item.value.name]
             message = (
-                f"{name!r} stands once for a group, and this model may come into {' or '.join(groups)};"
-                " give their shard types one group"
+                f"{name!r} stands once for a group, and this model may come into"
+                f" {' or '.join(sorted(groups))}; give their shard types one group"
             )
             log.add(item.document, (*item.loc, "transformer"), message)
     _names(scenario, draft, log)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from planner.domain.canonical import sha256_of
 from planner.domain.plan import Bound, Plan, Refusal, Status
-from planner.domain.scenario import Scenario, names
+from planner.domain.scenario import Scenario
 from planner.domain.services import (
     Service,
-    groups_of,
+    possible_groups,
     services_microusd_per_h,
     used_services,
 )
@@ -66,14 +66,11 @@ def _needed(scenario: Scenario, refused: Iterable[Refusal]) -> Iterator[tuple[st
     Those are the models of priorities of which nothing is refused, and of them those that can come into one
     group only.
     """
-    parts = names(scenario)
-    short = {parts.models[item.model].priority for item in refused}
-    for model in scenario.models:
-        if model.transformer is None or model.priority in short:
-            continue
-        groups = groups_of(model, scenario, parts)
-        if len(groups) == 1:
-            yield next(iter(groups)), model.transformer
+    priority = {model.name: model.priority for model in scenario.models}
+    short = {priority[item.model] for item in refused}
+    for model, name, groups in possible_groups(scenario):
+        if model.priority not in short and len(groups) == 1:
+            yield next(iter(groups)), name
 
 
 def _status(plan: Plan, cost: int, bound: Bound | None, refused: Iterable[Refusal]) -> Status:

@@ -12,11 +12,11 @@ from planner.domain.fleet import Cluster
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Bound, Budget, Plan
 from planner.domain.rules import Rule, Violation
-from planner.domain.scenario import Scenario, names
+from planner.domain.scenario import Scenario
 from planner.domain.services import (
     Service,
     beside,
-    groups_of,
+    possible_groups,
     stand_services,
     used_services,
     wanted_services,
@@ -227,10 +227,11 @@ def test_a_model_comes_into_the_groups_that_may_hold_it() -> None:
     gpu_only = a_model("b", an_option("gpu-16", gpu=GIB), transformer="scale")
     pinned = a_model("p", an_option(), pin="c-1", transformer="scale")
     scenario = with_transformers(a_scenario(anywhere, gpu_only, pinned, types=types), a_transformer())
-    parts = names(scenario)
-    assert groups_of(anywhere, scenario, parts) == {"g", "c", "other"}
-    assert groups_of(gpu_only, scenario, parts) == {"g", "other"}
-    assert groups_of(pinned, scenario, parts) == {"c"}
+    assert {model.name: groups for model, _, groups in possible_groups(scenario)} == {
+        "a": {"g", "c", "other"},
+        "b": {"g", "other"},
+        "p": {"c"},
+    }
 
 
 def test_used_are_the_services_of_what_is_placed() -> None:
