@@ -285,7 +285,10 @@ class Repository:
     def test_request(self, name: str) -> bytes | None:
         """Return the body of the test inference that a model brought as ``probe.json``, if it brought one."""
         folder = self._live(name)
-        version = only_version(folder)
+        try:
+            version = only_version(folder)
+        except FileNotFoundError:
+            return None  # it has left since it was looked at
         places = [folder] if version is None else [folder, folder / version]
         for path in (place / _PROBE for place in places):
             if path.is_file() and path.stat().st_size <= _LARGEST_PROBE:

@@ -88,6 +88,10 @@ def test_an_equal_config_is_not_written_again(repository: Repository, tmp_path: 
     assert repository.installed()["m"].loaded_pin == GPU_PIN.instance_group
 
 
+def test_a_model_that_has_left_brings_no_test_inference(repository: Repository) -> None:
+    assert repository.test_request("gone") is None
+
+
 def test_a_new_pin_forgets_what_was_loaded_and_starts_from_the_author_s_config(
     repository: Repository, tmp_path: Path
 ) -> None:
