@@ -320,7 +320,7 @@ class Engine:
             self._assigner.next(),
             self._teller.next(),
             self._router.next(),
-            *(until for until, _ in self._waits.values()),
+            *(until for until, _ in self._waits.values() if until > now),
             *(self._next_look(since, now) for since in self._switched.values()),
         )
         later = [time for time in times if time is not None]

@@ -41,8 +41,8 @@ from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 _log = logging.getLogger(__name__)
 
 CONTROLLER = "shardpack.dev/controller"
-_LONGEST_WAIT_S = 1.0
-"""The loop looks around so often, whatever it waits for."""
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0
+"""Of the loop's waits: whatever it waits for, it looks around once a second."""
 
 _DEAD_AFTER_S = 120.0
 """A loop that has not come round for so long is stuck: longer than the slowest writes of one step."""
@@ -326,7 +326,7 @@ class _Term:
 
     def _wait(self, seconds: float) -> None:
         try:
-            item = self._inbox.get(timeout=min(max(seconds, 0.005), _LONGEST_WAIT_S))
+            item = self._inbox.get(timeout=min(max(seconds, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
         except queue.Empty:
             return
         self._see(item)

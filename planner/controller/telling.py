@@ -50,7 +50,10 @@ class Teller:
                 continue
             scene.untold.discard(name)
             view = scene.world.models.get(name)
-            write = None if view is None or view.deleting else self._write(view, now, stamp)
+            if view is None or view.deleting:
+                self._held.pop(name, None)
+                continue
+            write = self._write(view, now, stamp)
             if write is not None:
                 scene.untold.add(name)  # until the answer shows it
                 yield write

@@ -307,6 +307,27 @@ def test_while_a_server_ends_nothing_is_written_for_it_and_nothing_spins() -> No
     assert servers(cluster) == {"news", "news-1"}
 
 
+def test_what_was_held_back_or_failed_for_a_model_that_goes_is_forgotten() -> None:
+    cluster = a_cluster(2)
+    run = Run(cluster)
+    run.settle()
+    loaded_agents(state="Downloading")(run)  # held back for a while
+    run.turn()
+    changed = _changed(model(cluster, "m-001"))
+    changed["metadata"]["annotations"].clear()
+    cluster.put("TrainedModel", changed)
+    run.watch()
+    step = run.engine.step(run.now, "now")
+    (write,) = (write for write in step.writes if write.target == ("TrainedModel", "m-001"))
+    run.engine.missed(write, "failed", None, run.now)
+    for name in ("m-000", "m-001"):
+        cluster.remove("TrainedModel", name)
+    run.settle(agents=loaded_agents())
+    run.now += 100
+    run.turn()
+    assert run.wake is None
+
+
 def test_documents_that_somebody_changed_or_deleted_are_put_right() -> None:
     cluster = a_cluster(25)
     run = Run(cluster)
