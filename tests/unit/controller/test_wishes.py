@@ -66,7 +66,6 @@ def test_the_annotation_says_what_a_trained_model_has_no_field_for() -> None:
         ({"name": "other"}, "name is the object's own"),
         ({"backend": "cobol"}, "'cobol' is not known"),
         ({"colour": "blue"}, "colour"),
-        ({"transformer": "tokens"}, "pass through none"),
         ({"footprints": ["x"]}, "footprints"),
     ],
 )
