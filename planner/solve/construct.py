@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solve.core.fleet import Fleet, Tell
+from planner.solve.core.fleet import MANY_UNITS, Fleet, Tell
 from planner.solve.filling import Filler, Pool, Style, fill_at_home, fill_by_worth, fill_open
 from planner.solve.guide import Advice
 from planner.solve.heuristics import insert_all, largest_first, open_required
@@ -61,6 +61,11 @@ INSERTING_S_A_UNIT, INSERTED_UNITS = 150e-6, 20_000
 """Seconds of placing one unit after the others, measured 110e-6 up to 10,000 units; and up to how many."""
 
 
+DEEP_WORK_A_UNIT, DEEP_S_A_UNIT = (0.045, 0.02), 1.2e-3
+"""Work that a deep construction takes for each unit, measured 0.040 to 0.045, and of many, half of that; and
+the time limit that it asks for: it takes up to 0.8e-3 seconds of a core."""
+
+
 SEARCH_S = 1.0
 """Seconds that a search needs to find anything: machine code, tables and the first shards take most of it."""
 
@@ -107,7 +112,8 @@ def extend(  # noqa: PLR0913 - the settings of a search
     if left_s is not None and left_s < SEARCH_S:
         pass  # there is hardly time to start
     elif simple and suits_fleet(problem, advice):
-        fleet = Fleet(packing, advice, seed=seed, watch=early)
+        deep = _has_time_for_pairs(len(simple), work, watch)
+        fleet = Fleet(packing, advice, seed=seed, watch=early, deep=deep)
         fleet.construct(simple, work, tell)
         fleet.watch = watch
         packing = fleet.packing()
@@ -135,6 +141,13 @@ def _inserting_s(units: int) -> float:
     could not get far are left to the search.
     """
     return INSERTING_S_A_UNIT * units if units <= INSERTED_UNITS else 0.0
+
+
+def _has_time_for_pairs(units: int, work: int, watch: Watch) -> bool:
+    """Return whether a deep construction leaves anything of the work and of the time that is asked for."""
+    limit_s = watch.limit_s
+    each = DEEP_WORK_A_UNIT[units > MANY_UNITS]
+    return work >= each * units and (limit_s is None or limit_s >= DEEP_S_A_UNIT * units)
 
 
 def _fill(filler: Filler) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_WORKS = ((200, 150), (2_000, 100), (10_000, 90), (100_000, 700), (None, 3_200))
-"""(units up to, work): what a search spends that is not told. On an idle core up to 3 s for 2,000 units, 12 s
-for 10,000, 50 s for 100,000 and 4 min for 1,000,000 on two."""
+DEFAULT_WORKS = (
+    (200, 150, 0.0),
+    (2_000, 100, 0.0),
+    (50_000, 0, 0.06),
+    (200_000, 400, 0.022),
+    (None, 3_200, 0.0),
+)
+"""(units up to, work, and more for each unit): what a search spends that is not told. On an idle core up to
+3 s for 2,000 units; on two some 12 s for 10,000, 50 s for 100,000 and 4 min for 1,000,000."""
 
 PROOF_TIME_A_UNIT = 0.045
 """CP-SAT's deterministic time, roughly seconds."""
@@ -14,7 +20,8 @@ PROOF_TIME_A_UNIT = 0.045
 
 def default_work(units: int) -> int:
     """Return the work that is spent on so many units when nothing is said."""
-    return next(work for most, work in DEFAULT_WORKS if most is None or units <= most)
+    found = (work + int(each * units) for most, work, each in DEFAULT_WORKS if most is None or units <= most)
+    return next(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

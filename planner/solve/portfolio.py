@@ -151,7 +151,8 @@ class _Search:
         if not candidates or self._wants_fresh(candidates[0]):
             made, fleet = self._fresh()
             if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
-                made = self._improve(made, fleet.spent + self.work // shares.IMPROVED_DIVISOR, fleet)
+                divisor = shares.APART_DIVISOR if fleet.was_apart else shares.IMPROVED_DIVISOR
+                made = self._improve(made, fleet.spent + self.work // divisor, fleet)
             fresh = self._patterned(self._mixed(made))
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
             candidates.append(fresh)

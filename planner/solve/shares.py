@@ -37,9 +37,9 @@ finds little."""
 PATTERNED_DIVISOR = 10
 """Column generation, where it finds anything, leaves little to find: so much less work is spent after it."""
 
-IMPROVED_UNITS, IMPROVED_DIVISOR = 600, 4
+IMPROVED_UNITS, IMPROVED_DIVISOR, APART_DIVISOR = 600, 4, 16
 """Above so many units some of the work is spent on improvement before column generation is asked, which might
-leave nothing for it."""
+leave nothing for it; and less of it where the fleet was improved in parts before."""
 
 FINISHING_RATIO, FINISHING_S_A_UNIT = 3.5, 40e-6
 """Time that a plan takes after its search (refusals, hash, verification): in times that of reading the

@@ -11,7 +11,8 @@ Clock = Callable[[], float]
 class Watch:
     """Says when a search has to end.
 
-    ``stopped`` says whether it has ended anything, or a watch made by ``before`` has.
+    ``stopped`` says whether it has ended anything, or a watch made by ``before`` has; ``limit_s`` is the time
+    for everything as it was asked for, whatever has passed.
 
     Parameters
     ----------
@@ -23,7 +24,8 @@ class Watch:
 
     def __init__(self, clock: Clock, limit_ms: int | None = None) -> None:
         self._clock, self._started = clock, clock()
-        self._until = None if limit_ms is None else self._started + limit_ms / 1000
+        self.limit_s = None if limit_ms is None else limit_ms / 1000
+        self._until = None if self.limit_s is None else self._started + self.limit_s
         self._over = self.stopped = False
         self._whole: Watch | None = None
 
@@ -58,7 +60,8 @@ class Watch:
             return self
         earlier = Watch(self._clock)
         left = max(0.0, self._until - earlier._started)
-        earlier._whole, earlier._until = self, self._until - min(seconds, left / 2)
+        earlier._whole, earlier.limit_s = self, self.limit_s
+        earlier._until = self._until - min(seconds, left / 2)
         return earlier
 
     def is_over(self, needed_s: float = 0.0) -> bool:

@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.solve.core.state import AFTER, BEFORE, DOMAIN, FIRST, OWN_DOMAINS, ROW, State
+from planner.solve.core.state import (
+    AFTER,
+    BEFORE,
+    DOMAIN,
+    FIRST,
+    OWN_DOMAINS,
+    ROW,
+    TYPE,
+    State,
+    count_shard,
+    make_state,
+)
 from planner.solve.core.tables import (
     FROM,
     KIND,
@@ -18,13 +29,14 @@ from planner.solve.core.tables import (
     MOST_PODS,
     MOST_SHARDS,
     TO,
+    TYPE_DOMAIN,
     Tables,
 )
 from planner.solve.core.worth import Worth
 from planner.solve.problem import AMPLE, Ints
 
-APART_UNITS, PART_UNITS = 40_000, 25_000
-"""Units from which on a fleet is cut into parts, and units in a part, about."""
+APART_UNITS, PART_UNITS = 8_000, 25_000
+"""Units from which on a fleet is cut into parts, two at least, and units in a part of a large one, about."""
 
 
 class Part(NamedTuple):
@@ -45,9 +57,9 @@ def parts_of(
     """Return units in parts that can be searched apart, each rising: all of a model are in the same one.
 
     There is one part where there are fewer than ``least``, or where parts would have to share a limit; else
-    parts have about ``size`` units.
+    parts have about ``size`` units, or half of all.
     """
-    count = len(units) // size if len(units) >= least else 1
+    count = max(2, len(units) // size) if len(units) >= least else 1
     if count < 2 or _is_limited(tables):
         return [units]
     models = tables.units[units, MODEL]
@@ -62,7 +74,10 @@ def _is_limited(tables: Tables) -> bool:
 
 
 def cut(tables: Tables, worth: Worth, units: Ints) -> tuple[Tables, Worth]:
-    """Return the tables and the worth of some units, which rise, with numbers of their own."""
+    """Return the tables and the worth of some units, which rise, with numbers of their own.
+
+    Of a model of which only some replicas are among them the others are left out.
+    """
     own = tables.units[units]
     kinds, own[:, KIND] = np.unique(own[:, KIND], return_inverse=True)
     own[:, FROM], own[:, TO] = (np.searchsorted(units, own[:, column]) for column in (FROM, TO))
@@ -74,6 +89,30 @@ def cut(tables: Tables, worth: Worth, units: Ints) -> tuple[Tables, Worth]:
     )
     shares = np.ascontiguousarray(worth.shares[:, kinds])
     return part, dataclasses.replace(worth, shares=shares, prices=worth.prices.copy())
+
+
+def shares_domains(tables: Tables) -> bool:
+    """Return whether shards share failure domains, so that what is in one part concerns the others."""
+    return bool((tables.types[:, TYPE_DOMAIN] >= 0).any())
+
+
+def part_of_rows(tables: Tables, state: State, rows: Ints, spare: int) -> Part:
+    """Return some open shards with those who are in them, and room for so many more shards."""
+    units = np.flatnonzero(np.isin(state.units[:, ROW], rows))
+    number, name = np.zeros(len(state.rows), dtype=np.int64), np.zeros(len(state.units), dtype=np.int64)
+    number[rows], name[units] = np.arange(len(rows)), np.arange(len(units))
+    part = make_state(tables._replace(units=tables.units[units]), len(rows) + spare)
+    part.rows[: len(rows)], part.cells[: len(rows)] = state.rows[rows], state.cells[rows]
+    part.units[:] = state.units[units]
+    part.units[:, ROW] = number[part.units[:, ROW]]
+    for column in (BEFORE, AFTER):
+        part.units[:, column] = _renamed(part.units[:, column], name)
+    listed = part.rows[: len(rows)]
+    listed[:, FIRST] = _renamed(listed[:, FIRST], name)
+    listed[:, DOMAIN] = OWN_DOMAINS + np.arange(len(rows))
+    for shard_type, count in zip(*np.unique(listed[:, TYPE], return_counts=True), strict=True):
+        count_shard(tables, part, int(shard_type), int(count))
+    return Part(units=units, state=part)
 
 
 def join(empty: State, parts: list[Part]) -> State:

@@ -144,6 +144,17 @@ def _try_without(
 
 
 @compiled
+def _foremost_of_kin(pool: Pool, items: Items, one: int, residents: int, column: int) -> int:
+    """Return who needs most room for loading of a resident and its kin: all that wait with less may come."""
+    seed = items.data[one, column]
+    for index in range(residents):
+        unit = items.data[index, column]
+        if pool.last[pool.rank[unit]] == pool.last[pool.rank[seed]] and pool.rank[unit] < pool.rank[seed]:
+            seed = unit
+    return int(seed)
+
+
+@compiled
 def find_exchange(
     tables: Tables,
     state: State,
@@ -166,7 +177,9 @@ def find_exchange(
     residents = gather_residents(tables, state, items, row, device)
     seed = pool.units[draw(pool, pool.book[SIZE])]
     if residents:
-        seed = items.data[draw(pool, residents), tables.rule[DIMENSIONS] + UNIT_OF]
+        seed = _foremost_of_kin(
+            pool, items, draw(pool, residents), residents, tables.rule[DIMENSIONS] + UNIT_OF
+        )
     end = gather_candidates(tables, state, pool, items, (row, residents), seed, loss)
     rank(items, residents, end)
     look(tables, state, items, row, device)

@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from planner.solve.core.apart import Part, cut, join, parts_of
+from planner.solve.core.apart import Part, cut, join, part_of_rows, parts_of, shares_domains
 from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.core.fill import Rows, Taste
 from planner.solve.core.items import make_items
 from planner.solve.core.pool import SIZE, SPENT, make_pool, put_all, shuffle
-from planner.solve.core.search import build, build_around, dissolve, fill_open, sweep
+from planner.solve.core.search import build, build_around, dissolve, fill_open, promised_cost, sweep
 from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, ROW, TYPE, State, make_state, may_open
 from planner.solve.core.tables import (
     BACKEND,
@@ -45,26 +45,35 @@ CANDIDATES = (256, 1024)
 """That a device chooses from at once, in a fleet of ``FEW_UNITS`` at most and in a larger one: the more there
 are, the more alike are the residents of a shard, in their backend and in the room that they need to load."""
 
+MANY_UNITS = 50_000
+"""Units from which on a deep construction chooses from half as many: they are looked at by pairs."""
+
 FIRST = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=0.02, depth=1, rounds=12)
+DEEP = FIRST._replace(depth=3, rounds=60)
 LAST = FIRST._replace(loss=np.inf)
 LATER = LAST._replace(noise=0.1, rounds=6)
-"""How devices choose while much waits, when little is left, and in shards that exchange with those left."""
+"""How devices choose while much waits, and where there is time to let pairs make room for pairs; when little
+is left; and in shards that exchange with those left."""
 
 PART, BLUR = 0.1, 0.1
 """The largest part of the fleet that is dissolved at once, and how randomly."""
 
-WORSE = 1.003
-"""A fleet that costs so much more than the best one is given up for it."""
+PROMISING = 0.9
+"""Of its price that a shard has to earn: one that earns less counts what it earns and a tenth of its price."""
 
 BATCH, AT_ONCE_BUILT, LEAST_SHARDS = 0.05, 256, 4.0
 """Of the shards that all that waits is worth, the part that is built between two looks at prices; so many at
 most; and what is too few for it."""
 
+LEFT_OVER_SHARDS = 40.0
+"""What each part of a large fleet leaves over to be built together: the last shards are the worst."""
+
 ENOUGH, SUCCESS = (0.9, 0.8, 0.7, 0.5), 0.5
 """What shards have to earn of their price: less as soon as fewer than so many of those that are tried do."""
 
-STEPS = 8
-"""In which the parts of a large fleet are improved: what they cost together is told between them."""
+STEPS, HUGE_UNITS, HUGE_STEPS = 6, 200_000, 2
+"""In which the parts of a large fleet are improved, and those of a larger one: between them what they cost
+together is told, and shards are dealt out anew."""
 
 Tell = Callable[[int, int], None]
 """Hears what a search has found so far: its cost, and how many units it leaves out."""
@@ -89,10 +98,16 @@ class Fleet:
         Of all random choices.
     watch
         When to stop; asked between rounds.
+    deep
+        Whether construction looks at pairs for pairs: four times the time, and 0.2 % less cost in the end.
     """
 
-    def __init__(self, packing: Packing, advice: Advice, *, seed: int, watch: Watch) -> None:
+    def __init__(
+        self, packing: Packing, advice: Advice, *, seed: int, watch: Watch, deep: bool = False
+    ) -> None:
         self.before, self.watch = packing, watch
+        self._first = DEEP if deep else FIRST
+        self._many = len(packing.problem.units) > MANY_UNITS
         problem = packing.problem
         kinds = len(problem.modes[0].allowed)
         types = len(problem.prices)
@@ -109,14 +124,23 @@ class Fleet:
     def _start(self, state: State, seed: int) -> None:
         self.state, self._rng = state, np.random.default_rng(seed)
         candidates = CANDIDATES[len(self.tables.units) > FEW_UNITS]
+        if self._many and self._first is DEEP:
+            candidates //= 2
         self.pool, self.items = make_pool(*_kin(self.tables), seed), make_items(self.tables, candidates)
         self._free = _closed_rows(state)
         self._best = _copied(state)
+        self._near: State | None = None  # what the search is at: the best, or what promises to become it
+        self._promise, self._value = 0.0, self.tables.value
 
     @property
     def spent(self) -> int:
         """Units of work so far."""
         return (int(self.pool.book[SPENT]) + self._apart) // EVALUATIONS
+
+    @property
+    def was_apart(self) -> bool:
+        """Whether the fleet has been built and improved in parts."""
+        return self._apart > 0
 
     @property
     def cost(self) -> int:
@@ -142,7 +166,7 @@ class Fleet:
         else:
             self._construct(units)
 
-    def _construct(self, units: Sequence[int]) -> None:
+    def _construct(self, units: Sequence[int] | Ints) -> None:
         put_all(self.pool, np.asarray(units, dtype=np.int64))
         shuffle(self.pool)
         for part in _listed(np.flatnonzero(self.state.rows[:, TYPE] != CLOSED)):
@@ -150,7 +174,7 @@ class Fleet:
                 fill_open(self.tables, self.state, self.pool, self.items, part, LAST)
         before = _copied(self.state) if self.pool.book[SIZE] <= FEW_UNITS else None
         waiting = self.pool.units[: self.pool.book[SIZE]].copy()
-        self._build_around()
+        self._build_around(self._first)
         self._build(LAST)
         left = self._forget_waiting()
         self._best = _copied(self.state)
@@ -175,17 +199,20 @@ class Fleet:
         self.pool.book[SIZE] = 0
         return size
 
-    def _build_around(self) -> None:
-        """Open shards that earn nearly all of their price, at prices that follow those that still wait."""
+    def _build_around(self, taste: Taste = FIRST, least: float = LEAST_SHARDS) -> None:
+        """Open shards that earn nearly all of their price, at prices that follow those that still wait.
+
+        It ends where what waits is worth less than ``least`` shards.
+        """
         enough = list(ENOUGH)
         while enough and not self.watch.is_over():
             relearn(self.worth, self.tables, self.pool, self._types_left())
             shards = self._waiting_shards()
-            if shards < LEAST_SHARDS:
+            if shards < least:
                 return
             wanted = max(1, min(AT_ONCE_BUILT, int(BATCH * shards)))
             desk = self.pool, self.items, self._free
-            if build_around(self.tables, self.state, *desk, FIRST, wanted, enough[0]) < SUCCESS * wanted:
+            if build_around(self.tables, self.state, *desk, taste, wanted, enough[0]) < SUCCESS * wanted:
                 enough.pop(0)
             if self._free.size[0] < AT_ONCE_BUILT:
                 self._grow()
@@ -229,35 +256,73 @@ class Fleet:
 
         As many parts at a time as there are cores are at work; ``tell`` hears of all of them between steps.
         """
-        seeds = self._rng.integers(2**31, size=len(parts)).tolist()
+        empty = self._best
         with ThreadPoolExecutor(max_workers=min(len(parts), os.cpu_count() or 1)) as threads:
-            fleets = list(threads.map(self._built_part, parts, seeds))
-            for step in range(1, STEPS + 1):
+            self._take_in(empty, list(threads.map(self._built_part, parts, self._seeds(len(parts)))))
+            self._restore()
+            self._construct(self._left_out(parts))
+            steps = HUGE_STEPS if len(self.tables.units) > HUGE_UNITS else STEPS
+            for step in range(steps):
+                left = work - self.spent
                 if tell is not None:
-                    tell(self.cost + sum(fleet.cost for fleet in fleets), sum(map(Fleet.unplaced, fleets)))
-                until = work * step // (STEPS * len(parts))
-                list(threads.map(Fleet.improve_until, fleets, [until] * len(fleets)))
-        self._apart += sum(int(fleet.pool.book[SPENT]) for fleet in fleets)
-        states = [Part(units=units, state=fleet.best) for units, fleet in zip(parts, fleets, strict=True)]
-        self._best = join(self._best, states)
+                    tell(self.cost, int((self._best.units[:, ROW] < 0).sum()))
+                if left <= 0 or self.watch.is_over() or shares_domains(self.tables):
+                    break
+                each = [max(1, left // ((steps - step) * len(parts)))] * len(parts)
+                dealt, seeds = self._dealt_out(len(parts)), self._seeds(len(parts))
+                self._take_in(empty, list(threads.map(self._improved_part, dealt, seeds, each)))
         self._restore()
 
-    def _built_part(self, units: Ints, seed: int) -> Fleet:
+    def _seeds(self, count: int) -> list[int]:
+        seeds: list[int] = self._rng.integers(2**31, size=count).tolist()
+        return seeds
+
+    def _dealt_out(self, parts: int) -> list[Part]:
+        """Return all open shards in so many parts, at random."""
+        rows = self._rng.permutation(np.flatnonzero(self._best.rows[:, TYPE] != CLOSED))
+        dealt = (np.sort(part) for part in np.array_split(rows, parts))
+        return [part_of_rows(self.tables, self._best, part, AT_ONCE_BUILT) for part in dealt]
+
+    def _take_in(self, empty: State, fleets: list[tuple[Ints, Fleet]]) -> None:
+        """Put parts together."""
+        self._apart += sum(int(fleet.pool.book[SPENT]) for _, fleet in fleets)
+        self._best = join(empty, [Part(units=units, state=fleet.best) for units, fleet in fleets])
+        self._near = None
+
+    def _part(self, part: Part, seed: int) -> Fleet:
         """Return a fleet of some of the units only, in shards of their own."""
-        part = copy.copy(self)
-        part.tables, part.worth = cut(self.tables, self.worth, units)
-        part._start(make_state(part.tables, AT_ONCE_BUILT), seed)  # noqa: SLF001 - a fleet, too
-        part.construct(range(len(units)))
-        return part
+        fleet = copy.copy(self)
+        fleet.tables, fleet.worth = cut(self.tables, self.worth, part.units)
+        fleet._apart = 0  # noqa: SLF001 - a fleet, too
+        fleet._start(part.state, seed)  # noqa: SLF001
+        return fleet
 
-    def improve_until(self, work: int) -> None:
-        """Improve until so many units of work are spent in all."""
-        while self.spent < work and self.can_improve() and not self.watch.is_over():
-            self.improve()
+    def _built_part(self, units: Ints, seed: int) -> tuple[Ints, Fleet]:
+        """Return a fleet of some of the units, in new shards."""
+        tables = self.tables._replace(units=self.tables.units[units])
+        fleet = self._part(Part(units=units, state=make_state(tables, AT_ONCE_BUILT)), seed)
+        fleet._begin(np.arange(len(units)))  # noqa: SLF001
+        return units, fleet
 
-    def unplaced(self) -> int:
-        """Return how many units the best fleet so far leaves out."""
-        return int((self._best.units[:, ROW] < 0).sum())
+    def _begin(self, units: Ints) -> None:
+        """Build while many wait; those that are left over wait for what other parts leave over."""
+        put_all(self.pool, units)
+        shuffle(self.pool)
+        self._build_around(self._first, LEFT_OVER_SHARDS)
+        self._forget_waiting()
+        self._best = _copied(self.state)
+
+    def _left_out(self, parts: list[Ints]) -> Ints:
+        """Return the units of some parts that are not placed."""
+        units = np.concatenate(parts)
+        return np.sort(units[self._best.units[units, ROW] < 0])
+
+    def _improved_part(self, part: Part, seed: int, work: int) -> tuple[Ints, Fleet]:
+        """Return a fleet of some of the shards, improved by so many units of work."""
+        fleet = self._part(part, seed)
+        while fleet.spent < work and fleet.can_improve() and not fleet.watch.is_over():
+            fleet.improve()
+        return part.units, fleet
 
     @property
     def best(self) -> State:
@@ -275,6 +340,9 @@ class Fleet:
         """Dissolve, exchange and build once; returns whether that found something cheaper."""
         listed = self._open_rows()
         reset(self.worth, self.tables)
+        if self._near is None:
+            self._near, self._value = self._best, self.tables.value.copy()
+            self._promise = promised_cost(self.tables, self._best, self._value, PROMISING)
         wanted = max(2, int(self._rng.uniform(0.3, 1.0) * PART * len(listed)))
         dissolve(self.tables, self.state, self.pool, self._free, listed, wanted, BLUR)
         shuffle(self.pool)
@@ -284,21 +352,30 @@ class Fleet:
         if len(listed) > FEW_SHARDS or self._rng.random() < PART_AROUND:
             self._build_around()
         self._build(LAST)
-        cost, best = int(self.state.totals[OPEN_COST]), self.cost
-        if self.pool.book[SIZE] or cost > best * WORSE:
+        return self._judge()
+
+    def _judge(self) -> bool:
+        """Keep what promises more, and what is cheaper than all; returns whether it is cheaper."""
+        if self.pool.book[SIZE]:
             self._forget_waiting()
             self._restore()
             return False
-        if cost <= best:
-            self._best = _copied(self.state)
-        return cost < best
+        promise = promised_cost(self.tables, self.state, self._value, PROMISING)
+        if promise > self._promise:
+            self._restore()
+            return False
+        cheaper = int(self.state.totals[OPEN_COST]) < self.cost
+        self._promise, self._near = promise, _copied(self.state)
+        if cheaper:
+            self._best = self._near
+        return cheaper
 
     def _open_rows(self) -> Ints:
         rows = self.state.rows
         return np.flatnonzero((rows[:, TYPE] != CLOSED) & (rows[:, FIXED] == 0))
 
     def _restore(self) -> None:
-        self.state = _copied(self._best)
+        self.state = _copied(self._best if self._near is None else self._near)
         self._free = _closed_rows(self.state)
 
 

@@ -116,7 +116,8 @@ def make_items(tables: Tables, candidates: int) -> Items:
 
 
 @compiled
-def _note(tables: Tables, items: Items, at: int, unit: int, way: int) -> None:
+def put_on_desk(tables: Tables, items: Items, at: int, unit: int, way: int) -> None:
+    """Note what a unit takes in a way, who it is and what it is worth, at a place of the desk."""
     kind, data, demand, width = tables.units[unit, KIND], items.data, tables.demand, tables.rule[DIMENSIONS]
     for column in range(width + 3):
         data[at, column] = demand[way, kind, column]
@@ -139,7 +140,7 @@ def gather_residents(tables: Tables, state: State, items: Items, row: int, devic
         if units[unit, DEVICE] == device:
             way = units[unit, RANK] * rule[TYPES] + shard_type
             if count < RESIDENTS:
-                _note(tables, items, count, unit, way)
+                put_on_desk(tables, items, count, unit, way)
                 count += 1
             else:
                 insert_peak(kept, loads, tables.demand[way, tables.units[unit, KIND], rule[DIMENSIONS]])
@@ -169,7 +170,7 @@ def _offer(
             if units[other, ROW] >= 0 and rows[units[other, ROW], DOMAIN] == domain:
                 enters = False
         if enters:
-            _note(tables, items, end, unit, way)
+            put_on_desk(tables, items, end, unit, way)
             end += 1
     return end
 

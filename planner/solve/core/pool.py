@@ -13,9 +13,10 @@ _MULTIPLIER, _MODULUS = 48_271, 2**31 - 1
 """Lehmer's generator as of Park, Miller and Stockmeyer (1993): its products stay far below an int64."""
 
 
-SKEW = 3.0
-"""Of n kin the i-th is ``(i / n) ** SKEW`` of the way to the last one: more of those with as much room for
-loading, and some of all."""
+FEW_WAITING, KIN, SKEW = 4_000, (0.5, 0.9), (3.0, 1.0)
+"""Of those that are chosen the part that are kin of the seed, where up to so many wait and where more do; and
+of n kin the i-th is ``(i / n) ** SKEW`` of the way to the last one: the larger, the more of those that need
+about as much room for loading."""
 
 SIZE, RANDOM, SPENT = range(3)
 """How many wait, the state of the random numbers, and evaluations so far: the work that is counted."""
@@ -28,9 +29,9 @@ class Pool(NamedTuple):
     ----------
     units, position
         Those that wait come first; and where each unit is, -1 where it does not wait.
-    kin, rank, last
+    kin, rank, first, last
         All units in an order in which like ones are neighbours; where in it each unit is; and of each place
-        the last one of the same home and backend.
+        the first and the last one of the same home and backend.
     book
         ``SIZE``, ``RANDOM`` and ``SPENT``.
     """
@@ -39,6 +40,7 @@ class Pool(NamedTuple):
     position: Ints
     kin: Ints
     rank: Ints
+    first: Ints
     last: Ints
     book: Ints
 
@@ -54,6 +56,7 @@ def make_pool(kin: Ints, last: Ints, seed: int) -> Pool:
         position=np.full(units, -1, dtype=np.int64),
         kin=kin,
         rank=rank,
+        first=np.searchsorted(last, last),
         last=last,
         book=np.array([0, start, 0], dtype=np.int64),
     )
@@ -111,19 +114,29 @@ def shuffle(pool: Pool) -> None:
 
 
 @compiled
+def first_of_kin(pool: Pool, unit: int) -> int:
+    """Return, of those of a waiting unit's home and backend that wait, the one with most room for loading."""
+    place = pool.first[pool.rank[unit]]
+    while pool.position[pool.kin[place]] < 0:
+        place += 1
+    return int(pool.kin[place])
+
+
+@compiled
 def choose(pool: Pool, chosen: Ints, wanted: int, seed: int) -> int:
     """Choose among many that wait; returns how many were found.
 
-    Half of them are kin of a seed: of its home and backend, with no more room for loading, mostly about as
-    much. The others are a sample of the rest.
+    Half of them or more are kin of a seed: of its home and backend, with no more room for loading. The others
+    are a sample of the rest.
     """
     position, kin, size = pool.position, pool.kin, pool.book[SIZE]
-    low, half, count, place = pool.rank[seed], wanted // 2, 0, 0
+    many = int(size > FEW_WAITING)
+    low, alike, count, place = pool.rank[seed], int(wanted * KIN[many]), 0, 0
     last = pool.last[low]
     span = last + 1 - low
-    for index in range(half):
-        place = max(place, index, int(span * (index / half) ** SKEW))
-        following = max(index + 1, int(span * ((index + 1) / half) ** SKEW))
+    for index in range(alike):
+        place = max(place, index, int(span * (index / alike) ** SKEW[many]))
+        following = max(index + 1, int(span * ((index + 1) / alike) ** SKEW[many]))
         if place >= span:
             break
         while place < following and low + place < len(kin):
@@ -133,8 +146,8 @@ def choose(pool: Pool, chosen: Ints, wanted: int, seed: int) -> int:
                 break
             place += 1
         place = following
-    start, step = draw(pool, size), size / (wanted - half)
-    for index in range(wanted - half):
+    start, step = draw(pool, size), size / (wanted - alike)
+    for index in range(wanted - alike):
         unit = pool.units[(start + int(index * step)) % size]
         if not low <= pool.rank[unit] <= last:
             chosen[count] = unit

@@ -14,13 +14,16 @@ from planner.solve.compiled import compiled
 from planner.solve.core.exchange import earned, polish
 from planner.solve.core.fill import Rows, Taste, empty_row, fill_devices, fill_row, open_best
 from planner.solve.core.items import RESIDENTS, Items
-from planner.solve.core.pool import SIZE, Pool, chance, draw, take
+from planner.solve.core.pool import FEW_WAITING, SIZE, Pool, chance, draw, first_of_kin, take
 from planner.solve.core.state import (
+    AFTER,
     CLOSED,
     COUNT,
     COUNTS,
+    FIRST,
     FIXED,
     HELD,
+    NOWHERE,
     TYPE,
     State,
     close_row,
@@ -29,11 +32,15 @@ from planner.solve.core.state import (
     place,
     takes,
 )
-from planner.solve.core.tables import KIND, LEAST, PRICE, Tables
+from planner.solve.core.tables import KIND, LEAST, PRICE, Floats, Tables
 from planner.solve.problem import Ints
 
 LARGEST_OF = 16
 """Of so many that wait the largest comes first: the hard ones go while there is much to put beside them."""
+
+TOPMOST = 0.5
+"""Such a part of the shards is built around what needs most room for loading of its kin instead, while many
+wait: others with nearly as much then use what is kept for that, too."""
 
 INDIFFERENCE = 0.005
 """Types that cost so much more, as a share, are chosen a third as often."""
@@ -119,6 +126,8 @@ def build_around(
         if pool.book[SIZE] == 0 or rows.size[0] == 0:
             break
         seed = _largest(tables, pool, LARGEST_OF)
+        if chance(pool) < TOPMOST and pool.book[SIZE] > FEW_WAITING:
+            seed = first_of_kin(pool, pool.units[draw(pool, pool.book[SIZE])])
         shard_type = _any_type(tables, pool, tables.units[seed, KIND])
         if not may_open(tables, state, shard_type):
             continue
@@ -174,6 +183,24 @@ def dissolve(
         rows.size[0] += 1
         closed += 1
     return closed
+
+
+@compiled
+def promised_cost(tables: Tables, state: State, value: Floats, full: float) -> float:
+    """Return what a fleet costs, less what its emptiest shards fall short of such a part of their price.
+
+    Those are the ones that are dissolved next: the emptier they are, the sooner one of them can be spared.
+    """
+    cost = 0.0
+    for row in range(len(state.rows)):
+        if state.rows[row, TYPE] == CLOSED:
+            continue
+        price, worth, unit = float(tables.types[state.rows[row, TYPE], PRICE]), 0.0, state.rows[row, FIRST]
+        while unit != NOWHERE:
+            worth += value[tables.units[unit, KIND]]
+            unit = state.units[unit, AFTER]
+        cost += price - max(0.0, full * price - worth)
+    return cost
 
 
 @compiled

@@ -106,7 +106,7 @@ def may_open(tables: Tables, state: State, shard_type: int) -> bool:
 
 @compiled
 def count_shard(tables: Tables, state: State, shard_type: int, sign: int) -> None:
-    """Count a shard in or out."""
+    """Count shards in, or out where ``sign`` is negative."""
     types, totals = tables.types, state.totals
     totals[COUNTS + shard_type] += sign
     totals[OPEN_PODS] += sign * types[shard_type, PODS]

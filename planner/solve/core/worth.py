@@ -21,7 +21,7 @@ from planner.solve.core.tables import KIND, Floats, Tables, host_columns
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import FIRST_COLUMN, Relaxation
 
-FLOORS, FEW_UNITS = (0.02, 0.01), 5_000
+FLOORS, FEW_UNITS = (0.02, 0.01), 3_500
 """Least price of a dimension, as a share of the shard's, among few units and among more: what is free today
 may be scarce in the end, the sooner the fewer shards there are."""
 

@@ -16,12 +16,12 @@ from planner.solve.core.items import (
     RESIDENTS,
     UNIT_OF,
     Items,
-    _note,
     fits_one,
     gather_residents,
     leave,
     look,
     peaks_without,
+    put_on_desk,
 )
 from planner.solve.core.pool import SIZE, SPENT, Pool, chance, draw, put, take
 from planner.solve.core.state import (
@@ -94,7 +94,7 @@ def _find_on_device(
     pool.book[SPENT] += GATHER * count
     if count >= RESIDENTS:
         return
-    _note(tables, items, count, unit, shard_type)
+    put_on_desk(tables, items, count, unit, shard_type)
     look(tables, state, items, row, device)
     peaks_without(rule, items, loads, count, -1, -1)
     if fits_one(rule, data, now, count):

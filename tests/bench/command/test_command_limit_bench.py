@@ -54,7 +54,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "giant": HARD["a single giant"],
     "giant-among-dwarfs": HARD["a giant among dwarfs"],
     "identical-100k": partial(identical, 100_000),
-    "replicas-20k": partial(many_replicas, 20_000),
+    "replicas-10k": partial(many_replicas, 10_000),
     "nowhere-100k": partial(too_large_everywhere, 100_000),
     "none": a_scenario,
 }
@@ -96,7 +96,7 @@ def _run(*arguments: str | Path, cores: int | None = None) -> tuple[int, dict[st
 def _machine_code(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Plans that use all that is compiled, so that no limit is spent on compiling."""
     folder = tmp_path_factory.mktemp("first")
-    for name in ("fleet-1k", "dimensions-500", "replicas-20k"):
+    for name in ("fleet-1k", "dimensions-500", "replicas-10k"):
         (folder / f"{name}.json").write_text(scenario_text(SCENARIOS[name]()))
         _run("plan", folder / f"{name}.json", "--work", "3", "-q")
 
