@@ -8,7 +8,7 @@ DEFAULT_WORKS = (
     (200, 150, 0.0),
     (2_000, 100, 0.0),
     (50_000, 0, 0.06),
-    (200_000, 400, 0.022),
+    (200_000, 400, 0.018),
     (None, 3_200, 0.0),
 )
 """(units up to, work, and more for each unit): what a search spends that is not told. On an idle core up to
@@ -33,7 +33,7 @@ class SolveOptions:
     seed
         Seed of every random choice, at least 0.
     work
-        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is a million
+        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is three million
         candidates, or sets of them, that are looked at (a tenth of a second), or one round of improvement of
         shards on nodes. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT`` of its deterministic time
         for each unit on top. Equal work gives an equal plan.

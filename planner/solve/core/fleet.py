@@ -59,7 +59,7 @@ PART, BLUR = 0.1, 0.1
 """The largest part of the fleet that is dissolved at once, and how randomly."""
 
 PROMISING = 0.9
-"""Of its price that a shard has to earn: one that earns less counts what it earns and a tenth of its price."""
+"""Of its price that a shard has to earn: one that earns less counts as that, and a tenth of its price."""
 
 BATCH, AT_ONCE_BUILT, LEAST_SHARDS = 0.05, 256, 4.0
 """Of the shards that all that waits is worth, the part that is built between two looks at prices; so many at
@@ -177,7 +177,7 @@ class Fleet:
         self._build_around(self._first)
         self._build(LAST)
         left = self._forget_waiting()
-        self._best = _copied(self.state)
+        self._best, self._near = _copied(self.state), None
         if before is not None:
             self._try_plainly(before, waiting, left)
 

@@ -10,8 +10,10 @@ import pytest
 from planner.domain.canonical import canonical_json
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
-from planner.solve.core.apart import parts_of
+from planner.solve.core.apart import join, part_of_rows, parts_of, shares_domains
 from planner.solve.core.fleet import Fleet
+from planner.solve.core.search import promised_cost
+from planner.solve.core.state import CLOSED, OPEN_COST, ROW, TYPE, make_state
 from planner.solve.core.tables import FROM, MODEL, TO
 from planner.solve.guide import make_advice
 from planner.solve.packing import Packing
@@ -63,6 +65,36 @@ def test_parts_are_searched_apart_and_together_are_a_legal_fleet(work: int) -> N
         fleet.improve()  # as one fleet from here on
         assert_consistent(fleet.state, fleet.tables, fleet.before)
     assert found[0] == found[1]
+
+
+def test_shards_that_are_dealt_out_and_put_together_again_are_the_same_fleet() -> None:
+    fleet = an_empty_fleet(a_fleet(600, seed=111))
+    fleet.construct(range(600))
+    opened = np.flatnonzero(fleet.state.rows[:, TYPE] != CLOSED)
+    parts = [part_of_rows(fleet.tables, fleet.state, opened[first::3], 4) for first in range(3)]
+    joined = join(make_state(fleet.tables, 0), parts)
+    assert joined.totals.tolist() == fleet.state.totals.tolist()
+    assert_consistent(joined, fleet.tables, fleet.before)
+    before, after = fleet.state.units[:, ROW], joined.units[:, ROW]
+    assert len(np.unique(np.stack((before, after)), axis=1).T) == len(opened) == len(np.unique(after))
+
+
+def test_where_replicas_are_spread_over_zones_shards_are_not_dealt_out() -> None:
+    models = [a_model(f"m{i:03}", replicas=2) for i in range(40)]
+    types = (a_shard_type("east", zone="east"), a_shard_type("west", zone="west"))
+    assert shares_domains(an_empty_fleet(a_scenario(*models, types=types, spread="zone")).tables)
+    assert not shares_domains(an_empty_fleet(a_scenario(*models, types=types)).tables)
+
+
+def test_emptier_shards_promise_to_be_spared_and_full_ones_cost_their_price() -> None:
+    fleet = an_empty_fleet(a_fleet(200, seed=112))
+    fleet.construct(range(200))
+    state, value = fleet.state, fleet.tables.value
+    cost = int(state.totals[OPEN_COST])
+    assert promised_cost(fleet.tables, state, value, 0.0) == cost
+    assert value.min() > 0
+    assert promised_cost(fleet.tables, state, 0 * value, 0.9) == pytest.approx(0.1 * cost)
+    assert 0.1 * cost < promised_cost(fleet.tables, state, value, 0.9) <= cost
 
 
 @pytest.mark.parametrize("limit", [{"max_shards": 500}, {"max_usd_per_h_microusd": 10**9}])

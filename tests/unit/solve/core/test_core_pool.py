@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.solve.core.pool import RANDOM, SIZE, Pool, chance, choose, draw, make_pool, put, shuffle, take
+from planner.solve.core.pool import (
+    FEW_WAITING,
+    RANDOM,
+    SIZE,
+    Pool,
+    chance,
+    choose,
+    draw,
+    first_of_kin,
+    make_pool,
+    put,
+    put_all,
+    shuffle,
+    take,
+)
 
 
 def a_pool(*waiting: int, units: int = 8, seed: int = 0) -> Pool:
@@ -65,3 +79,20 @@ def test_half_of_the_chosen_are_kin_mostly_the_next_ones() -> None:
     assert found[:9] == [30, 32, 33, 34, 35, 36, 40, 45, 51]
     assert all(unit < 30 or unit >= 60 for unit in found[9:])
     assert 3 <= len(found[9:]) <= 10
+
+
+def test_where_many_wait_most_of_the_chosen_are_kin_evenly_spread() -> None:
+    units = FEW_WAITING + 1_000
+    pool = make_pool(np.arange(units), np.repeat([units - 101, units - 1], [units - 100, 100]), seed=3)
+    put_all(pool, np.arange(units))
+    chosen = np.full(20, -1)
+    found = chosen[: choose(pool, chosen, 20, 900)].tolist()
+    kin = [unit for unit in found if 900 <= unit < units - 100]
+    assert len(kin) == 18
+    assert set(np.diff(kin)) <= {222, 223}
+
+
+def test_the_first_of_kin_is_the_first_that_waits() -> None:
+    pool = make_pool(np.arange(100), np.repeat([59, 99], [60, 40]), seed=3)
+    put_all(pool, np.array([7, 30, 61, 80]))
+    assert [first_of_kin(pool, unit) for unit in (30, 7, 80)] == [7, 7, 61]
