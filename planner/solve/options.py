@@ -33,10 +33,10 @@ class SolveOptions:
     seed
         Seed of every random choice, at least 0.
     work
-        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is three million
-        candidates, or sets of them, that are looked at (a tenth of a second), or one round of improvement of
-        shards on nodes. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT`` of its deterministic time
-        for each unit on top. Equal work gives an equal plan.
+        Deterministic work, at least 1; None is ``default_work`` of the scenario's size. One unit is three
+        million candidates, or sets of them, that are looked at (up to a tenth of a second), or one round of
+        improvement of shards on nodes. On a small scenario CP-SAT may spend ``PROOF_TIME_A_UNIT`` of its
+        deterministic time for each unit on top. Equal work gives an equal plan.
     time_limit_ms
         Safety stop by the clock: the best plan so far is returned and marked ``stopped_by_clock``, which
         voids the promise of equal bytes. None is no stop.
