@@ -38,6 +38,7 @@ from agent.outcomes import (
     find_fault,
     not_answering,
     not_kept,
+    unexpected,
 )
 from agent.pins import targets
 from agent.repository import Repository
@@ -378,7 +379,7 @@ class Loop:
             outcome = carry_out(action, self._site(), unwanted=self._unwanted[action.name].is_set)
         except Exception as error:  # a fault of ours must not stop the other models
             log.exception("an action ended in an error that nobody expected", extra={"model": action.name})
-            outcome = Failed(state="FailedToLoad", reason="Internal", message=repr(error), retry="late")
+            outcome = unexpected(action, error)
         self._inbox.put(_Finished(action, outcome))
 
     def _site(self) -> Site:

@@ -91,12 +91,21 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The action failed."""
+    """The action failed.
+
+    Parameters
+    ----------
+    state, reason, message, retry
+        As of a `Failure`.
+    pin_forgotten
+        Whether it was a load that got so far that the pin in the model's config may be another than before.
+    """
 
     state: FailedState
     reason: str
     message: str
     retry: Retry
+    pin_forgotten: bool = False
 
 
 Outcome = Downloaded | Installed | Stowed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
@@ -147,7 +156,25 @@ def carry_out(action: Action, site: Site, *, unwanted: Callable[[], bool]) -> Ou
         OSError,
         UnicodeError,
     ) as error:
-        return _failed(action, error)
+        return replace(_failed(action, error), pin_forgotten=_forgets_pin(action, site))
+
+
+def _forgets_pin(action: Action, site: Site) -> bool:
+    """Return whether a failed action has left a copy in the repository of which the pin is not known."""
+    if not isinstance(action, Load):
+        return False
+    try:
+        return not site.repository.knows_pin(action.name)
+    except OSError:
+        return True  # at worst it is loaded once more
+
+
+def unexpected(action: Action, error: Exception) -> Failed:
+    """Return what has come of an action that ended in a fault of the agent's own. PURE."""
+    forgets = isinstance(action, Load)
+    return Failed(
+        state="FailedToLoad", reason="Internal", message=repr(error), retry="late", pin_forgotten=forgets
+    )
 
 
 def _carry_out(  # noqa: PLR0911 - one a case
@@ -322,9 +349,20 @@ def after(  # noqa: PLR0911 - one a case
             unanswered = outcome.state == "FailedToLoad" and outcome.reason == SERVER_UNREACHABLE
             # The tries before the load are in the failure now.
             probation = None if outcome.state == "FailedToLoad" else seen.probation
-            return replace(seen, failure=failure, unsure=seen.unsure or unanswered, probation=probation)
+            return replace(
+                seen,
+                installed=_without_pin(seen.installed) if outcome.pin_forgotten else seen.installed,
+                failure=failure,
+                unsure=seen.unsure or unanswered,
+                probation=probation,
+            )
         case _:
             assert_never(outcome)
+
+
+def _without_pin(copy: Copy | None) -> Copy | None:
+    """Return a copy as its record has it since another pin was written: where it is loaded is not known."""
+    return None if copy is None else replace(copy, loaded_pin=None)
 
 
 def _still_sick(seen: Seen, *, now_s: float) -> Failure | None:

@@ -269,6 +269,10 @@ class Repository:
         self._write_record(name, replace(self._known(name), loaded_pin=None))
         self._arrange(folder, wanted)
 
+    def knows_pin(self, name: str) -> bool:
+        """Return whether the record says with which pin the copy in the repository is loaded, if it is."""
+        return self._known(name).loaded_pin is not None
+
     def remember_loaded(self, name: str, pin: Pin, *, measured_bytes: int | None = None) -> Copy:
         """Note that the copy in the repository is loaded with this pin, and what that was seen to take."""
         known = self._known(name)

@@ -7,9 +7,9 @@ the desire changes, the server restarts, loads and downloads fail, the agent for
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Literal, assert_never, get_args
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.actions import (
@@ -28,6 +28,7 @@ from agent.actions import (
 from agent.ledger import Waiting
 from agent.observed import Copy, Observed, Seen, with_row
 from agent.outcomes import (
+    SERVER_UNREACHABLE,
     Discarded,
     Downloaded,
     Failed,
@@ -45,6 +46,7 @@ from tests.support.agent_models import on_gpu, target
 
 NAMES = ("a", "b")
 Desire = dict[str, tuple[str, int, str]]
+Ending = Literal["well", "at once", "half-way", "unanswered"]
 LANES = Lanes(files=2, server=2)
 
 
@@ -60,9 +62,9 @@ class World:
     on_their_way: dict[str, Load] = field(default_factory=dict)
     loads: int = 0
 
-    def carry_out(self, action: Action, *, fails: bool) -> Outcome:  # noqa: PLR0911 - one a case
-        if fails:
-            return Failed(state="FailedToLoad", reason="Chance", message="chance", retry="soon")
+    def carry_out(self, action: Action, *, ends: Ending) -> Outcome:  # noqa: PLR0911 - one a case
+        if ends != "well":
+            return self.fail(action, ends)
         name = action.name
         match action:
             case Download(storage_uri=uri):
@@ -80,6 +82,7 @@ class World:
             case Load(pin=pin):
                 assert self.installed[name].storage_uri is not None
                 self.loads += 1
+                self.finish_loads(name)  # calls for one model queue in order
                 text = pin.instance_group or ""
                 self.installed[name] = _placed(self.installed[name], pin)
                 self.configs[name] = text
@@ -100,6 +103,19 @@ class World:
                 return Discarded()
             case _:
                 assert_never(action)
+
+    def fail(self, action: Action, ends: Ending) -> Failed:
+        """Fail before anything has happened, or, of a load, once its pin is written; or have it go on."""
+        reason, forgets = "Chance", False
+        if isinstance(action, Load) and ends != "at once":
+            self.place(action)
+            forgets = self.installed[action.name].loaded_pin is None
+            if ends == "unanswered":
+                self.on_their_way[action.name] = action
+                reason = SERVER_UNREACHABLE
+        return Failed(
+            state="FailedToLoad", reason=reason, message="chance", retry="soon", pin_forgotten=forgets
+        )
 
     def leave_alone_what_is_held(self, name: str) -> None:
         row = self.rows.get(name)
@@ -122,9 +138,15 @@ class World:
 
     def send(self, load: Load) -> None:
         """Write a load's pin and send the load; its caller is killed before the answer."""
-        self.installed[load.name] = replace(self.installed[load.name], loaded_pin=None)
-        self.configs[load.name] = load.pin.instance_group or ""
+        self.place(load)
         self.on_their_way[load.name] = load
+
+    def place(self, load: Load) -> None:
+        """Write a load's pin where it is not there, and forget which one is loaded."""
+        text = load.pin.instance_group or ""
+        if self.configs.get(load.name) != text:
+            self.installed[load.name] = replace(self.installed[load.name], loaded_pin=None)
+            self.configs[load.name] = text
 
     def restart_server(self, *, with_all: bool) -> None:
         """Let another process begin, with no model or with all of the repository."""
@@ -178,8 +200,8 @@ class Agent:
             waiting.put(action.name, action)
         return admit(waiting.queues, (), lanes=LANES, freeing=freeing)
 
-    def act(self, action: Action, *, fails: bool = False) -> None:
-        outcome = self.world.carry_out(action, fails=fails)
+    def act(self, action: Action, *, ends: Ending = "well") -> None:
+        outcome = self.world.carry_out(action, ends=ends)
         self.seen[action.name] = after(
             self.seen.get(action.name, Seen()), outcome, now_s=self.now_s, wait_s=1.0
         )
@@ -213,11 +235,11 @@ desires = st.dictionaries(
         st.sampled_from(["resident", "standby"]),
     ),
 )
-acts = st.tuples(st.just("act"), st.integers(1, 4), st.booleans())
+acts = st.tuples(st.just("act"), st.integers(1, 4), st.sampled_from(get_args(Ending)))
 events = st.one_of(
     st.tuples(st.just("desire"), desires),
     acts,
-    acts.map(lambda act: (act[0], act[1], False)),  # most actions do not fail
+    acts.map(lambda act: (act[0], act[1], "well")),  # most actions do not fail
     st.tuples(st.just("look")),
     st.tuples(st.just("unloads end")),
     st.tuples(st.just("server restarts"), st.booleans()),
@@ -239,9 +261,9 @@ def happen(agent: Agent, event: tuple[object, ...]) -> None:
     match event:
         case ("desire", dict() as desire):
             agent.targets = wanted(desire)
-        case ("act", int() as number, bool() as fails):
+        case ("act", int() as number, "well" | "at once" | "half-way" | "unanswered" as ends):
             for action in agent.admitted()[:number]:
-                agent.act(action, fails=fails)
+                agent.act(action, ends=ends)
         case ("look",):
             agent.look()
         case ("unloads end",):
@@ -259,7 +281,18 @@ def happen(agent: Agent, event: tuple[object, ...]) -> None:
             world.finish_loads(*NAMES)
 
 
+ON_0: Desire = {"a": ("file:///x", 0, "resident")}
+ON_1: Desire = {"a": ("file:///x", 1, "resident")}
+
+
+def moved_and_back(ends: Ending, *then: tuple[object, ...]) -> list[tuple[object, ...]]:
+    """Return a history in which a loaded model is to move, its load fails, and it is to be where it was."""
+    return [("act", 1, "well"), ("desire", ON_1), ("act", 1, ends), ("desire", ON_0), ("look",), *then]
+
+
 @settings(max_examples=600, deadline=None)
+@example(ON_0, moved_and_back("unanswered", ("loads arrive",)), ON_0)
+@example(ON_0, moved_and_back("half-way", ("server restarts", True)), ON_0)
 @given(desires, st.lists(events, min_size=5, max_size=40), desires)
 def test_it_ends_as_desired_and_then_rests(
     first: Desire, history: list[tuple[object, ...]], last: Desire

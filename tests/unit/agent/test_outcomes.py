@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload
+from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload, next_action
 from agent.errors import RefusedError, UnreachableError
 from agent.layouts.triton import lay_out
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
@@ -26,12 +26,13 @@ from agent.outcomes import (
     carry_out,
     not_answering,
     not_kept,
+    unexpected,
 )
 from agent.repository import Repository
 from agent.servers.http import Answer, refusal
 from agent.servers.port import HTTP, IndexRow, ServerInfo
 from agent.storage import Limits
-from tests.support.agent_models import copy, install, model_folder, row, target
+from tests.support.agent_models import copy, install, model_folder, observed, on_gpu, row, target
 
 M = target()
 FAILURE = Failure(state="FailedToLoad", reason="x", message="x", attempts=2, retry_at_s=5.0)
@@ -127,6 +128,33 @@ def test_a_failed_load_says_why_and_when_again(
     assert outcome == Failed(state="FailedToLoad", reason=reason, message=str(error), retry=retry)  # type: ignore[arg-type]
     assert M.pin is not None
     assert repository.installed()["m"].loaded_pin == M.pin.instance_group  # the server will find it
+
+
+@pytest.mark.parametrize("error", [RefusedError(400, "no memory"), UnreachableError("too late")])
+def test_a_failed_move_is_not_taken_for_a_model_that_has_stayed(
+    repository: Repository, tmp_path: Path, error: Exception
+) -> None:
+    """Its config says the new pin already, and a late load or the server's next start follows that."""
+    uri = model_folder(tmp_path / "source")
+    here, there = target(storage_uri=uri, devices=on_gpu(0)), target(storage_uri=uri, devices=on_gpu(1))
+    assert here.pin is not None
+    assert there.pin is not None
+    act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
+    act(install(here), repository, Server())
+    seen = Seen(installed=repository.installed()["m"], row=row("READY"))
+    move = Load(name="m", pin=there.pin, framework="sim", urgency=(0, 0))
+    failed = after(seen, act(move, repository, Server(error)), now_s=0.0, wait_s=1.0)
+    assert failed.installed == repository.installed()["m"]
+    back = next_action("m", here, observed({"m": failed}))
+    assert back == Load(name="m", pin=here.pin, framework="sim", urgency=(0, 0), kept=("gpu:0",))
+
+
+def test_a_fault_of_our_own_in_a_load_leaves_its_pin_unknown() -> None:
+    seen = Seen(installed=copy(loaded_on=M), row=row("READY"))
+    for action, pin in ((load(), None), (Stow(name="m"), copy(loaded_on=M).loaded_pin)):
+        known = after(seen, unexpected(action, KeyError("m")), now_s=0.0, wait_s=1.0)
+        assert known.installed is not None
+        assert known.installed.loaded_pin == pin
 
 
 def test_a_model_whose_config_is_no_text_is_a_failure_of_that_model(
