@@ -15,8 +15,9 @@ that the model brought, from which the one in the repository is always made anew
 ``recover`` finishes what a crash cut short. What was downloaded is synced before it is staged; what the
 agent writes besides is not: lost in a crash of the machine, it is made anew, by a download at worst.
 
-The state directory must not lie inside the model directory: the server would list it as a model, and a file
-written in a model's folder makes its next load a full one.
+Neither directory may lie inside the other: the server would list the agent's files as a model, and a file
+written in a model's folder makes its next load a full one; and what lies in ``parts`` and ``trash`` is
+deleted at every start.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from agent.layouts import triton
 from agent.layouts.port import Arrangement, Asked, Layout, only_version
 from agent.observed import Copy
 from agent.pins import Pin
-from agent.storage import Contents, Limits, Reach, fetch
+from agent.storage import Contents, Limits, Reach, check_apart, fetch
 from agent.storage.contents import put
-from agent.storage.file import claim_path, local_path
+from agent.storage.file import claim_path, local_path, overlap
 from agent.storage.layout import CONFIG
 from agent.storage.uri import public
 
@@ -60,7 +61,7 @@ class Repository:
     model_dir
         The server's model repository.
     state_dir
-        The agent's own tree, on the same filesystem, not inside ``model_dir``.
+        The agent's own tree, on the same filesystem; neither lies inside the other.
     limits
         What models may be at most.
     reach
@@ -84,8 +85,9 @@ class Repository:
         Raises
         ------
         SettingsError
-            The folders are on different filesystems or cannot be written.
+            One folder lies in the other, they are on different filesystems, or cannot be written.
         """
+        check_apart(self.model_dir, self.state_dir)
         model_dir, state_dir = self.model_dir.resolve(), self.state_dir.resolve()
         try:
             for folder in (
@@ -193,15 +195,17 @@ class Repository:
             self._discard(part)
 
     def _check_source(self, uri: str) -> None:
-        """Refuse a source that the agent would delete with the model."""
+        """Refuse a source that the agent would delete with the model, or copy into itself."""
         if uri.startswith("file:"):
-            source = local_path(uri).resolve()
+            source = local_path(uri)
         elif uri.startswith("pvc:"):
-            source = claim_path(uri, self.reach.pvc_dir).resolve()
+            source = claim_path(uri, self.reach.pvc_dir)
         else:
             return
-        if any(source.is_relative_to(own.resolve()) for own in (self.model_dir, self.state_dir)):
-            raise StorageError("BadUri", f"{public(uri)}: lies in the server's model repository, not outside")
+        if any(overlap(source, own) for own in (self.model_dir, self.state_dir)):
+            raise StorageError(
+                "BadUri", f"{public(uri)}: lies in the server's model repository or around it, not outside"
+            )
 
     def _stage(self, name: str, part: Path, folder: Path, copy: Copy) -> Copy:
         ready = part / "ready"

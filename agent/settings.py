@@ -13,7 +13,7 @@ from agent.errors import SettingsError
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import Timeouts
 from agent.servers.port import ServerKind
-from agent.storage import Limits, Reach
+from agent.storage import Limits, Reach, check_apart
 
 LONGEST_POLL_S = 60.0
 """The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
@@ -95,11 +95,7 @@ class Settings:
             raise SettingsError("the server's URL: write http://host:port, without user or query")
         if not (0 < self.poll_s <= LONGEST_POLL_S and 0 < self.settle_s <= LONGEST_POLL_S):
             raise SettingsError(f"periods must be above zero and at most {LONGEST_POLL_S:g} seconds")
-        state_dir, model_dir = self.state_dir.resolve(), self.model_dir.resolve()
-        if state_dir.is_relative_to(model_dir):
-            raise SettingsError(
-                f"the state directory {state_dir} lies inside the model directory {model_dir}"
-            )
+        check_apart(self.model_dir, self.state_dir)
         if min(self.lanes.files, self.lanes.server, self.lanes.loads_per_device) < 1:
             raise SettingsError("at least one download and one load must be allowed at a time")
 

@@ -8,7 +8,8 @@ it by its hash, ``room`` watches the disk.
 
 from agent.storage.contents import Contents
 from agent.storage.fetch import Fetched, fetch
+from agent.storage.file import check_apart
 from agent.storage.limits import Limits
 from agent.storage.reach import Reach
 
-__all__ = ["Contents", "Fetched", "Limits", "Reach", "fetch"]
+__all__ = ["Contents", "Fetched", "Limits", "Reach", "check_apart", "fetch"]

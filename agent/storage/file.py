@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from agent.errors import StorageError
+from agent.errors import SettingsError, StorageError
 from agent.storage.limits import DEEPEST, Budget
 from agent.storage.source import checked_path, fingerprint
 from agent.storage.uri import public
@@ -60,6 +60,32 @@ def claim_path(uri: str, claims: Path) -> Path:
     if not path.resolve().is_relative_to(root):
         raise StorageError("UnsafePath", f"{public(uri)}: leads out of the claim")
     return path
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Return whether two paths are the same or one lies below the other, whatever links lead there."""
+    first, second = one.resolve(), other.resolve()
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def check_apart(model_dir: Path, state_dir: Path) -> None:
+    """Refuse two folders of which one lies in the other.
+
+    The server would take the agent's files for models, or the agent, at its start, the models for what an
+    earlier run has left.
+
+    Raises
+    ------
+    SettingsError
+        They are the same, or one lies in the other.
+    """
+    if overlap(model_dir, state_dir):
+        inside = state_dir.resolve().is_relative_to(model_dir.resolve())
+        raise SettingsError(
+            f"the state directory {state_dir} lies inside the model directory {model_dir}"
+            if inside
+            else f"the model directory {model_dir} lies inside the state directory {state_dir}"
+        )
 
 
 def mark(source: Path) -> str | None:

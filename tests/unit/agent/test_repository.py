@@ -235,6 +235,30 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         Repository(tmp_path / "file", tmp_path / "state", Limits()).prepare()
 
 
+@pytest.mark.parametrize(
+    ("models", "state"), [("state/trash", "state"), ("state/parts", "state"), ("models", "models/state")]
+)
+def test_models_and_state_in_one_another_are_refused_and_nothing_is_deleted(
+    tmp_path: Path, models: str, state: str
+) -> None:
+    model_folder(tmp_path / models / "precious")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match="lies inside"):
+        Repository(tmp_path / models, tmp_path / state, Limits()).prepare()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_source_around_the_repository_is_refused(tmp_path: Path) -> None:
+    store = tmp_path / "claims" / "claim"
+    repository = Repository(store / "models", store / "state", Limits(), Reach(pvc_dir=tmp_path / "claims"))
+    repository.prepare()
+    model_folder(store)
+    for uri in (store.as_uri(), "pvc://claim", tmp_path.as_uri()):
+        with pytest.raises(StorageError, match="not outside") as caught:
+            download(repository, uri)
+        assert caught.value.reason == "BadUri"
+
+
 def test_a_source_that_would_be_deleted_with_its_model_is_refused(
     repository: Repository, tmp_path: Path
 ) -> None:
