@@ -75,7 +75,8 @@ class Repository:
     contents: Contents = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "contents", Contents(self.state_dir / "contents", self.limits))
+        contents = Contents(self.state_dir / "contents", self.limits, parts=self.state_dir / "parts")
+        object.__setattr__(self, "contents", contents)
 
     # ------------------------------------------------------------------------------------------------ looking
 

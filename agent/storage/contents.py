@@ -106,9 +106,12 @@ class Contents:
         Its own, on the filesystem of the models.
     limits
         What the disk must keep free, and what everything may be at most.
+    parts
+        Where downloads are put together, beside what comes in here; counted with it.
     """
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, *, parts: Path | None = None) -> None:
+        self._parts = () if parts is None else (parts,)
         self._files = folder / "files"
         self._listings = folder / "listings"
         self._incoming = folder / "incoming"
@@ -276,7 +279,9 @@ class Contents:
 
     def used_bytes(self) -> int:
         """Return what all kept files and all downloads under way take."""
-        return sum(status.st_size for _, status in _walk((self._files, self._incoming)))
+        # What has other links where downloads are put together is a kept file.
+        growing = (status.st_size for _, status in _walk(self._parts) if status.st_nlink == 1)
+        return sum(growing) + sum(status.st_size for _, status in _walk((self._files, self._incoming)))
 
     def evict(self, amount: int) -> None:
         """Delete what nothing refers to, until so many bytes are freed or there is nothing left."""

@@ -79,7 +79,7 @@ def fetch(  # noqa: PLR0913 - what a download goes by
         The files cannot be had; SupersededError when they are not wanted any more.
     """
     if contents is None:
-        contents = Contents(into / "contents", limits)
+        contents = Contents(into / "contents", limits, parts=into / "content")
         contents.prepare()
     errand = _Errand(uri, into, limits, unwanted, contents, reach or Reach())
     try:

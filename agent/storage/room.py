@@ -61,17 +61,17 @@ class Room:
                 self._claims.discard(claim)
 
     def spend(self, amount: int) -> None:
-        """Note that a download has written bytes.
+        """Note that a download is about to write bytes.
 
         Raises
         ------
         StorageError
-            The disk has less room than must stay free.
+            The disk has less room than must stay free, or everything would be more than it may be.
         """
         with self._lock:
+            self.demand(amount)
             if self._used_at_most is not None:
                 self._used_at_most += amount
-            self.demand(0)
 
     def demand(self, amount: int) -> None:
         """Make sure that there is room for so many bytes more than what is claimed.
@@ -118,12 +118,12 @@ class Claim:
         self.left = amount
 
     def spend(self, amount: int) -> None:
-        """Note that so many bytes were written.
+        """Note that so many bytes are about to be written.
 
         Raises
         ------
         StorageError
-            The disk has less room than must stay free.
+            The disk has less room than must stay free, or everything would be more than it may be.
         """
         self.left = max(0, self.left - amount)
         self._room.spend(amount)

@@ -248,6 +248,32 @@ def test_models_and_state_in_one_another_are_refused_and_nothing_is_deleted(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("archive", [False, True])
+def test_what_is_copied_or_unpacked_counts_as_it_comes(tmp_path: Path, *, archive: bool) -> None:
+    source = tmp_path / "source"
+    (source / "1").mkdir(parents=True)
+    (source / "1" / "weights").write_bytes(bytes(10 << 20))
+    uri = source.as_uri()
+    if archive:
+        uri = Path(shutil.make_archive(str(tmp_path / "m"), "gztar", source)).as_uri()
+    repository = Repository(
+        tmp_path / "models", tmp_path / "state", Limits(disk_bytes=4 << 20, reserve_bytes=0)
+    )
+    repository.prepare()
+    with pytest.raises(StorageError) as caught:
+        download(repository, uri)
+    assert caught.value.reason == "DiskFull"
+    roomy = Repository(tmp_path / "models", tmp_path / "state", Limits(disk_bytes=11 << 20, reserve_bytes=0))
+    assert download(roomy, uri).total_bytes == 10 << 20
+    # A second one of the same content is links; one of another does not fit beside it.
+    assert download(roomy, uri, "n").total_bytes == 10 << 20
+    (tmp_path / "more").write_bytes(b"x" * (2 << 20))
+    roomy.install("m", CPU_PIN, "onnx")
+    with pytest.raises(StorageError) as caught:
+        download(roomy, (tmp_path / "more").as_uri(), "o")
+    assert caught.value.reason == "DiskFull"
+
+
 def test_a_source_around_the_repository_is_refused(tmp_path: Path) -> None:
     store = tmp_path / "claims" / "claim"
     repository = Repository(store / "models", store / "state", Limits(), Reach(pvc_dir=tmp_path / "claims"))

@@ -46,7 +46,7 @@ def test_state_among_the_models_is_refused(tmp_path: Path) -> None:
 def test_models_among_the_state_are_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "state")
     for model_dir in ("state/trash", "state/parts", "link/parts"):
-        with pytest.raises(SettingsError, match="the model directory .* lies inside"):
+        with pytest.raises(SettingsError, match=r"the model directory .* lies inside"):
             settings(tmp_path, model_dir=tmp_path / model_dir, state_dir=tmp_path / "state")
 
 
