@@ -282,14 +282,35 @@ def _client(
     from obstore.store import AzureStore, GCSStore, S3Store
 
     store: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
+    given = _shut(dict(config)) if kind == "s3" else {"config": dict(config)}
     opened: ObjectStore = store(
         bucket,
-        config=dict(config),
+        **given,
         client_options={**_CLIENT, **dict(client)},
         # The loop tries again with growing waits; here only a stumble is passed over.
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
     )
     return opened
+
+
+def _shut(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an S3 store into which the process's environment does not get.
+
+    The library reads ``AWS_*`` by itself for what it is not told: the token of the environment's key would be
+    sent with another's, and its service's own endpoint comes before the one that is given.
+    """
+    arguments: dict[str, Any] = {"config": config}
+    if "endpoint" in config:
+        config["aws_endpoint_url_s3"] = config.pop("endpoint")
+    if "access_key_id" in config and "secret_access_key" in config and not config.get("skip_signature"):
+        credential = {
+            "access_key_id": config.pop("access_key_id"),
+            "secret_access_key": config.pop("secret_access_key"),
+            "token": config.pop("session_token", None),
+            "expires_at": None,
+        }
+        arguments["credential_provider"] = lambda: credential
+    return arguments
 
 
 def s3_config(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -302,10 +323,12 @@ def s3_config(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str,
         "endpoint": _s3_endpoint(environment),
     }
     config: dict[str, Any] = {name: value for name, value in said.items() if value}
-    if _is(environment, "S3_USE_VIRTUAL_BUCKET", _TRUE):
-        config["virtual_hosted_style_request"] = True
-    if _is(environment, "awsAnonymousCredential", _TRUE):
-        config["skip_signature"] = True
+    for setting, variable in (
+        ("virtual_hosted_style_request", "S3_USE_VIRTUAL_BUCKET"),
+        ("skip_signature", "awsAnonymousCredential"),
+    ):
+        if _is(environment, variable, _TRUE | _FALSE):
+            config[setting] = _is(environment, variable, _TRUE)
     client: dict[str, Any] = {}
     if str(config.get("endpoint", "")).startswith("http:"):
         client["allow_http"] = True

@@ -52,7 +52,10 @@ _S3_FIELDS = {
 def s3_environment(reach: Reach, bucket: str) -> Mapping[str, str]:
     """Return the variables for a bucket: those of its entry in ``storage-config``, or the environment's.
 
-    An entry fits whose ``bucket`` it is; without one ``default_s3``, then ``default`` is taken.
+    An entry fits whose ``bucket`` it is; without one ``default_s3``, then ``default`` is taken. The
+    environment does not get through an entry: what it leaves out is said here, and one without a key is asked
+    without a signature where it names an endpoint, or where the environment has a key that would be sent in
+    its place. Else it is Amazon's, and the role of the service account or of the machine counts.
     """
     entries = _entries(reach.storage_config)
     chosen = [entry for entry in entries.values() if entry.get("bucket") == bucket]
@@ -66,7 +69,20 @@ def s3_environment(reach: Reach, bucket: str) -> Mapping[str, str]:
     }
     # Of the environment only what no credential is: one store's secret is not sent to another.
     kept = {name: value for name, value in reach.environment.items() if name == "AWS_CA_BUNDLE"}
-    return kept | said
+    return kept | _completed(said, unsigned="AWS_ACCESS_KEY_ID" in reach.environment)
+
+
+def _completed(said: dict[str, str], *, unsigned: bool) -> dict[str, str]:
+    """Return an entry's variables with those that the store's client would look up in the environment."""
+    has_keys = bool(said.get("AWS_ACCESS_KEY_ID") and said.get("AWS_SECRET_ACCESS_KEY"))
+    full = {"S3_USE_VIRTUAL_BUCKET": "false", **said}
+    if has_keys:
+        full.setdefault("awsAnonymousCredential", "false")
+    elif unsigned or said.get("AWS_ENDPOINT_URL"):
+        full["awsAnonymousCredential"] = "true"
+    region = full.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+    full.setdefault("AWS_ENDPOINT_URL", f"https://s3.{region}.amazonaws.com")
+    return full
 
 
 def _entries(folder: Path | None) -> dict[str, dict[str, object]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from agent.errors import StorageError
 from agent.storage.bucket import Bucket, Place, azure_config, gcs_config, is_azure, place_of, s3_config
 from agent.storage.file import claim_path
+from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach, s3_environment
 from agent.storage.source import checked_path
 
@@ -135,10 +139,80 @@ def test_a_bucket_s_entry_in_the_storage_config(tmp_path: Path) -> None:
         "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_ENDPOINT_URL": "http://minio",
         "AWS_DEFAULT_REGION": "r",
+        "S3_USE_VIRTUAL_BUCKET": "false",
+        "awsAnonymousCredential": "false",
     }
     assert s3_environment(reach, "another")["AWS_ACCESS_KEY_ID"] == "default"
     (tmp_path / "default_s3").unlink()
     assert s3_environment(reach, "another")["AWS_ACCESS_KEY_ID"] == "env"
+
+
+@pytest.mark.parametrize(
+    ("fields", "environment", "anonymous"),
+    [
+        ({"endpoint_url": "http://minio"}, {}, "true"),
+        ({"region": "r"}, {"AWS_ACCESS_KEY_ID": "env"}, "true"),
+        ({"region": "r"}, {"AWS_ROLE_ARN": "role"}, None),
+        ({"access_key_id": "theirs"}, {"AWS_SECRET_ACCESS_KEY": "env", "AWS_ACCESS_KEY_ID": "env"}, "true"),
+    ],
+)
+def test_an_entry_without_a_key_does_not_borrow_the_environment_s(
+    tmp_path: Path, fields: dict[str, str], environment: dict[str, str], anonymous: str | None
+) -> None:
+    (tmp_path / "default").write_text(json.dumps({"type": "s3", **fields}))
+    said = s3_environment(Reach(storage_config=tmp_path, environment=environment), "b")
+    assert said.get("awsAnonymousCredential") == anonymous
+    assert "env" not in said.values()
+    assert said["AWS_ENDPOINT_URL"] in (
+        "http://minio",
+        f"https://s3.{said['AWS_DEFAULT_REGION']}.amazonaws.com",
+    )
+
+
+class _Ear(BaseHTTPRequestHandler):
+    """Notes what it is sent, and refuses."""
+
+    heard: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.heard.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("keys", [{}, {"access_key_id": "THEIRS", "secret_access_key": "s"}])
+def test_the_environment_s_credentials_do_not_reach_an_entry_s_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str]
+) -> None:
+    pytest.importorskip("obstore")
+    environment = {
+        "AWS_ACCESS_KEY_ID": "ENVKEY",
+        "AWS_SECRET_ACCESS_KEY": "env-secret",
+        "AWS_SESSION_TOKEN": "ENVTOKEN",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_SKIP_SIGNATURE": "true",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Ear) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "default").write_text(json.dumps({"type": "s3", "endpoint_url": url, **keys}))
+        _Ear.heard.clear()
+        with pytest.raises(StorageError, match="403"):
+            Bucket(
+                Place(kind="s3", bucket="b", key="m"), Reach(storage_config=tmp_path, environment=environment)
+            ).listing(Budget(Limits(), lambda: False))
+        server.shutdown()
+    said = str(_Ear.heard)
+    assert ("THEIRS" in said) == bool(keys)
+    assert "ENVKEY" not in said
+    assert "x-amz-security-token" not in said
+    assert ("authorization" in said) == bool(keys)
 
 
 def test_credentials_are_not_shown() -> None:
