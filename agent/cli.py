@@ -218,6 +218,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Where the claims of pvc:// are mounted, each under its name.",
 )
 @click.option(
+    "--file-dir",
+    "file_dirs",
+    type=_FOLDER,
+    multiple=True,
+    help="The only folder that file:// may read; repeatable.  [default: all but the system's]",
+)
+@click.option(
     "--storage-config",
     type=_FOLDER,
     default=None,
@@ -309,6 +316,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
             streams=options["streams_per_download"],
             compare_md5=options["compare_md5"],
             pvc_dir=options["pvc_dir"],
+            file_dirs=options["file_dirs"],
             storage_config=options["storage_config"],
         ),
         probe=options["probe"],

@@ -109,15 +109,17 @@ class _Errand:
         content.mkdir()
         match parts.scheme:
             case "file":
-                return self._copied(file.local_path(self.uri), content)
+                source = file.local_path(self.uri)
+                file.check_readable(source, self.reach.file_dirs)
+                return self._copied(source, content)
             case "pvc":
                 return self._copied(file.claim_path(self.uri, self.reach.pvc_dir), content)
             case _:
-                source = self._source(parts)
+                remote = self._source(parts)
                 try:
-                    return self._brought(source, content)
+                    return self._brought(remote, content)
                 finally:
-                    source.close()
+                    remote.close()
 
     def _source(self, parts: SplitResult) -> Source:
         if parts.scheme in BUCKETS or (parts.scheme == "https" and is_azure(parts)):

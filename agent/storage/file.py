@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +15,8 @@ from agent.storage.limits import DEEPEST, Budget
 from agent.storage.source import checked_path, fingerprint
 from agent.storage.uri import public
 
+# The environment and memory of processes, devices, and credentials that are mounted into every pod.
+_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run/secrets", "/var/run/secrets")))
 _CLAIM = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -34,6 +36,29 @@ def local_path(uri: str) -> Path:
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
         raise StorageError("BadUri", f"{public(uri)}: write file:///absolute/path")
     return Path(path)
+
+
+def check_readable(source: Path, allowed: Sequence[Path]) -> None:
+    """Refuse a path that holds no model but what the machine or the pod keeps to itself.
+
+    Parameters
+    ----------
+    source
+        What ``file://`` names.
+    allowed
+        The only folders that it may lie in; none allows all but the system's.
+
+    Raises
+    ------
+    StorageError
+        It lies outside, in one of the system's folders, or around one; links are followed first.
+    """
+    where = public(source.as_uri())
+    if any(overlap(source, system) for system in _SYSTEM):
+        raise StorageError("UnsafePath", f"{where}: file:// does not read {', '.join(map(str, _SYSTEM))}")
+    real = source.resolve()
+    if allowed and not any(real.is_relative_to(folder.resolve()) for folder in allowed):
+        raise StorageError("UnsafePath", f"{where}: lies in no --file-dir")
 
 
 def claim_path(uri: str, claims: Path) -> Path:

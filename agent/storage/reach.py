@@ -19,6 +19,8 @@ class Reach:
         Objects, or parts of a large one, that one download fetches at a time.
     pvc_dir
         Where claims are mounted, each under its name, for ``pvc://``.
+    file_dirs
+        The only folders that ``file://`` may read; none allows all but the system's.
     storage_config
         A folder with the keys of KServe's Secret ``storage-config``; None where there is none.
     compare_md5
@@ -29,6 +31,7 @@ class Reach:
 
     streams: int = 4
     pvc_dir: Path = Path("/mnt/pvc")
+    file_dirs: tuple[Path, ...] = ()
     storage_config: Path | None = None
     compare_md5: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from agent.desired import URI_SCHEMES
 from agent.errors import StorageError, SupersededError
-from agent.storage import Limits, fetch
+from agent.storage import Limits, Reach, fetch
 from agent.storage.http import Steady, object_name
 from agent.storage.limits import Budget
 from tests.support.agent_models import model_folder
@@ -190,6 +191,35 @@ def test_a_link_inside_the_source_is_followed_one_that_leaves_it_is_not(tmp_path
     with pytest.raises(StorageError) as caught:
         fetch(uri, into=into / "b", limits=Limits(), unwanted=wanted)
     assert caught.value.reason == "UnsafeFolder"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/proc/self/environ", "/proc/self/fd", "/sys", "/dev/null", "/run/secrets/x", "/", "link/environ"],
+)
+def test_what_the_machine_keeps_to_itself_is_no_model(tmp_path: Path, into: Path, path: str) -> None:
+    (tmp_path / "link").symlink_to("/proc/self")
+    with pytest.raises(StorageError, match="does not read /proc") as caught:
+        fetch((tmp_path / path).as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "UnsafePath"
+
+
+def test_a_file_lies_in_a_folder_that_is_allowed(tmp_path: Path, into: Path) -> None:
+    reach = Reach(file_dirs=(tmp_path / "one", tmp_path / "two"))
+    inside, outside = model_folder(tmp_path / "two" / "m"), model_folder(tmp_path / "twofold")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "link").symlink_to(tmp_path / "twofold")
+    for uri in (
+        outside,
+        (tmp_path / "one" / "link").as_uri(),
+        (tmp_path / "two" / ".." / "twofold").as_uri(),
+    ):
+        with pytest.raises(StorageError, match="lies in no --file-dir") as caught:
+            fetch(uri, into=into, limits=Limits(), unwanted=wanted, reach=reach)
+        assert caught.value.reason == "UnsafePath"
+        (into / "content").rmdir()
+        shutil.rmtree(into / "contents")
+    assert fetch(inside, into=into, limits=Limits(), unwanted=wanted, reach=reach).total_bytes
 
 
 def test_a_pipe_does_not_hang_the_download(tmp_path: Path, into: Path) -> None:
