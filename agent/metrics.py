@@ -80,6 +80,14 @@ class Metrics:
             self._download.observe(outcome.copy.download_seconds or 0.0)
             self._downloaded.inc(outcome.copy.fetched_bytes or 0)
 
+    def tell_proxy(self, fault: Callable[[], str | None]) -> None:
+        """Tell also whether a proxy's nginx refuses the routes."""
+        Gauge(
+            "shardpack_agent_proxy_faulty",
+            "Whether the proxy's nginx refuses the routes, so that former ones hold.",
+            registry=self.registry,
+        ).set_function(lambda: fault() is not None)
+
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from agent.errors import SettingsError
+from agent.nginx_map import map_lines
 from agent.observed import NOTHING
 from agent.status import Snapshot
 
@@ -39,7 +39,7 @@ Route = Literal["serves", "waits"]
 RETRY_AFTER_S = 2
 _CONFIG, _ROUTES, _FORMER = "nginx.conf", "routes.conf", "process-id"
 _TEMPORARY = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
-_TURN_S, _AGAIN_S = 0.5, 2.0
+_TURN_S, _AGAIN_S, _REFUSED_S = 0.5, 2.0, 5.0
 _LOOK_S, _LOOKS = 0.05, 200
 
 
@@ -88,6 +88,9 @@ http {
       proxy_set_header Host $http_host;
       proxy_set_header Connection "";
       proxy_buffering off;
+      # Requests stream: read whole first, all above some KiB would be written to the models' disk. The price:
+      # where a server answers before it has read its request, nginx closes a connection that it has promised
+      # to keep, and the client's next request there is lost. nginx's own 404 and 503 read the rest.
       proxy_request_buffering off;
       proxy_next_upstream off;
       proxy_connect_timeout 5s;
@@ -139,17 +142,8 @@ def routes(snapshot: Snapshot) -> dict[str, Route]:
 
 
 def routes_text(found: Mapping[str, Route]) -> str:
-    """Return the lines of nginx's ``map``.
-
-    It compares strings without regard to case: names that differ by nothing else become patterns, which it
-    compares exactly. PURE.
-    """
-    alike = Counter(name.lower() for name in found)
-    keys = (
-        (f'"{name}"' if alike[name.lower()] == 1 else f'"~^{name.replace(".", "[.]")}$"', found[name])
-        for name in sorted(found)
-    )
-    return "".join(f"{key} {route};\n" for key, route in keys)
+    """Return the lines of nginx's ``map``. PURE."""
+    return map_lines(found, found)
 
 
 def config_text(settings: ProxySettings, token: str) -> str:
@@ -196,13 +190,22 @@ class Proxy:
         self._settings, self._snapshot = settings, snapshot
         self._token = f"shardpack-{secrets.token_hex(8)}"
         self._known: str | None = None
+        self._taken = ""
+        self._fault: str | None = None
         self._nginx: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._program = find_nginx()
 
+    @property
+    def fault(self) -> str | None:
+        """What nginx has against the routes, in place of which former ones hold; None where nothing."""
+        return self._fault
+
     def start(self) -> None:
         """Write the configuration, start nginx and keep it told.
+
+        Routes that nginx refuses end nothing: it starts with the last ones of an agent before, or with none.
 
         Raises
         ------
@@ -213,12 +216,9 @@ class Proxy:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _CONFIG).write_text(config_text(self._settings, self._token), encoding="utf-8")
-            self._write_routes()
+            self._start_routes()
         except OSError as error:
             raise SettingsError(f"the proxy's files cannot be written: {error}") from error
-        done = subprocess.run(self._command("-t", "-q"), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SettingsError(f"the proxy cannot run: {done.stderr.strip()}")
         self._end_former()
         self._spawn()
         self._wait_for_port()
@@ -245,23 +245,64 @@ class Proxy:
                     self._kill()
                     self._spawn()
                     wait_s = _AGAIN_S
-                elif self._write_routes():
+                elif self._take_routes():
                     self._nginx.send_signal(signal.SIGHUP)
+                elif self._fault is not None:
+                    wait_s = _REFUSED_S
             except Exception:  # a full disk, or a fault of ours: the next turn tries again
                 log.exception("the proxy could not be told")
                 self._known, wait_s = None, _AGAIN_S
 
-    def _write_routes(self) -> bool:
-        """Write the routes if they are others than before; return whether they are."""
+    def _start_routes(self) -> None:
+        """Write the first routes, or what nginx takes in their place."""
+        path = self._settings.folder / _ROUTES
+        former = path.read_text(encoding="utf-8") if path.exists() else ""
+        texts = (routes_text(routes(self._snapshot())), former, "")
+        refusal: str | None = None
+        for text in texts:
+            self._write_routes(text)
+            refusal = self._refusal()
+            if refusal is None:
+                self._known = self._taken = text
+                return
+            self._say(refusal)
+        raise SettingsError(f"the proxy cannot run: {refusal}")
+
+    def _take_routes(self) -> bool:
+        """Write the routes if they are others than before and nginx takes them; return whether it is so."""
         text = routes_text(routes(self._snapshot()))
         if text == self._known:
+            self._say(None)
             return False
+        self._known = None  # whatever happens here, the next turn writes them again
+        self._write_routes(text)
+        refusal = self._refusal()
+        if refusal is not None:
+            self._write_routes(self._taken)
+        else:
+            self._taken = text
+        self._known = self._taken
+        self._say(refusal)
+        return refusal is None
+
+    def _write_routes(self, text: str) -> None:
         path = self._settings.folder / _ROUTES
         temporary = path.with_suffix(".new")
         temporary.write_text(text, encoding="utf-8")
         temporary.rename(path)
-        self._known = text
-        return True
+
+    def _refusal(self) -> str | None:
+        """Return what nginx has against what is written; a reload would say that to nobody."""
+        done = subprocess.run(self._command("-t", "-q"), capture_output=True, text=True, check=False)
+        return None if done.returncode == 0 else done.stderr.strip() or f"nginx ended with {done.returncode}"
+
+    def _say(self, refusal: str | None) -> None:
+        """Note what nginx has against the routes, and log it where it is news."""
+        if refusal is not None and self._fault is None:
+            log.error("nginx refuses the routes: former ones hold", extra={"error": refusal})
+        if refusal is None and self._fault is not None:
+            log.info("nginx takes the routes again")
+        self._fault = refusal
 
     def _end_former(self) -> None:
         """Let the nginx of an agent that was killed go: it takes no new connection and ends by itself."""

@@ -57,6 +57,8 @@ def _run(settings: Settings) -> None:
     loop.count = ended
     _prepare(loop)
     proxy = _start_proxy(settings, loop)
+    if proxy is not None:
+        metrics.tell_proxy(lambda: proxy.fault)
     views = _views(loop, memory, metrics)
     try:
         status = StatusServer(settings.status_address, settings.status_port, views)

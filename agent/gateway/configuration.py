@@ -6,10 +6,11 @@ https://nginx.org/en/docs/http/ngx_http_map_module.html, https://nginx.org/en/do
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import indent
 
+from agent.nginx_map import map_lines
 from agent.routes import Routes
 
 RETRY_AFTER_S = 2
@@ -205,8 +206,8 @@ def switch_text(place: Place, routes: Routes, addresses: Addresses, *, tag: str)
     upstreams += [_upstream(f"through-{name}", found) for name, found in services.items() if found]
     head = _SWITCH_HEAD % {
         "hashes": _hashes(len(targets)),
-        "models": _map_lines({name: names.get(found, "waits") for name, found in targets.items()}, targets),
-        "through": _THROUGH % {"services": _map_lines(through, targets)} if through else "",
+        "models": _lines({name: names.get(found, "waits") for name, found in targets.items()}, targets),
+        "through": _THROUGH % {"services": _lines(through, targets)} if through else "",
         "upstreams": "".join(upstreams),
     }
     servers = _server(place, routes, tag=tag, socket=SOCKET, is_direct=not through)
@@ -253,18 +254,8 @@ def _upstream(name: str, addresses: tuple[str, ...]) -> str:
     return f"  upstream {name} {{ random two least_conn;{servers} }}\n"
 
 
-def _map_lines(targets: Mapping[str, str], known: Iterable[str]) -> str:
-    """Return the lines of nginx's ``map``.
-
-    It compares text without regard to case: of all names that are known, those that differ by nothing else
-    become patterns, which it compares exactly.
-    """
-    alike = Counter(name.lower() for name in known)
-    keys = (
-        (f'"{name}"' if alike[name.lower()] == 1 else f'"~^{name.replace(".", "[.]")}$"', targets[name])
-        for name in sorted(targets)
-    )
-    return "".join(f"    {key} {target};\n" for key, target in keys)
+def _lines(values: Mapping[str, str], known: Mapping[str, object]) -> str:
+    return indent(map_lines(values, known), "    ")
 
 
 def _hashes(names: int) -> int:

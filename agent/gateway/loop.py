@@ -30,6 +30,7 @@ from agent.routes import Routes, read_routes
 log = logging.getLogger(__name__)
 
 _LONGEST_SOCKET = 100  # of the 108 bytes that Linux gives the path of a unix socket
+_NOTHING = Routes(group="none", shards=(), models=())
 _START_S = 10.0
 _TOLD_S = 10.0
 _STILL_S = 60.0  # a loop that has not turned for so long hangs
@@ -99,6 +100,8 @@ class Gateway:
         self._texts: Mapping[str, str] | None = None
         self._told: tuple[Routes | None, Addresses] | None = None
         self._state = GatewayState()
+        self._taken: tuple[Routes, Addresses] = (_NOTHING, {})
+        self._refusal: str | None = None
         self._turned_s = time.monotonic()
         self._token = f"shardpack-{secrets.token_hex(8)}"
         self._hint = threading.Event()
@@ -210,22 +213,26 @@ class Gateway:
                 log.warning("the routes cannot be obeyed", extra={"error": str(error)})
             self._say(fault=str(error))
             return
-        self._say(fault=None)
+        self._say(fault=self._refusal)
 
     def _tell_switch(self, *, start: bool) -> None:
         """Write the switch's configuration if it is another one, and return when it is in force."""
-        routes = self._routes or Routes(group="none", shards=(), models=())
+        routes = self._routes or _NOTHING
         addresses: Addresses = self._book.addresses(routes)
         self._say(absent=missing(addresses.items()))
-        told = (self._routes, addresses)
-        if not start and self._told is not None and self._told[0] is told[0] and self._told[1] == addresses:
+        told = self._told
+        if not start and told is not None and told[0] is self._routes and told[1] == addresses:
             return
+        told = (self._routes, addresses)
         tag = secrets.token_hex(16)
-        self._switch.write(switch_text(self._place, routes, addresses, tag=tag))
+        if not self._put(routes, addresses, tag):
+            if not start:
+                return  # by the former routes, until nginx takes these
+            told, (routes, addresses) = None, self._taken
+            self._switch.put(switch_text(self._place, routes, addresses, tag=tag))
         if start:
             for name in (SOCKET, DIRECT_SOCKET):  # of one that was killed
                 (self._folder / name).unlink(missing_ok=True)
-            self._switch.check()
             self._switch.start()
         else:
             self._switch.reload()
@@ -233,9 +240,22 @@ class Gateway:
         if not wait_for(self._switch, lambda: self._in_force(tag), _TOLD_S):
             self._say(failures=self._state.failures + 1)
             raise RuntimeError("nginx has not taken up its configuration")
-        self._told = told
-        observed = None if self._routes is None else self._state.generation
+        self._told, self._taken = told, (routes, addresses)
+        observed = None if self._routes is None or told is None else self._state.generation
         self._say(observed_generation=observed, models=len(routes.models))
+
+    def _put(self, routes: Routes, addresses: Addresses, tag: str) -> bool:
+        """Write the switch's configuration; return whether nginx takes it, and say so where it does not."""
+        try:
+            self._switch.put(switch_text(self._place, routes, addresses, tag=tag))
+        except SettingsError as error:
+            if self._refusal is None:
+                log.error("nginx refuses the routes", extra={"error": str(error)})  # noqa: TRY400 - it says all
+            self._refusal = str(error)
+            self._say(fault=self._refusal, failures=self._state.failures + 1)
+            return False
+        self._refusal = None
+        return True
 
     def _in_force(self, tag: str) -> bool:
         """Return whether every new request is routed by a configuration."""

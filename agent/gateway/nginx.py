@@ -49,6 +49,24 @@ class Nginx:
         temporary.write_text(text, encoding="utf-8")
         temporary.rename(path)
 
+    def put(self, text: str) -> None:
+        """Put its configuration in place if nginx takes it; the former one stays where it does not.
+
+        Raises
+        ------
+        SettingsError
+            As `check`.
+        """
+        path = self._folder / f"{self.name}.conf"
+        former = path.read_text(encoding="utf-8") if path.exists() else None
+        self.write(text)
+        try:
+            self.check()
+        except SettingsError:
+            if former is not None:
+                self.write(former)
+            raise
+
     def check(self) -> None:
         """Return if nginx takes the configuration.
 

@@ -1,0 +1,204 @@
+"""Names as keys of nginx's map, judged by nginx itself, and a proxy whose routes it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.errors import SettingsError
+from agent.gateway.addresses import AddressBook
+from agent.gateway.configuration import Place, switch_text
+from agent.gateway.loop import Gateway
+from agent.gateway.nginx import ask_port
+from agent.nginx_map import map_lines
+from agent.observed import Seen
+from agent.proxy import Proxy, ProxySettings, find_nginx
+from agent.routes import routes_of
+from agent.status import Snapshot
+from tests.support.agent_models import copy, desired, row, target
+from tests.support.agent_process import eventually
+from tests.support.gateway_process import GatewayProcess, free_port
+
+needs_nginx = pytest.mark.skipif(
+    shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
+    reason="nginx is not installed (apt-get install nginx-light)",
+)
+WORDS = ("default", "hostnames", "include", "volatile")
+BESIDE = ("news", "t", "a.b", "Default", "DEFAULT", "x" * 253)
+
+
+def test_words_of_nginx_are_names_behind_a_backslash() -> None:
+    lines = map_lines({"default": "a", "news": "b"}, ("default", "news"))
+    assert lines.splitlines() == ['"\\default" a;', '"news" b;']
+
+
+def nginx(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [find_nginx(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+@needs_nginx
+@pytest.mark.parametrize("names", [WORDS, (*WORDS, *BESIDE)], ids=["alone", "beside others"])
+def test_nginx_reads_every_name_as_itself(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """What it answers under each name is what that name stands for; what is unknown is not."""
+    lines = map_lines({name: f"is-{number}" for number, name in enumerate(names)}, names)
+    (tmp_path / "nginx.conf").write_text(
+        "daemon off; pid nginx.pid; error_log stderr; events {} http { access_log off;\n"
+        "map_hash_max_size 131072; map_hash_bucket_size 512;\n"
+        + "".join(f"{kind}_temp_path t;" for kind in ("client_body", "fastcgi", "proxy", "scgi", "uwsgi"))
+        + f"map $arg_name $found {{ default absent;\n{lines}}}\n"
+        f"server {{ listen unix:{tmp_path}/s; return 200 $found; }} }}\n"
+    )
+    assert nginx(tmp_path, "-t", "-q").stderr == ""
+
+
+@needs_nginx
+@pytest.mark.parametrize("name", WORDS)
+def test_the_switch_takes_models_that_are_called_like_words(tmp_path: Path, name: str) -> None:
+    place = Place(address="127.0.0.1", port=8080, folder=str(tmp_path))
+    routes = routes_of(group="g", shards={"a": "10.0.0.1:80"}, models={name: ["a"], "m": ["a"]})
+    text = switch_text(place, routes, {"a": ("10.0.0.1:80",)}, tag="t")
+    (tmp_path / "nginx.conf").write_text(text)
+    assert nginx(tmp_path, "-t", "-q").stderr == ""
+
+
+# ------------------------------------------------------------------------------------------ a proxy that runs
+
+
+def answered(port: int, model: str) -> int | None:
+    return ask_port("127.0.0.1", port, f"/v2/models/{model}/ready")
+
+
+def snapshot(*names: str) -> Snapshot:
+    one = target()
+    return Snapshot(
+        desired=desired(one.model),
+        document_fault=None,
+        targets=dict.fromkeys(names, one),
+        models=dict.fromkeys(names, Seen(installed=copy(), row=row("READY"))),
+        running={},
+        since={},
+        observed_generation=None,
+        ready=True,
+        live=False,  # all wait, which nginx answers itself
+        server=None,
+        server_since=None,
+    )
+
+
+class Told:
+    """A proxy, and the names that it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.names: tuple[str, ...] = ("m",)
+        self.settings = ProxySettings(
+            address="127.0.0.1", port=free_port(), server_url="http://127.0.0.1:9", folder=folder, drain_s=1
+        )
+        self.proxy = Proxy(self.settings, lambda: snapshot(*self.names))
+
+    def status(self, model: str) -> int | None:
+        return answered(self.settings.port, model)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    found = Told(tmp_path / "proxy")
+    yield found
+    found.proxy.stop()
+
+
+REFUSED = 'x" y; } nothing of nginx'
+
+
+@needs_nginx
+def test_models_that_are_called_like_words_wait_like_others(told: Told) -> None:
+    told.names = ("m", *WORDS)
+    told.proxy.start()
+    assert told.proxy.fault is None
+    assert {told.status(name) for name in told.names} == {503}
+    assert told.status("absent") == 404
+
+
+@needs_nginx
+def test_routes_that_nginx_refuses_leave_the_former_in_force(
+    told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    told.proxy.start()
+    told.names = ("m", "n", REFUSED)
+    eventually(lambda: told.proxy.fault, "the refusal is noticed")
+    assert "nginx refuses the routes" in caplog.text
+    assert (told.status("m"), told.status("n")) == (503, 404)
+    assert nginx(told.settings.folder, "-t", "-q").returncode == 0, "it could start again"
+    told.names = ("m", "n")
+    eventually(lambda: told.status("n") == 503, "the next routes")
+    eventually(lambda: told.proxy.fault is None, "the fault is gone")
+
+
+@needs_nginx
+@pytest.mark.parametrize(("former", "status"), [(None, 404), ('"m" waits;\n', 503), (REFUSED, 404)])
+def test_refused_routes_do_not_keep_it_from_starting(told: Told, former: str | None, status: int) -> None:
+    if former is not None:
+        told.settings.folder.mkdir()
+        (told.settings.folder / "routes.conf").write_text(former)
+    told.names = ("m", REFUSED)
+    told.proxy.start()
+    assert told.proxy.fault is not None
+    assert told.status("m") == status
+
+
+@needs_nginx
+def test_a_configuration_that_is_wrong_without_routes_is_a_clear_end(tmp_path: Path) -> None:
+    told = Told(tmp_path / "proxy")
+    wrong = replace(told.settings, address="nowhere in the world")
+    with pytest.raises(SettingsError, match="the proxy cannot run"):
+        Proxy(wrong, lambda: snapshot("m")).start()
+
+
+# ---------------------------------------------------------------------------------------- a gateway that runs
+
+
+@contextlib.contextmanager
+def running(gateway: Gateway) -> Iterator[None]:
+    thread = threading.Thread(target=gateway.run, kwargs={"most_s": 2.0})
+    thread.start()
+    try:
+        yield
+    finally:
+        gateway.stop()
+        thread.join()
+
+
+@needs_nginx
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_gateway_goes_on_without_routes_that_nginx_refuses(tmp_path: Path, *, at_start: bool) -> None:
+    ports = {"a": 99999 if at_start else free_port()}
+    book = AddressBook(lambda _host, _port: (f"127.0.0.1:{ports['a']}",))
+    mounted = GatewayProcess(folder=tmp_path, shards={"a": "a:80"})
+    mounted.mount({"default": ["a"], "m": ["a"]})
+    place = Place(
+        address="127.0.0.1",
+        port=free_port(),
+        folder=str(tmp_path / "work"),
+        workers=1,
+        user="root" if os.geteuid() == 0 else None,  # nobody could not reach the folder
+    )
+    gateway = Gateway(tmp_path / "routes", place, turn_s=0.1, book=book)
+    with running(gateway):
+        if not at_start:
+            eventually(lambda: gateway.readiness()[0], "ready")
+        ports["a"] = 99999  # no port
+        eventually(lambda: gateway.state().fault, "the refusal is noticed")
+        assert gateway.state().failures > 0
+        eventually(lambda: answered(place.port, "m") == (404 if at_start else 503), "what holds")
+        assert gateway.readiness()[0] is not at_start
+        ports["a"] = free_port()
+        eventually(lambda: gateway.state().fault is None and gateway.readiness()[0], "it is obeyed again")
+        assert {answered(place.port, name) for name in ("default", "m")} == {503}, "nobody listens there"
