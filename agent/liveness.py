@@ -26,6 +26,8 @@ class Liveness:
         The last generation of which every model was attempted, on this process or one before.
     settled
         Whether every model of some generation was attempted on this process.
+    asked_at_s
+        When the look began that is under way, seconds of a clock that only runs forward; None where none is.
     """
 
     info: ServerInfo | None = None
@@ -34,6 +36,12 @@ class Liveness:
     fault: str | None = None
     attempted_generation: str | None = None
     settled: bool = False
+    asked_at_s: float | None = None
+
+    def silence_s(self, now_s: float) -> float:
+        """Return for how long a look has been under way; 0 where none is."""
+        asked_at_s = self.asked_at_s  # the loop's thread sets it meanwhile
+        return 0.0 if asked_at_s is None else now_s - asked_at_s
 
     @property
     def live(self) -> bool:

@@ -172,7 +172,7 @@ class Loop:
     def snapshot(self) -> Snapshot:
         """Return everything that the agent tells of itself."""
         models, running, since = self._ledger.copies()
-        liveness = self._liveness
+        liveness, overdue = self._liveness, self._overdue_fault
         return Snapshot(
             desired=self.documents.desired,
             document_fault=self.documents.fault,
@@ -181,11 +181,11 @@ class Loop:
             running=running,
             since=since,
             observed_generation=liveness.attempted_generation,
-            ready=liveness.ready,
-            live=liveness.live,
+            ready=liveness.ready and overdue is None,
+            live=liveness.live and overdue is None,
             server=liveness.info,
             server_since=liveness.since_s,
-            server_fault=liveness.fault,
+            server_fault=liveness.fault or overdue,
             control=self.server.control,
         )
 
@@ -193,12 +193,23 @@ class Loop:
         """Return whether traffic may come, and a sentence about it."""
         liveness, ledger = self._liveness, self._ledger
         if liveness.ready:
-            return True, "ready"
+            fault = self._overdue_fault
+            return fault is None, fault or "ready"
         if self.documents.desired is None:
             return False, f"no complete document yet: {self.documents.fault or 'none was read'}"
         fault = liveness.fault or "not asked yet"
         server = "" if liveness.live else f"; the server does not answer: {fault}"
         return False, f"{ledger.attempted} of {len(ledger.targets)} models attempted{server}"
+
+    @property
+    def _overdue_fault(self) -> str | None:
+        """What there is to say of a look that has not come back for far too long; None where none is."""
+        seconds = self._liveness.silence_s(self.clock.monotonic())
+        # Where a server does one thing at a time, a look waits until that is done.
+        timeouts = self.settings.timeouts
+        busy_s = 0.0 if self.server.most_calls is None else timeouts.load_s + timeouts.unload_s
+        overdue = seconds > self.settings.patience_s + busy_s
+        return f"a look at the server has not ended for {seconds:.0f} s" if overdue else None
 
     # ----------------------------------------------------------------------------------------------- the loop
 
@@ -287,6 +298,7 @@ class Loop:
                 self._aim()
         if now_s >= self._look_at_s and not self._looking:
             self._looking = True
+            self._liveness.asked_at_s = now_s
             self._workers.submit(self._look)
         while self._retries and self._retries[0][0] <= now_s:
             _, name = heapq.heappop(self._retries)
@@ -452,7 +464,7 @@ class Loop:
         self._inbox.put(_Looked(found, info))
 
     def _take_look(self, found: Look | str, info: ServerInfo | None) -> None:
-        self._looking = False
+        self._looking, self._liveness.asked_at_s = False, None
         now_s, wall_s = self.clock.monotonic(), self.clock.wall()
         if isinstance(found, str):
             self._miss(found, now_s)

@@ -90,6 +90,14 @@ class Settings:
     probe_period_s: float = 0.0
     metrics_models: int = 1000
 
+    @property
+    def patience_s(self) -> float:
+        """Seconds after which a look at the server is overdue: several periods, and what it may take itself.
+
+        It makes up to four calls, each of which may take its time twice.
+        """
+        return 3 * self.poll_s + 4 * (self.timeouts.connect_s + 2 * self.timeouts.control_s)
+
     def __post_init__(self) -> None:
         if not _is_address(self.server_url):
             raise SettingsError("the server's URL: write http://host:port, without user or query")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from agent.errors import RefusedError, Retry, UnreachableError
 from agent.servers.headers import NO_HEADERS, Headers
 
 LONGEST_MESSAGE = 2000
+LONGEST_INDEX = 64 << 20
+"""Bytes of an index: 100,000 models take 10 MiB, and more where each says at length why it failed."""
+_LONGEST_ANSWER = 1 << 20
+_PIECE = 1 << 16
 _JSON = {"Content-Type": "application/json"}
 
 # A busy server or something between; and answers to a request that is wrong in itself, by RFC 9110: not
@@ -67,10 +72,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and the beginning of a body."""
+    """Status and the beginning of a body; whether that is all of it."""
 
     status: int
     body: bytes
+    whole: bool = True
 
 
 class Http:
@@ -93,17 +99,17 @@ class Http:
         ca = None if address.ca is None else str(address.ca)
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=ca)
 
-    def get(self, path: str) -> object:
+    def get(self, path: str, *, most_bytes: int = _LONGEST_ANSWER) -> object:
         """Return the JSON document of a good answer to a GET.
 
         Raises
         ------
         UnreachableError, RefusedError
-            There is no good answer, or it is not JSON.
+            There is no good answer, or it is not JSON, or longer than ``most_bytes``.
         """
-        return parsed(self.call("GET", path, read_s=self.timeouts.control_s))
+        return parsed(self.call("GET", path, read_s=self.timeouts.control_s, most_bytes=most_bytes))
 
-    def call(
+    def call(  # noqa: PLR0913 - one call's parts
         self,
         method: str,
         path: str,
@@ -111,11 +117,14 @@ class Http:
         read_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        most_bytes: int = _LONGEST_ANSWER,
     ) -> bytes:
         """Return the body of a good answer; raises as `get`."""
-        answer = self.ask(method, path, read_s=read_s, body=body, headers=headers)
+        answer = self.ask(method, path, read_s=read_s, body=body, headers=headers, most_bytes=most_bytes)
         if answer.status != 200:
             raise refusal(answer)
+        if not answer.whole:
+            raise RefusedError(200, f"{method} {path}: the answer is longer than {most_bytes} bytes")
         return answer.body
 
     def ask(  # noqa: PLR0913 - one call's parts
@@ -126,24 +135,26 @@ class Http:
         read_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        most_bytes: int | None = None,
+        most_bytes: int = _LONGEST_ANSWER,
     ) -> Answer:
-        """Return any answer.
+        """Return any answer, or its beginning.
 
         Parameters
         ----------
         method, path, body, headers
             The call; ``headers`` beside those of every call.
         read_s
-            Seconds without a byte of the answer.
+            Seconds without a byte of the answer, and until all of it is there: it cannot trickle for longer
+            than twice as long.
         most_bytes
-            Of the body; None is all.
+            Of the body.
 
         Raises
         ------
         UnreachableError
-            There is none.
+            There is none, or not in time.
         """
+        until_s = time.monotonic() + self.timeouts.connect_s + read_s
         timeout = urllib3.Timeout(connect=self.timeouts.connect_s, read=read_s)
         sent = {**_JSON, **self._headers.current(), **(headers or {})}
         try:
@@ -154,20 +165,38 @@ class Http:
                 headers=sent,
                 timeout=timeout,
                 redirect=False,
-                preload_content=most_bytes is None,
+                preload_content=False,
+                decode_content=False,
             )
-            if most_bytes is None:
-                return Answer(response.status, response.data)
-            try:
-                return Answer(response.status, response.read(most_bytes))
-            finally:
-                response.close()
+            body_read, whole = _read(response, most_bytes=most_bytes, until_s=until_s)
+            return Answer(response.status, body_read, whole)
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"{method} {path}: {error}") from error
 
     def rest(self) -> None:
         """Close idle connections."""
         self._pool.clear()
+
+
+def _read(response: urllib3.BaseHTTPResponse, *, most_bytes: int, until_s: float) -> tuple[bytes, bool]:
+    """Return a body, or its beginning, and whether it is all; the connection is kept where it is."""
+    whole = False
+    content = bytearray()
+    try:
+        while len(content) <= most_bytes:
+            piece = response.read1(_PIECE)
+            if not piece:
+                whole = True
+                break
+            content += piece
+            if time.monotonic() > until_s:
+                raise urllib3.exceptions.HTTPError("its answer did not end in time")
+    finally:
+        if whole:
+            response.drain_conn()
+        else:
+            response.close()
+    return bytes(content[:most_bytes]), whole
 
 
 def refusal(answer: Answer) -> RefusedError:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from agent.errors import RefusedError
 from agent.layouts.kserve import lay_out
 from agent.layouts.port import Layout
-from agent.servers.http import Http
+from agent.servers.http import LONGEST_INDEX, Http
 from agent.servers.inference import find_fault
 from agent.servers.port import HTTP, Control, IndexRow, ServerInfo
 from agent.servers.python_server import PythonControl
@@ -59,7 +59,7 @@ class KServePython:
     def index(self) -> Mapping[str, IndexRow]:
         """Return the models that are registered; those that are not ready as UNAVAILABLE."""
         with self._control.busy:
-            document = self._http.get("/v2/models")
+            document = self._http.get("/v2/models", most_bytes=LONGEST_INDEX)
             listed = document.get("models") if isinstance(document, dict) else None
             if not isinstance(listed, list):
                 raise RefusedError(200, "the list of models is not one")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from agent.errors import RefusedError
 from agent.layouts.mlserver import lay_out
 from agent.layouts.port import Layout
-from agent.servers.http import Http, parsed
+from agent.servers.http import LONGEST_INDEX, Http, parsed
 from agent.servers.inference import find_fault
 from agent.servers.port import HTTP, Control, IndexRow, ServerInfo, ServerState
 from agent.servers.python_server import PythonControl
@@ -61,7 +61,11 @@ class MlServer:
         """Return the models that are loaded or loading."""
         with self._control.busy:
             body = self._http.call(
-                "POST", "/v2/repository/index", read_s=self._http.timeouts.control_s, body=b"{}"
+                "POST",
+                "/v2/repository/index",
+                read_s=self._http.timeouts.control_s,
+                body=b"{}",
+                most_bytes=LONGEST_INDEX,
             )
         document = parsed(body)
         if not isinstance(document, list):

@@ -12,7 +12,7 @@ from agent.errors import RefusedError
 from agent.layouts.port import Layout
 from agent.layouts.triton import lay_out
 from agent.servers.grpc_control import GrpcControl
-from agent.servers.http import LONGEST_MESSAGE, Http, parsed
+from agent.servers.http import LONGEST_INDEX, LONGEST_MESSAGE, Http, parsed
 from agent.servers.inference import find_fault
 from agent.servers.port import Control, IndexRow, ServerInfo, ServerState
 from agent.servers.triton_control import TritonControl
@@ -64,7 +64,11 @@ class Triton:
     def index(self) -> Mapping[str, IndexRow]:
         """Return the state of every model that was touched since the server started."""
         body = self._http.call(
-            "POST", "/v2/repository/index", read_s=self._http.timeouts.control_s, body=b"{}"
+            "POST",
+            "/v2/repository/index",
+            read_s=self._http.timeouts.control_s,
+            body=b"{}",
+            most_bytes=LONGEST_INDEX,
         )
         self._control.look()
         known, rows = self._known

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 from agent.errors import RefusedError, StorageError, UnreachableError
 from agent.health import StatusServer, Views
-from agent.servers.http import Address, Http, Timeouts
+from agent.servers.http import LONGEST_INDEX, Address, Http, Timeouts
 from agent.servers.port import IndexRow, ServerInfo
 from agent.servers.triton import Triton
 from agent.storage import Limits, fetch
@@ -130,6 +133,90 @@ def test_a_silent_and_an_absent_server_are_unreachable(serve: Serve) -> None:
         absent = triton(f"http://127.0.0.1:{reserved.getsockname()[1]}")
         with pytest.raises(UnreachableError):
             absent.unload("m")
+
+
+class Unending(BaseHTTPRequestHandler):
+    """Begins an answer that never ends: fast, a byte now and then, or its head alone."""
+
+    protocol_version = "HTTP/1.1"
+    mood: str
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        piece, wait_s = (b" " * (1 << 20), 0.0) if self.mood == "endless" else (b" ", 0.05)
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Length", str(1 << 40))
+            self.end_headers()
+            while True:
+                self.wfile.write(piece)
+                time.sleep(wait_s)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@pytest.fixture(params=["endless", "trickle"])
+def unending(request: pytest.FixtureRequest) -> Iterator[str]:
+    server = Quiet(("127.0.0.1", 0), type("Handler", (Unending,), {"mood": request.param}))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_index_that_never_ends_does(unending: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises((UnreachableError, RefusedError), match=r"did not end in time|longer than"):
+            triton(unending).index()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 4 * LONGEST_INDEX
+
+
+def test_an_index_is_long_and_other_answers_are_not(serve: Serve) -> None:
+    rows = json.dumps([{"name": f"m{number}", "state": "READY"} for number in range(50_000)]).encode()
+    other = json.dumps({"name": "x" * (2 << 20)}).encode()
+    assert len(rows) > 1 << 20
+    server = triton(serve({"/v2/repository/index": (200, {}, rows), "/v2": (200, {}, other)}))
+    assert len(server.index()) == 50_000
+    with pytest.raises(RefusedError, match="longer than"):
+        server.info()
+    assert len(server.index()) == 50_000, "and the next call goes on"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"", b"x" * 100_000])
+def test_a_connection_is_kept_over_answers(body: bytes) -> None:
+    """One connection serves them all: the second would find nobody who accepts it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        http = Http(
+            Address(url=f"http://127.0.0.1:{listener.getsockname()[1]}"), connections=1, timeouts=Timeouts()
+        )
+        thread = threading.Thread(target=answer_one, args=(listener, body))
+        thread.start()
+        for _ in range(3):
+            assert http.call("GET", "/", read_s=5.0) == body
+        http.rest()
+        thread.join()
+
+
+def answer_one(listener: socket.socket, body: bytes) -> None:
+    """Answer whatever comes on the first connection, by turns with a length and in chunks."""
+    client, _ = listener.accept()
+    listener.close()
+    chunked = (
+        b"Transfer-Encoding: chunked\r\n\r\n"
+        + (b"%x\r\n%s\r\n" % (len(body), body) if body else b"")
+        + b"0\r\n\r\n"
+    )
+    plain = b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    with client, client.makefile("rb") as requests:
+        for number in range(3):
+            while requests.readline().strip():
+                pass
+            client.sendall(b"HTTP/1.1 200 OK\r\n" + (chunked if number % 2 else plain))
 
 
 @pytest.mark.parametrize(

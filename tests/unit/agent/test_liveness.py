@@ -26,3 +26,10 @@ def test_one_late_answer_makes_no_other_process() -> None:
     assert not liveness.miss("late")
     assert not liveness.answer(INFO, restarted=False, wall_s=2.0)
     assert liveness.since_s == 1.0
+
+
+def test_a_look_that_is_under_way_is_silence() -> None:
+    liveness = Liveness()
+    assert liveness.silence_s(5.0) == 0.0
+    liveness.asked_at_s = 2.0
+    assert liveness.silence_s(5.0) == 3.0
