@@ -19,11 +19,12 @@ from agent.pins import CPU, UNPINNED, Pin, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """Fetch a model's files beside the repository."""
+    """Fetch a model's files beside the repository, after some failed attempts."""
 
     name: str
     storage_uri: str
     urgency: tuple[int, int]
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +91,6 @@ class Discard:
 
 
 Action = Download | Install | Stow | Load | Unload | Remove | Discard
-FileAction = Download | Install | Stow | Remove | Discard
-ServerAction = Load | Unload
 
 
 # ------------------------------------------------------------------------------------------------ one model
@@ -145,7 +144,12 @@ def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
 def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | None:
     model = target.model
     if not _is_current(target, seen.staged):
-        return Download(name=model.name, storage_uri=model.storage_uri, urgency=_urgency(target))
+        return Download(
+            name=model.name,
+            storage_uri=model.storage_uri,
+            urgency=_urgency(target),
+            attempts=0 if seen.failure is None else seen.failure.attempts,
+        )
     if seen.held or (seen.unsure and seen.installed is not None):
         return _towards_free(model.name, seen, observed)
     if seen.installed is not None and not observed.may_touch_files:
@@ -227,15 +231,24 @@ def next_actions(targets: Mapping[str, Target], observed: Observed) -> tuple[Act
     return tuple(sorted((step for step in steps if step is not None), key=rank))
 
 
-def rank(action: Action) -> tuple[int, tuple[int, int], str]:
-    """Return the sort key of an action: what frees room comes before what takes it."""
+Rank = tuple[int, int, tuple[int, int], str]
+
+
+def rank(action: Action) -> Rank:
+    """Return the sort key of an action: what frees room comes before what takes it.
+
+    A download that has failed comes after all that have failed less often: those of a store that hangs would
+    otherwise take every turn.
+    """
     match action:
         case Unload() | Remove() | Discard() | Stow():
-            return 0, (0, 0), action.name
+            return 0, 0, (0, 0), action.name
         case Install():
-            return 1, (0, 0), action.name
-        case Download() | Load():
-            return 2, action.urgency, action.name
+            return 1, 0, (0, 0), action.name
+        case Download():
+            return 2, action.attempts, action.urgency, action.name
+        case Load():
+            return 2, 0, action.urgency, action.name
         case _:
             assert_never(action)
 
@@ -246,8 +259,10 @@ class Lanes:
 
     Parameters
     ----------
+    downloads
+        Of them, one is kept from a store that has all others as long as another store's wait.
     files
-        Downloads and other work on files.
+        Other work on files: it takes moments and does not wait for downloads, which may take hours.
     server
         Calls to the server. Every load holds one of its HTTP threads until it ends (Triton has 8 by default),
         so this stays below their number or health checks hang.
@@ -255,24 +270,38 @@ class Lanes:
         Loads on one GPU: the plan leaves room for the load peaks of so many.
     """
 
-    files: int = 4
+    downloads: int = 4
+    files: int = 2
     server: int = 4
     loads_per_device: int = 1
 
+    @property
+    def threads(self) -> int:
+        """How many actions there are at most at a time."""
+        return self.downloads + self.files + self.server
+
 
 Queue = str | tuple[str, ...]
-"""What actions wait for: a free hand for files, one for the server, or loads' devices."""
+"""What actions wait for: a store, a free hand for files, one for the server, or loads' devices."""
 
 
 def queue_of(action: Action) -> Queue:
     """Return what an action waits for: where one cannot start, none behind it in its queue can either."""
     match action:
+        case Download():
+            return f"downloads from {_store(action)}"
         case Load():
             return gpus(action.pin.devices)
         case Unload():
             return "unloads"
         case _:
             return "files"
+
+
+def _store(download: Download) -> str:
+    """Return the scheme and the host or bucket of a URI: what is silent for one model is so for others."""
+    scheme, mark, rest = download.storage_uri.partition("://")
+    return f"{scheme}{mark}{rest.partition('/')[0]}" if mark else ""
 
 
 def admit(
@@ -296,42 +325,81 @@ def admit(
     freeing
         Devices on which an unload is under way: a load before its end would need both models' memory.
     """
-    files = lanes.files - sum(isinstance(action, FileAction) for action in running)
-    server = lanes.server - sum(isinstance(action, ServerAction) for action in running)
-    busy = Counter(
-        device for action in running if isinstance(action, Load) for device in gpus(action.pin.devices)
-    )
-    closed = set(freeing)
+    hands = _Hands(lanes, running, freeing)
     admitted: list[Action] = []
-    heads = [(rank(queue[0]), queue, 0) for queue in queues if queue]
+    heads = [(hands.turn(queue[0]), queue, 0) for queue in queues if queue]
     heapify(heads)
     while heads:
         _, queue, at = heads[0]
-        action = queue[at]
-        match action:
-            case Download() | Install() | Stow() | Remove() | Discard():
-                admits = files > 0
-                files -= admits
-            case Unload():
-                closed.update(gpus(action.devices))
-                admits = server > 0
-                server -= admits
-            case Load():
-                wanted = gpus(action.pin.devices)
-                free = all(d not in closed and busy[d] < lanes.loads_per_device for d in wanted)
-                admits = server > 0 and free
-                if admits:
-                    server -= 1
-                    busy.update(wanted)
-            case _:
-                assert_never(action)
+        admits = hands.take(queue[at])
         if admits:
-            admitted.append(action)
+            admitted.append(queue[at])
         if admits and at + 1 < len(queue):
-            heapreplace(heads, (rank(queue[at + 1]), queue, at + 1))
+            heapreplace(heads, (hands.turn(queue[at + 1]), queue, at + 1))
         else:
             heappop(heads)
     return tuple(admitted)
+
+
+class _Hands:
+    """What is free while actions are admitted."""
+
+    def __init__(self, lanes: Lanes, running: Collection[Action], freeing: Collection[str]) -> None:
+        self._lanes = lanes
+        self._downloads = self._server = self._files = 0
+        self._busy: Counter[str] = Counter()
+        self._stores: Counter[str] = Counter()
+        for action in running:
+            self._begin(action)
+        self._closed = set(freeing)
+
+    def turn(self, action: Action) -> tuple[bool, Rank]:
+        """Return the sort key of a queue's head: a store that has all lanes but one is the last resort."""
+        has_most = isinstance(action, Download) and (
+            self._stores[_store(action)] >= max(1, self._lanes.downloads - 1)
+        )
+        return has_most, rank(action)
+
+    def take(self, action: Action) -> bool:
+        """Begin an action if it may; an unload that waits closes its devices all the same."""
+        if isinstance(action, Unload):
+            self._closed.update(gpus(action.devices))
+        admits = self._admits(action)
+        if admits:
+            self._begin(action)
+        return admits
+
+    def _admits(self, action: Action) -> bool:
+        match action:
+            case Download():
+                return self._downloads < self._lanes.downloads
+            case Install() | Stow() | Remove() | Discard():
+                return self._files < self._lanes.files
+            case Unload():
+                return self._server < self._lanes.server
+            case Load():
+                free = all(
+                    device not in self._closed and self._busy[device] < self._lanes.loads_per_device
+                    for device in gpus(action.pin.devices)
+                )
+                return free and self._server < self._lanes.server
+            case _:
+                assert_never(action)
+
+    def _begin(self, action: Action) -> None:
+        match action:
+            case Download():
+                self._downloads += 1
+                self._stores[_store(action)] += 1
+            case Install() | Stow() | Remove() | Discard():
+                self._files += 1
+            case Unload():
+                self._server += 1
+            case Load():
+                self._server += 1
+                self._busy.update(gpus(action.pin.devices))
+            case _:
+                assert_never(action)
 
 
 def gpus(devices: Iterable[str]) -> tuple[str, ...]:

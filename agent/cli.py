@@ -298,7 +298,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         proxy_port=options["proxy_port"],
         visible_devices=options["visible_devices"],
         lanes=Lanes(
-            files=options["parallel_downloads"],
+            downloads=options["parallel_downloads"],
             server=options["parallel_loads"],
             loads_per_device=options["loads_per_device"],
         ),

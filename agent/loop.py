@@ -238,7 +238,7 @@ class Loop:
             for name in {*installed, *staged}
         }
         self._ledger = Ledger(models, server_absent=server_absent)
-        self._workers = Workers(self.settings.lanes.files + self.settings.lanes.server + 1)
+        self._workers = Workers(self.settings.lanes.threads + 1)  # and one that looks
         self.documents.recall()
         self._turned_at_s = self.clock.monotonic()
         self._aim()

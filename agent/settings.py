@@ -104,7 +104,8 @@ class Settings:
         if not (0 < self.poll_s <= LONGEST_POLL_S and 0 < self.settle_s <= LONGEST_POLL_S):
             raise SettingsError(f"periods must be above zero and at most {LONGEST_POLL_S:g} seconds")
         check_apart(self.model_dir, self.state_dir)
-        if min(self.lanes.files, self.lanes.server, self.lanes.loads_per_device) < 1:
+        lanes = self.lanes
+        if min(lanes.downloads, lanes.files, lanes.server, lanes.loads_per_device) < 1:
             raise SettingsError("at least one download and one load must be allowed at a time")
 
 

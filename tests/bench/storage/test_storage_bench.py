@@ -90,7 +90,7 @@ def through_the_agent(
     def download(number: int) -> None:
         repository.download(f"m{number}", uris[number], unwanted=lambda: False, seconds=time.monotonic)
 
-    with ThreadPoolExecutor(Lanes().files) as pool:
+    with ThreadPoolExecutor(Lanes().downloads) as pool:
         list(pool.map(download, range(len(uris))))
 
 

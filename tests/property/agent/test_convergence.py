@@ -47,7 +47,7 @@ from tests.support.agent_models import on_gpu, target
 NAMES = ("a", "b")
 Desire = dict[str, tuple[str, int, str]]
 Ending = Literal["well", "at once", "half-way", "unanswered"]
-LANES = Lanes(files=2, server=2)
+LANES = Lanes(downloads=2, server=2)
 
 
 @dataclass

@@ -153,6 +153,10 @@ def load(name: str, *ordinals: int) -> Load:
     return Load(name=name, pin=wanted.pin, framework="sim", urgency=(0, 0))
 
 
+def download(name: str, storage_uri: str = URI, urgency: tuple[int, int] = (0, 0)) -> Download:
+    return Download(name=name, storage_uri=storage_uri, urgency=urgency)
+
+
 def names(actions: tuple[Action, ...]) -> list[str]:
     return [action.name for action in actions]
 
@@ -193,10 +197,53 @@ def test_a_load_waits_for_the_unload_on_its_device() -> None:
 def test_lanes_are_bounded_and_apart() -> None:
     waiting: list[Action] = [load(f"l{i}") for i in range(9)]
     waiting += [Download(name=f"d{i}", storage_uri=URI, urgency=(0, 0)) for i in range(9)]
-    lanes = Lanes(files=2, server=3)
-    assert names(admit(queues(waiting), [], lanes=lanes)) == ["d0", "d1", "l0", "l1", "l2"]
+    lanes = Lanes(downloads=2, server=3)
+    assert sorted(names(admit(queues(waiting), [], lanes=lanes))) == ["d0", "d1", "l0", "l1", "l2"]
     running: list[Action] = [load("r"), Download(name="s", storage_uri=URI, urgency=(0, 0))]
     assert names(admit(queues(waiting), running, lanes=lanes)) == ["d0", "l0", "l1"]
+
+
+def test_work_on_files_does_not_wait_for_downloads() -> None:
+    running = [download(f"d{i}") for i in range(4)]
+    waiting: list[Action] = [download("d"), Remove(name="r"), install(M), Discard(name="s")]
+    assert names(admit(queues(waiting), running, lanes=Lanes(files=2))) == ["r", "s"]
+    assert names(admit(queues(waiting[2:3]), [*running, Remove(name="r")], lanes=Lanes(files=2))) == ["m"]
+
+
+def test_the_last_lane_is_for_another_store_if_there_is_one() -> None:
+    one = [download(f"a{i}", "s3://one/m") for i in range(6)]
+    other = download("z", "s3://other/m", urgency=(9, 0))
+    assert names(admit(queues(one), [], lanes=Lanes())) == ["a0", "a1", "a2", "a3"]
+    assert names(admit(queues([*one, other]), [], lanes=Lanes())) == ["a0", "a1", "a2", "z"]
+    assert names(admit(queues([*one, other]), one[:3], lanes=Lanes())) == ["z"]
+    assert names(admit(queues([*one, other]), [], lanes=Lanes(downloads=1))) == ["a0"]
+
+
+def test_a_failed_download_comes_after_those_that_have_failed_less_often() -> None:
+    failure = Failure(
+        state="DownloadFailed", reason="TooSlow", message="x", attempts=2, retry_at_s=1.0, retry="soon"
+    )
+    again = next_action("m", M, observed({"m": Seen(failure=failure)}))
+    assert again == replace(DOWNLOAD, attempts=2)
+    waiting = [again, replace(DOWNLOAD, name="once", attempts=1), download("new", urgency=(9, 0))]
+    assert names(admit(queues(waiting), [], lanes=Lanes(downloads=3))) == ["new", "once", "m"]
+
+
+@pytest.mark.parametrize("store", ["http://silent", "http://other"])
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_store_that_never_answers_does_not_keep_others_waiting_for_ever(store: str, most: int) -> None:
+    """Twenty models of it fail together again and again and are due at once; one waits behind them."""
+    silent = [download(f"a{i:02}", "http://silent/m", urgency=(i, 0)) for i in range(20)]
+    good = download("z", f"{store}/z", urgency=(99, 0))
+    waiting = {action.name: action for action in [*silent, good]}
+    for _ in range(21):
+        begun = admit(queues(list(waiting.values())), [], lanes=Lanes(downloads=most))
+        if good in begun:
+            return
+        for action in begun:
+            assert isinstance(action, Download)
+            waiting[action.name] = replace(action, attempts=action.attempts + 1)
+    raise AssertionError("it has not begun")
 
 
 def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
