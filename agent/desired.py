@@ -192,7 +192,10 @@ def _quantity(value: object, where: str) -> int:
         raise DocumentError(f"{where}: {str(value)[:40]!r} is not an amount of memory, as 1Gi")
     fraction = match[2] or ""
     units = int(match[1] + fraction) * _SUFFIXES[match[3]]
-    return units // int("1" + "0" * len(fraction))
+    amount = units // int("1" + "0" * len(fraction))
+    if amount > _MOST:
+        raise DocumentError(f"{where}: {str(value)[:40]!r} is 2^63 bytes or more")
+    return amount
 
 
 # --------------------------------------------------------------------------------------- placement documents
@@ -302,6 +305,7 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
         numbers.append(_field(document, "chunk", int, name))
         head = _common_head(heads)
         for model_name, entry in _field(document, "models", dict, name).items():
+            _check_text(model_name, f"{name}.models")
             if model_name in models:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
             models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
@@ -416,8 +420,11 @@ def _device(kind: DeviceKind, index: int, uuid: str | None) -> DesiredDevice:
 
 def _read_uuid(device: object, where: str) -> str | None:
     uuid = device.get("uuid") if isinstance(device, dict) else None
-    if uuid is not None and not isinstance(uuid, str):
+    if uuid is None:
+        return None
+    if not isinstance(uuid, str):
         raise DocumentError(f"{where}.uuid: expected text or null")
+    _check_text(uuid, f"{where}.uuid")
     return uuid
 
 
@@ -431,13 +438,28 @@ def _loads(text: str, where: str) -> object:
         raise DocumentError(f"{where}: not JSON: {error}") from None
 
 
+_MOST = (1 << 63) - 1  # what programs beyond this one can count to, metrics' floats among them
+
+
 def _field(value: object, key: str, kind: type[Any], where: str) -> Any:
     if not isinstance(value, dict):
         raise DocumentError(f"{where}: expected an object, found {type(value).__name__}")
     found = value.get(key)
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
         raise DocumentError(f"{where}.{key}: expected {kind.__name__}, found {type(found).__name__}")
+    if kind is int and abs(found) > _MOST:
+        raise DocumentError(f"{where}.{key}: a number of 2^63 or more")
+    if kind is str:
+        _check_text(found, f"{where}.{key}")
     return found
+
+
+def _check_text(text: str, where: str) -> None:
+    """Refuse half a character, which JSON can write and no answer or file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(f"{where}: {text[:40]!r} is not text: {error.reason}") from None
 
 
 def _amount(value: object, key: str, where: str) -> int:

@@ -34,8 +34,10 @@ def read_texts(directory: Path) -> dict[str, str]:
         link = directory / _DATA_LINK
         folder = link.resolve(strict=True) if link.is_symlink() else directory
         paths = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".")]
+        for path in paths:
+            path.name.encode()  # a file's name need not be text
         return {path.name: path.read_text(encoding="utf-8") for path in paths}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise DocumentError(f"{directory}: {error}") from error
 
 

@@ -9,7 +9,7 @@ from collections import Counter as Tally
 from agent.actions import Action
 from agent.device_room import DeviceRoom
 from agent.documents import Documents
-from agent.errors import SettingsError, UnreachableError
+from agent.errors import ServerError, SettingsError, UnreachableError
 from agent.health import StatusServer, Views
 from agent.lock import exclusive
 from agent.loop import Loop
@@ -23,6 +23,7 @@ from agent.repository import Repository
 from agent.servers.detect import AnyServer
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Address, Http
+from agent.servers.port import ModelServer
 from agent.settings import Settings
 from agent.status import status_text
 from agent.watch import watch_directory
@@ -103,12 +104,7 @@ def fetch_only(settings: Settings, *, most_s: float) -> None:
     with exclusive(settings.state_dir):
         nvml = open_nvml(settings.visible_devices)
         loop = wire(settings, visible=None if nvml is None else nvml.uuids)
-        try:
-            server = loop.server.info()
-        except UnreachableError:
-            pass
-        else:
-            raise SettingsError(f"--fetch-only: {settings.server_url} answers already, as {server.kind}")
+        _refuse_answering(loop.server, settings.server_url)
         _prepare(loop, server_absent=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: loop.stop())
@@ -118,6 +114,17 @@ def fetch_only(settings: Settings, *, most_s: float) -> None:
         seconds = round(loop.clock.monotonic() - started_s, 1)
         text = "fetched" if complete else "ended before everything was fetched"
         log.info(text, extra={"seconds": seconds, **states})
+
+
+def _refuse_answering(server: ModelServer, url: str) -> None:
+    """Refuse to go on beside a server: whatever answers on its port may hold the files."""
+    try:
+        answers = f"as {server.info().kind}"
+    except UnreachableError:
+        return
+    except ServerError as error:
+        answers = f"and not as a model server: {error}"
+    raise SettingsError(f"--fetch-only: {url} answers already, {answers}")
 
 
 def _prepare(loop: Loop, *, server_absent: bool = False) -> None:

@@ -109,6 +109,11 @@ def changed(**fields: Any) -> dict[str, str]:
         (changed(devices=[{"index": 0, "uuid": None, "fixedBytes": -1}]), "fixedBytes: -1 is negative"),
         (changed(generation="f" * 64), "does not hash"),
         (changed(models={"../up": {}}), "expected str, found NoneType"),
+        (changed(chunk=1 << 63), "chunk: a number of 2\\^63 or more"),
+        (changed(devices=[{"index": 0, "uuid": None, "fixedBytes": 10**400}]), "fixedBytes: a number of"),
+        (changed(devices=[{"index": 0, "uuid": "\udcff", "fixedBytes": 0}]), r"uuid: '\\udcff' is not text"),
+        (changed(generation="\ud800"), r"generation: '\\ud800' is not text"),
+        (changed(models={"\ud800": {}}), r"models: '\\ud800' is not text"),
     ],
 )
 def test_documents_that_cannot_be_obeyed(texts: dict[str, str], message: str) -> None:
@@ -150,6 +155,22 @@ def test_memory_that_is_none_is_refused(memory: object) -> None:
     entry = {"modelName": "m", "modelSpec": {"storageUri": "x", "framework": "x", "memory": memory}}
     with pytest.raises(DocumentError, match="is not an amount of memory"):
         read_models_json(json.dumps([entry]))
+
+
+@pytest.mark.parametrize("memory", ["9999999999999999999", "8Ei", 1 << 63])
+def test_memory_that_nothing_counts_to_is_refused(memory: object) -> None:
+    entry = {"modelName": "m", "modelSpec": {"storageUri": "x", "framework": "x", "memory": memory}}
+    with pytest.raises(DocumentError, match="bytes or more"):
+        read_models_json(json.dumps([entry]))
+
+
+@pytest.mark.parametrize("field", ["loadPeakBytes", "steadyBytes", "memoryBytes", "instances", "order"])
+def test_a_models_number_that_nothing_counts_to_is_refused(field: str) -> None:
+    entry = json.loads(documents(*MODELS)["placement-0.json"])["models"]["a"]
+    for number, accepted in ((10**400, False), (1 << 63, False), ((1 << 63) - 1, True)):
+        texts = changed(models={"a": {**entry, field: number}})
+        with pytest.raises(DocumentError, match="does not hash" if accepted else f"a.{field}: a number of"):
+            read_placement(texts)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "", "-a", "a%2e", "é"])

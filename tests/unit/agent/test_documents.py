@@ -102,3 +102,13 @@ def test_models_json_alone_does_not_unpin_what_placement_documents_have_placed(m
         assert each.desired is not None
         assert each.desired.shard == "news-1"
         assert "are gone" in str(each.fault)
+
+
+def test_texts_that_cannot_be_told_are_told_of_in_ones_that_can(mounted: Documents) -> None:
+    write(mounted, {"a.json": '{"version":1,"shard":"s","runtime":"triton","generation":"\\ud800"}'})
+    assert not mounted.refresh()
+    assert mounted.fault is not None
+    assert mounted.fault.encode().startswith(b"a.json.generation: ")
+    write(mounted, {"a\udcff.json": "{}"})  # a file's name that is not UTF-8
+    assert not mounted.refresh()
+    assert mounted.fault.encode().endswith(b"surrogates not allowed")
