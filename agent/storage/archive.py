@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from agent.errors import StorageError
 from agent.storage.limits import DEEPEST, Budget, Readable
+from agent.storage.tape import Tape
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (*TAR_SUFFIXES, ".zip")
 
-_READ_WHOLE = frozenset(
-    (
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-    )
-)
-_LARGEST_HEADER_BYTES = 1 << 20
-_LARGEST_PADDING_BYTES = 64 << 20
+_LARGEST_DIRECTORY_BYTES = 32 << 20
+_ENTRY = b"PK\1\2"
+# Those whose decompressor needs no more memory than a few MiB, whatever the archive says.
+_KINDS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
 
 
 def is_archive(name: str) -> bool:
@@ -79,47 +73,42 @@ def unpack(archive: Path, into: Path, *, name: str, budget: Budget) -> None:
 
 
 def _unpack_tar(archive: Path, into: Path, budget: Budget) -> None:
-    with tarfile.open(archive, tarinfo=_Member) as tar:
-        for member in tar:
+    with archive.open("rb") as file:
+        tape = Tape(file)
+        while (member := tape.next()) is not None:
             budget.enter(member.name)
             target = _inside(into, member.name)
             if member.isdir():
                 _make_folder(target)
             elif member.isreg():
-                source = tar.extractfile(member)
-                if source is None:  # a regular member always has content
-                    raise StorageError("BadArchive", f"{member.name!r} has no content")
-                _make_file(target, source, budget, mode=member.mode)
+                _make_file(target, tape.content(member), budget, mode=member.mode)
             else:
                 raise StorageError(
                     "UnsafeArchive",
                     f"{member.name!r} is a link or a special file; only files and folders are unpacked",
                 )
-        _read_to_the_end(tar)
 
 
-class _Member(tarfile.TarInfo):
-    """Refuses headers that tarfile would read into memory, however large they say they are."""
+class _ZipFile(io.BufferedReader):
+    """A zip, whose directory the library would read whole and turn into an object an entry."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
-        if member.size < 0 or (member.type in _READ_WHOLE and member.size > _LARGEST_HEADER_BYTES):
-            raise StorageError("BadArchive", f"it holds a header of {member.size} bytes")
-        return member
+    def __init__(self, archive: Path, budget: Budget) -> None:
+        super().__init__(io.FileIO(archive))
+        self._budget = budget
+        self.in_directory = True
 
-
-def _read_to_the_end(tar: tarfile.TarFile) -> None:
-    """Read what follows the last member: only then does the decompressor compare its checksum."""
-    padding_bytes = 0
-    while chunk := tar.fileobj.read(1 << 20):
-        padding_bytes += len(chunk)
-        if padding_bytes > _LARGEST_PADDING_BYTES:
-            raise StorageError("BadArchive", "it goes on behind its end")
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.in_directory and size is not None and size > _LARGEST_DIRECTORY_BYTES:
+            raise StorageError("BadArchive", f"it holds a directory of {size} bytes")
+        data = super().read(size)
+        if self.in_directory:
+            self._budget.foresee(data.count(_ENTRY))
+        return data
 
 
 def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
-    with zipfile.ZipFile(archive) as packed:
+    with _ZipFile(archive, budget) as file, zipfile.ZipFile(file) as packed:
+        file.in_directory = False
         for member in packed.infolist():
             budget.enter(member.filename)
             target = _inside(into, member.filename)
@@ -133,6 +122,10 @@ def _unpack_zip(archive: Path, into: Path, budget: Budget) -> None:
                 )
             if member.is_dir():
                 _make_folder(target)
+            elif member.compress_type not in _KINDS:
+                raise StorageError(
+                    "BadArchive", f"{member.filename!r} is packed in a way that is not unpacked"
+                )
             else:
                 with packed.open(member) as source:
                     _make_file(target, source, budget, mode=mode)

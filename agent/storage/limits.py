@@ -101,6 +101,17 @@ class Budget:
         if self._unwanted():
             raise SupersededError
 
+    def foresee(self, entries: int) -> None:
+        """Judge a number of files and folders before any of them is looked at.
+
+        Raises
+        ------
+        StorageError
+            There are too many.
+        """
+        if entries > self._limits.entries:
+            raise StorageError("TooLarge", f"more than {self._limits.entries} files and folders")
+
     def announce(self, total_bytes: int) -> None:
         """Judge a size before anything of it is fetched.
 

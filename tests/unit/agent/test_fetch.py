@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import shutil
 import tarfile
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -302,6 +305,136 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path, into: Pa
     (tmp_path / "m.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(StorageError, match="a header of 1099511627776 bytes"):
         fetch((tmp_path / "m.tar").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+
+
+def refused(path: Path, into: Path, limits: Limits | None = None) -> StorageError:
+    """Return why an archive is refused, having looked that it took little memory to find out."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(StorageError) as caught:
+            fetch(path.as_uri(), into=into, limits=limits or Limits(), unwanted=wanted)
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
+    return caught.value
+
+
+def attributes(records: bytes, *, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    header = member("pax", kind)
+    header.size = len(records)
+    return header.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+
+
+def record(keyword: str, value: bytes) -> bytes:
+    rest = b" %b=%b\n" % (keyword.encode(), value)
+    length = len(rest)
+    while len(b"%d" % length) + len(rest) != length:
+        length = len(b"%d" % length) + len(rest)
+    return b"%d" % length + rest
+
+
+def test_attributes_of_members_do_not_add_up(tmp_path: Path, into: Path) -> None:
+    large = attributes(record("comment", b"a" * 900_000))
+    with gzip.open(tmp_path / "m.tar.gz", "wb", 1) as packed:
+        for number in range(100):
+            packed.write(large + member(f"1/{number}").tobuf(tarfile.USTAR_FORMAT))
+        packed.write(member("link", tarfile.SYMTYPE, "x").tobuf())
+    assert refused(tmp_path / "m.tar.gz", into).reason == "UnsafeArchive"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (attributes(record("comment", b"a" * 900_000)) * 300, "BadArchive"),
+        (attributes(record("GNU.sparse.major", b"1") + record("GNU.sparse.minor", b"0")), "UnsafeArchive"),
+        (attributes(record("GNU.sparse.map", b"1,2," * 1000), kind=tarfile.XGLTYPE), "UnsafeArchive"),
+        (attributes(b"2 " * 400_000 + b"=\n"), "BadArchive"),
+        (attributes(b"1" * 1_000_000), "BadArchive"),
+        (attributes(b"".join(record(f"k{n}", b"v") for n in range(20)), kind=tarfile.XGLTYPE), "BadArchive"),
+    ],
+)
+def test_attributes_that_would_fill_the_memory_or_the_day_are_refused(
+    tmp_path: Path, into: Path, headers: bytes, reason: str
+) -> None:
+    with gzip.open(tmp_path / "m.tar.gz", "wb", 1) as packed:
+        packed.write(headers + member("1/w").tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
+    del headers
+    assert refused(tmp_path / "m.tar.gz", into).reason == reason
+
+
+def test_a_file_with_holes_is_refused(tmp_path: Path, into: Path) -> None:
+    header = bytearray(member("1/w", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1  # more of its map follows, and more of that
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    more = b"%011o\0%011o\0" % (5, 1) * 21 + b"\1" + bytes(7)
+    with gzip.open(tmp_path / "m.tar.gz", "wb", 1) as packed:
+        packed.write(bytes(header) + more * 100_000)
+    assert refused(tmp_path / "m.tar.gz", into).reason == "UnsafeArchive"
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])
+def test_what_tar_writes_is_read(tmp_path: Path, into: Path, suffix: str, form: int) -> None:
+    """Long names, names in UTF-8, attributes, sizes around a block's, and what git writes."""
+    files = {f"1/{'d' * 90}/{'x' * 200}": 0, "1/gewöhnlich": 511, "1/block": 512, "1/large": 3_000_001}
+    path = tmp_path / f"m.tar{suffix}"
+    with tarfile.open(path, f"w:{suffix[1:]}", format=form, pax_headers={"comment": "0" * 40}) as archive:  # type: ignore[call-overload]
+        for name, size in files.items():
+            info = member(name)
+            info.size, info.mtime = size, 1.5
+            archive.addfile(info, io.BytesIO(Random(size).randbytes(size)))
+    fetched = fetch(path.as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    found = {
+        str(p.relative_to(fetched.folder)): p.read_bytes() for p in fetched.folder.rglob("*") if p.is_file()
+    }
+    assert found == {name: Random(size).randbytes(size) for name, size in files.items()}
+
+
+def test_xz_streams_behind_one_another_are_one(tmp_path: Path, into: Path) -> None:
+    tar(tmp_path / "m.tgz", (member("1/w"), b"w" * 5000))
+    raw = gzip.decompress((tmp_path / "m.tgz").read_bytes())
+    packed = lzma.compress(raw[:700]) + bytes(8) + lzma.compress(raw[700:]) + bytes(4)
+    (tmp_path / "m.tar.xz").write_bytes(packed)
+    fetched = fetch((tmp_path / "m.tar.xz").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert fetched.total_bytes == 5000
+    (tmp_path / "cut.tar.xz").write_bytes(packed[:-20])
+    (into / "cut").mkdir()
+    assert refused(tmp_path / "cut.tar.xz", into / "cut").reason == "BadArchive"
+
+
+def test_an_xz_that_asks_for_gigabytes_is_refused(tmp_path: Path, into: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}]
+    packed = bytearray(lzma.compress(bytes(10_240), check=lzma.CHECK_CRC32, filters=filters))
+    block = packed[12 : 12 + (packed[12] + 1) * 4]
+    block[block.index(b"\x21\x01") + 2] = 40  # the dictionary: 4 GiB
+    block[-4:] = zlib.crc32(block[:-4]).to_bytes(4, "little")
+    packed[12 : 12 + len(block)] = block
+    (tmp_path / "m.tar.xz").write_bytes(packed)
+    error = refused(tmp_path / "m.tar.xz", into)
+    assert (error.reason, "Memory usage limit" in str(error)) == ("BadArchive", True)
+
+
+def test_a_zip_s_directory_is_judged_before_it_is_read(tmp_path: Path, into: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"1/{number}", "x")
+    assert refused(tmp_path / "m.zip", into, Limits(entries=10)).reason == "TooLarge"
+    packed = (tmp_path / "m.zip").read_bytes()
+    end = packed.rindex(b"PK\5\6")
+    size = (40 << 20).to_bytes(4, "little")
+    # A directory that is as large as it says, for the library checks that.
+    (tmp_path / "large.zip").write_bytes(
+        bytes(40 << 20) + packed[end : end + 12] + size + bytes(4) + packed[end + 20 :]
+    )
+    (into / "large").mkdir()
+    assert "a directory of" in str(refused(tmp_path / "large.zip", into / "large"))
+
+
+def test_a_zip_packed_by_lzma_is_refused(tmp_path: Path, into: Path) -> None:
+    """Its dictionary may be as large as it says."""
+    with zipfile.ZipFile(tmp_path / "m.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1/w", "x")
+    assert refused(tmp_path / "m.zip", into).reason == "BadArchive"
 
 
 def test_folders_deep_in_one_another_are_refused(tmp_path: Path, into: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.errors import PinError
-from agent.layouts import kserve, mlserver
+from agent.layouts import kserve, mlserver, triton
 from agent.layouts.port import Asked, Layout
 from agent.pins import Pin, pin_of
 from agent.repository import Repository
@@ -35,6 +35,13 @@ def write(folder: Path, *paths: str, text: str = "x") -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
+
+
+def test_a_config_that_takes_long_to_scan_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.pbtxt").write_text("a:1 " * 300_000)
+    with pytest.raises(PinError, match="larger than") as caught:
+        triton.lay_out(Asked(name="m", pin=CPU, framework="onnx", folder=tmp_path / "m", record=tmp_path))
+    assert caught.value.reason == "BadConfig"
 
 
 @pytest.mark.parametrize(
