@@ -1,9 +1,9 @@
 """Where models' files come from: a URI in, a model folder as a server expects it out.
 
 ``fetch`` is the door. ``bucket``, ``hub``, ``http`` and ``file`` read one kind of URI each; ``source`` is
-what the first three have in common, a list of objects, which ``transfer`` brings to disk. ``archive`` and ``tape`` unpack
-what was not made by us, ``layout`` turns what came into a folder with numbered versions, ``contents`` keeps
-it by its hash, ``room`` watches the disk.
+what the first three have in common, a list of objects, which ``transfer`` brings to disk. ``archive`` and
+``tape`` unpack what was not made by us, ``layout`` turns what came into a folder with numbered versions,
+``contents`` keeps it by its hash, ``room`` watches the disk.
 """
 
 from agent.storage.contents import Contents
