@@ -22,6 +22,9 @@ Status = dict[str, Any]
 _PAGE = 2_000
 """Models a page of an agent's status."""
 
+_MOST_PAGES = 100
+"""Of one status: 200,000 models. A pod that never ends its own would hold a thread for ever."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
@@ -40,7 +43,8 @@ class Asker:
     rounds
         How often.
     heard
-        Called in those threads with the pod and the status that it answers, its pages put together.
+        Called in those threads with the pod and the status that it answers, its pages put together; it may
+        raise ``ValueError``, ``TypeError``, ``KeyError`` or ``AttributeError`` where that is none.
     threads
         How many are asked at a time.
     """
@@ -84,19 +88,22 @@ class Asker:
     def _ask(self, pod: PodView) -> None:
         try:
             status = self._status(f"http://{_host(pod.address or '')}:{STATUS_PORT}/status?limit={_PAGE}")
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            _log.debug("the agent of pod %s does not answer: %s", pod.name, error)
-        else:
             self._heard(pod, status)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            _log.debug("the agent of pod %s does not answer: %s", pod.name, error)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.warning("what pod %s answers on port %d is no status: %s", pod.name, STATUS_PORT, error)
         finally:
             self._asked.discard(pod.name)
 
     def _status(self, url: str) -> Status:
         status = page = self._page(url)
-        while page.get("continue") is not None:
+        for _ in range(_MOST_PAGES):
+            if page.get("continue") is None:
+                return status
             page = self._page(f"{url}&continue={quote(str(page['continue']))}")
             status["models"].update(page["models"])
-        return status
+        raise ValueError(f"more than {_MOST_PAGES} pages")
 
     def _page(self, url: str) -> Status:
         answer = self._http.request("GET", url, timeout=self._rounds.timeout_s)

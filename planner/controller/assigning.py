@@ -52,6 +52,7 @@ class Assigner:
         self.refused: dict[str, Refused] = {}
         self._freed = False
         self._looked = float("-inf")
+        self._retried: frozenset[str] = frozenset()
         self._foreign: frozenset[str] = frozenset()
         self._closed: frozenset[str] = frozenset()
 
@@ -67,8 +68,10 @@ class Assigner:
         """Settle every model that is to be looked at."""
         scene = self._scene
         again = self.next()
+        self._retried = frozenset()
         if again is not None and again <= now:
-            scene.unsettled |= self.refused.keys()
+            self._retried = frozenset(self.refused.keys() - scene.unsettled)
+            scene.unsettled |= self._retried
             self._freed, self._looked = False, now
         names, scene.unsettled = sorted(scene.unsettled), set()
         wishes = [wish for name in names if (wish := self._wish(name, now)) is not None]
@@ -118,6 +121,9 @@ class Assigner:
         before = wish.plan.copies(wish.model.name)
         found = settle(wish.plan, wish.group, wish.model, hint=hint, around=around)
         self._scene.timed(time.perf_counter() - begin)
+        there = {copy.placed.shard for copy in before}
+        for shard in {copy.placed.shard for copy in wish.plan.copies(wish.model.name)} - there:
+            self._scene.hearing.drop(wish.model.name, shard)
         # One that has become smaller, or has begun to move, may make room; one that only tried has not.
         self._freed |= bool(before and found.touched and not found.refused)
         self._note(wish, found, now)
@@ -202,9 +208,10 @@ class Assigner:
     # ---------------------------------------------------------------------------------------------- words
 
     def _refuse(self, view: ModelView, why: Refused) -> None:
-        if self.refused.get(view.name) == why:
-            return
+        known = self.refused.get(view.name)
         self.refused[view.name] = why
+        if known == why or (known and known.reason == why.reason and view.name in self._retried):
+            return  # others came and went, and only the numbers are other ones: no news, and no event
         self._scene.decided["refused"] += 1
         self._tell(view, "Warning", why.reason, why.sentence)
 

@@ -123,13 +123,13 @@ class Engine:
     def hear(self, pod: str, states: States) -> None:
         """Take what a pod's agent tells of its models."""
         view = self.scene.world.pods.get(pod)
-        if view is not None:
+        if view is not None and view.address is not None:
             self._heard(view, self.scene.hearing.hear(view, states))
 
     def hear_gateway(self, pod: str, front: Front) -> None:
         """Take what a gateway's pod tells of its routes."""
         view = self.scene.world.pods.get(pod)
-        if view is not None:
+        if view is not None and view.address is not None:
             self._router.hear(view, front)
 
     @property
@@ -247,15 +247,17 @@ class Engine:
             if scene.is_blocked(name):
                 continue
             write = None if view is None else self._name(view)
-            if write is None:
+            if view is None or write is None:
                 scene.unnamed.discard(name)
-            elif self._leads_somewhere(write):
+            elif self._leads_somewhere(write, view):
                 yield write
 
-    def _leads_somewhere(self, write: Write) -> bool:
+    def _leads_somewhere(self, write: Write, view: ModelView) -> bool:
         """Return whether a TrainedModel's parent is there: KServe's controller deletes it otherwise."""
         spec = write.body.get("spec")
-        return spec is None or self._publisher.has_server(spec["inferenceService"])
+        if spec is None:
+            return self.scene.may_be_written(view)
+        return self._publisher.has_server(spec["inferenceService"])
 
     def _name(self, view: ModelView) -> Write | None:
         scene = self.scene
@@ -282,7 +284,9 @@ class Engine:
                 self._switched.pop(name, None)
                 continue
             life = self._teller.life(view)
-            if life is not None and life.all_loaded and not scene.is_blocked(name):
+            if life is None or not life.all_loaded:
+                self._switched.pop(name, None)  # asked for something else meanwhile: another copy is awaited
+            elif not scene.is_blocked(name):
                 since = self._switched.setdefault(name, now)
                 scene.unnamed.add(name)
                 named = self._name(view) is None
@@ -341,7 +345,7 @@ class Engine:
             case "InferenceService" | "Deployment" | "Service" | "PodDisruptionBudget":
                 self._note_server(change, now)
             case "Pod":
-                if change.after is None:
+                if change.before is not None and (change.after is None or change.after.address is None):
                     self._heard(change.before, self.scene.hearing.forget(change.before))
                     self._router.forget(change.before)
             case _:

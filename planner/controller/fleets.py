@@ -7,7 +7,7 @@ import logging
 from planner.controller.fleet import Fleet, is_fleet, read_fleet
 from planner.controller.living import LivingPlan
 from planner.controller.objects import Mode
-from planner.controller.restoring import restore
+from planner.controller.restoring import lost_shards, restore
 from planner.controller.views import ConfigMapView, ModelView
 from planner.controller.wishes import group_of
 from planner.controller.world import World
@@ -92,7 +92,12 @@ class Fleets:
             if both and source != view.name:
                 raise InputError([_fault(view, f"group {both[0]!r} is of fleet {source!r} already")])
         known = self.plans.get(view.name)
-        return restore(fleet, world) if known is None else carried(known, fleet, view)
+        if known is not None:
+            return carried(known, fleet, view)
+        lost = sorted(set(lost_shards(fleet, world)))
+        if lost:
+            raise InputError([_fault(view, message) for message in lost])
+        return restore(fleet, world)
 
 
 def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
@@ -101,8 +106,10 @@ def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
     Raises
     ------
     InputError
-        A shard that is open is of a type, or on a node, that the document does not have any more.
+        A shard that is open is of a type, or on a node, that the document does not have any more, or a model
+        that is placed is of such a backend.
     """
+    _check_backends(plan, fleet, view)
     for shard in plan.shards.values():
         kind = fleet.parts.shard_types.get(shard.shard_type)
         if kind is None or kind.group != plan.group_of_shard(shard.name):
@@ -121,9 +128,17 @@ def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
     for name in list(plan.models()):
         group = plan.group_of_model(name)
         for copy in plan.copies(name):
-            if group is not None and copy.model.backend in fleet.parts.backends:
+            if group is not None:
                 fresh.seat(group, copy.model, copy.placed)
     return fresh
+
+
+def _check_backends(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None:
+    for name in plan.models():
+        for copy in plan.copies(name):
+            if copy.model.backend not in fleet.parts.backends:
+                what = f"model {name} is placed, and its backend {copy.model.backend!r}"
+                raise InputError([_fault(view, f"{what} is not there any more")])
 
 
 def _fault(view: ConfigMapView, message: str) -> Fault:

@@ -25,17 +25,22 @@ class Hearing:
     """The last words of every agent, by shard and pod."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[str, States]] = defaultdict(dict)
+        self._told: dict[str, dict[str, dict[str, tuple[str, str]]]] = defaultdict(dict)
 
     def hear(self, pod: PodView, states: States) -> set[str]:
         """Take what a pod's agent tells; returns the models of which it tells something else than before."""
         before = self._told[pod.shard].get(pod.name, {})
-        self._told[pod.shard][pod.name] = states
+        self._told[pod.shard][pod.name] = dict(states)
         return {name for name in before.keys() | states.keys() if before.get(name) != states.get(name)}
 
     def forget(self, pod: PodView) -> set[str]:
         """Take note that a pod is gone; returns the models that it told of."""
         return set(self._told[pod.shard].pop(pod.name, {}))
+
+    def drop(self, name: str, shard: str) -> None:
+        """Forget what was told of a model on a shard: it comes there anew, and that was before."""
+        for states in self._told.get(shard, {}).values():
+            states.pop(name, None)
 
     def copy_state(self, name: str, shard: str) -> CopyState:
         """Return how far a model is on a shard; of several pods the one that is furthest behind speaks."""

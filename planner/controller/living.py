@@ -152,11 +152,9 @@ class LivingPlan:
 
     def together(self, group: str, key: str, replica: int) -> tuple[str, ...]:
         """Return the shards of a replica of those models of a group that have to be together."""
-        found = {
-            self._copies[name][replica].placed.shard
-            for name in self._together.get((group, key), ())
-            if replica in self._copies.get(name, ())
-        }
+        # A name stays noted under a key that its model does not have any more.
+        fellows = [self._copies.get(name, {}).get(replica) for name in self._together.get((group, key), ())]
+        found = {copy.placed.shard for copy in fellows if copy is not None and copy.model.together == key}
         return tuple(sorted(found))
 
     def obstacles(self, group: str, model: Model, replica: int) -> tuple[Obstacle, ...]:

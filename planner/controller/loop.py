@@ -27,7 +27,7 @@ from planner.cluster.resources import (
 from planner.controller.asking import Asker, Rounds, Status
 from planner.controller.engine import Engine
 from planner.controller.executing import RESOURCES, Executor
-from planner.controller.hearing import states_in
+from planner.controller.hearing import States, states_in
 from planner.controller.metrics import Metrics
 from planner.controller.objects import Style
 from planner.controller.pace import Pace
@@ -91,7 +91,7 @@ class _Heard:
     """What a pod's agent, or gateway, tells."""
 
     pod: PodView
-    status: Status
+    told: States | Front
 
 
 Inbox = queue.SimpleQueue[Change | _Heard | None]
@@ -226,7 +226,7 @@ class Controller:
                 term.turn()
         finally:
             term.end()
-            self.metrics.leading.set(0)
+            self.metrics.rest()
 
     def _forget_changes(self) -> None:
         """Empty the inbox of one who does not lead: his successor reads everything anew."""
@@ -337,10 +337,11 @@ class _Term:
 
     def _see(self, item: Change | _Heard | None) -> None:
         now = time.monotonic()
-        if isinstance(item, _Heard) and item.pod.gateway is not None:
-            self._engine.hear_gateway(item.pod.name, _front(item.status))
-        elif isinstance(item, _Heard):
-            self._engine.hear(item.pod.name, states_in(item.status))
+        if isinstance(item, _Heard):
+            if isinstance(item.told, Front):
+                self._engine.hear_gateway(item.pod.name, item.told)
+            else:
+                self._engine.hear(item.pod.name, item.told)
         elif item is not None and item.kind == "deleted":
             uid = item.object["metadata"].get("uid", "")
             self._engine.lose(item.resource.kind, item.key.name, uid, now)
@@ -348,7 +349,9 @@ class _Term:
             self._engine.see(item.resource.kind, item.object, now)
 
     def _heard(self, pod: PodView, status: Status) -> None:
-        self._inbox.put(_Heard(pod=pod, status=status))
+        """Take a status, in a thread of those who ask: what cannot be read is their fault, not the loop's."""
+        told = states_in(status) if pod.gateway is None else _front(status)
+        self._inbox.put(_Heard(pod=pod, told=told))
 
     def _tell(self, told: Iterable[Told]) -> None:
         for item in told:

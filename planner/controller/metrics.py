@@ -56,6 +56,11 @@ class Metrics:
             self.decisions.labels(outcome).inc(count - self._known.get(outcome, 0))
             self._known[outcome] = count
 
+    def rest(self) -> None:
+        """Take note that this process leads no more: what it knew is another's to say now."""
+        for gauge in (self.leading, self.models, self.refused, self.shards, self.postponed):
+            gauge.set(0)
+
     def renew(self) -> None:
         """Take note that the next engine counts from 0."""
         self._known = {}

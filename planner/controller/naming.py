@@ -15,8 +15,9 @@ from planner.manifests.routes import gateway_url
 def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switched: bool) -> Write | None:
     """Return what makes a TrainedModel say where its model is; None where it does.
 
-    During a move its parent stays the old shard until the new copies are loaded. So an old copy is always
-    either marked as leaving or on a shard that is not the parent, whenever the controller is stopped.
+    During a move its parent stays the old shard until the new copies are loaded, and the old copy is marked
+    until it is gone: a controller that starts between the change of the parent and that of the routes would
+    else take the old copy, to which requests still go, out of the documents at once.
 
     Parameters
     ----------
@@ -34,11 +35,11 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switche
         return None
     moving = bool(leaving) and not switched
     parent = view.parent if moving and view.parent in leaving else staying[0]
-    others = [shard for shard in staying if shard != parent]
+    others = sorted(shard for shard in staying if shard != parent)  # as who starts anew numbers them
     annotations = {
         ANNOTATION_URL: gateway_url(group, plan.fleet.scenario.namespace, view.name),
         ANNOTATION_REPLICA_SHARDS: ",".join(others) or None,
-        ANNOTATION_LEAVING: ",".join(leaving) if moving else None,
+        ANNOTATION_LEAVING: ",".join(leaving) or None,
     }
     body: dict[str, Any] = {}
     changed = {key: value for key, value in annotations.items() if view.annotations.get(key) != value}

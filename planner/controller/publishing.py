@@ -141,12 +141,12 @@ class Publisher:
         """
         if self._scene.style.mode != "kserve":
             return
-        checked, self.stale = self.stale, set()
-        for shard in sorted(checked):
+        for shard in sorted(self.stale):
             view = self._scene.world.config_maps.get(model_config_name(shard))
             write = None if view is None else self._without_stale(view, shard)
-            if write is not None:
-                self.stale.add(shard)
+            if write is None:
+                self.stale.discard(shard)
+            else:
                 yield write
 
     def _without_stale(self, view: ConfigMapView, shard: str) -> Write | None:

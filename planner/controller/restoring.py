@@ -20,7 +20,7 @@ from planner.domain.footprint import Amount, FootprintOption
 from planner.domain.memory import need
 from planner.domain.model import Model, options_for
 from planner.domain.placement import Placed, Shard
-from planner.manifests.names import LABEL_SHARD, LABEL_SHARD_TYPE
+from planner.manifests.names import LABEL_GROUP, LABEL_SHARD, LABEL_SHARD_TYPE
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +76,21 @@ def told_shards(fleet: Fleet, world: World) -> list[Shard]:
             if shard is not None:
                 found[name] = shard
     return [found[name] for name in sorted(found)]
+
+
+def lost_shards(fleet: Fleet, world: World) -> Iterator[str]:
+    """Yield what keeps a fleet from being taken: its shards that run, and that it has no room for any more.
+
+    Another shard of the name would be planned where the server of this one stands.
+    """
+    known = {shard.name for shard in told_shards(fleet, world)}
+    for view in (*world.inference_services.values(), *world.deployments.values()):
+        if not is_ours(view.labels) or view.labels.get(LABEL_GROUP) not in fleet.groups:
+            continue
+        name, kind = view.labels[LABEL_SHARD], view.labels[LABEL_SHARD_TYPE]
+        if name not in known:
+            what = f"its type {kind!r}" if kind not in fleet.parts.shard_types else "its place on the nodes"
+            yield f"shard {name} is open, and {what} is not there any more"
 
 
 def _shard(fleet: Fleet, name: str, kind: ShardType, annotations: Texts) -> Shard | None:

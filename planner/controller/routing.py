@@ -79,14 +79,18 @@ class Router:
     def follows(self, group: str) -> bool:
         """Return whether every gateway of a group goes by the routes as they should be, and by no others.
 
-        True where there are no gateways: then nothing has to follow.
+        True where there are no gateways: then nothing has to follow. One that runs and has not said anything
+        may go by any routes.
         """
         if not self.is_asked_for:
             return True
         wanted = self._generations.get(group)
-        fronts = self._fronts.get(group, {}).values()
-        return group not in self._postponed and all(
-            front.generation == wanted and front.draining == 0 for front in fronts
+        fronts = self._fronts.get(group, {})
+        pods = self._scene.world.pods.values()
+        return (
+            group not in self._postponed
+            and all(front.generation == wanted and front.draining == 0 for front in fronts.values())
+            and all(pod.name in fronts for pod in pods if pod.gateway == group and pod.address is not None)
         )
 
     def writes(self, now: float) -> Iterator[Write]:
@@ -145,13 +149,18 @@ class Router:
         scenario, known = plan.fleet.scenario, self._scene.world.config_maps
         models = {name: self._answering(plan, name, before) for name, before in self._models(plan, group)}
         routes = group_routes(group, namespace=scenario.namespace, models=models)
-        maps = routes_config_maps(
-            routes,
-            namespace=scenario.namespace,
-            labels={**plan_labels(scenario), LABEL_GROUP: group, LABEL_GATEWAY: group},
-            max_bytes=scenario.cluster.max_config_map_bytes,
-        )
         self._generations[group] = routes.generation
+        try:
+            maps = routes_config_maps(
+                routes,
+                namespace=scenario.namespace,
+                labels={**plan_labels(scenario), LABEL_GROUP: group, LABEL_GATEWAY: group},
+                max_bytes=scenario.cluster.max_config_map_bytes,
+            )
+        except ValueError as error:
+            _log.error("the routes of group %s cannot be written: %s", group, error)
+            self._postponed.done(group)
+            return
         found = list(config_map_writes(maps, known, is_ours=lambda view: is_routes_of(view, group)))
         if found:
             self._postponed.written(group, now)

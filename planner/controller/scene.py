@@ -10,6 +10,7 @@ from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing
 from planner.controller.objects import Style
 from planner.controller.pace import Pace, Postponed
+from planner.controller.views import ModelView
 from planner.controller.world import World
 from planner.controller.writes import Told
 
@@ -80,6 +81,17 @@ class Scene:
                 del self._blocked[name]
                 self.unnamed.add(name)
                 self.untold.add(name)
+
+    def may_be_written(self, view: ModelView) -> bool:
+        """Return whether a TrainedModel may be written while its parent stays as it is.
+
+        KServe's controller looks at a TrainedModel after every write, that of its status too, and deletes one
+        whose InferenceService is not there.
+        """
+        if self.style.mode == "standalone" or view.deleting:
+            return True
+        parent = self.world.inference_services.get(view.parent)
+        return parent is not None and not parent.deleting
 
     def is_blocked(self, name: str) -> bool:
         """Return whether a model waits for documents."""

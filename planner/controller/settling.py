@@ -95,7 +95,7 @@ class _Attempt:
         """Find a place for a replica, on a new shard if it has to be."""
         if self._among_open(replica, hint):
             return True
-        site = self._site()
+        site = self._site(replica)
         if site is None:
             self.obstacle = self.obstacle or self._why(replica)
             return False
@@ -139,9 +139,9 @@ class _Attempt:
         self.touched.add(copy.placed.shard)
         return True
 
-    def _site(self) -> Site | None:
+    def _site(self, replica: int) -> Site | None:
         plan, group = self.plan, self.group
-        if self.model.together is not None and self.plan.together(group, self.model.together, 0):
+        if self.model.together is not None and self.plan.together(group, self.model.together, replica):
             return None
         name = free_name(group, _Both(plan.shards, self.around.used))
         others = [plan.shards[copy.placed.shard] for copy in plan.copies(self.model.name)]

@@ -48,8 +48,10 @@ class Teller:
         for name in sorted(scene.untold):
             if scene.is_blocked(name) or name in scene.unnamed:
                 continue
-            scene.untold.discard(name)
             view = scene.world.models.get(name)
+            if view is not None and not scene.may_be_written(view):
+                continue
+            scene.untold.discard(name)
             if view is None or view.deleting:
                 self._held.pop(name, None)
                 continue
@@ -131,4 +133,7 @@ def _matters(view: ModelView, life: Life, wanted: tuple[dict[str, Any], ...]) ->
 def _differs(before: Any, item: dict[str, Any]) -> bool:
     if item["type"] == READY:
         return bool(before.get("status") != item["status"])
+    if item["type"] == ASSIGNED and item["status"] == "False":
+        # The numbers in a refusal change with every neighbour that comes or goes.
+        return bool((before.get("status"), before.get("reason")) != ("False", item["reason"]))
     return any(before.get(key) != value for key, value in item.items())

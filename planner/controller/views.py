@@ -36,6 +36,9 @@ FINALIZER = "shardpack.dev/placement"
 
 NO_TEXTS: Texts = MappingProxyType({})
 
+_ENDED = ("Failed", "Succeeded")
+"""Phases of a pod that runs no more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
@@ -125,7 +128,7 @@ class PodView:
     shard, gateway
         What it is of: a shard (empty for none), or the gateway of a group (None for none).
     address
-        None while it has none.
+        None while it has none, and once it has ended: an evicted pod stays in the list for long.
     deleting
         Whether it is on its way out.
     """
@@ -207,12 +210,12 @@ def read_shard(item: Object) -> ShardView:
 
 def read_pod(item: Object) -> PodView:
     """Return a pod."""
-    metadata = item["metadata"]
+    metadata, status = item["metadata"], item.get("status") or {}
     return PodView(
         name=metadata["name"],
         shard=(metadata.get("labels") or NO_TEXTS).get(LABEL_SHARD, ""),
         gateway=(metadata.get("labels") or NO_TEXTS).get(LABEL_GATEWAY),
-        address=(item.get("status") or {}).get("podIP"),
+        address=None if status.get("phase") in _ENDED else status.get("podIP"),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
 
