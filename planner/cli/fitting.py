@@ -83,15 +83,27 @@ def _trained_models(path: str) -> list[dict[str, Any]]:
 
     text = sys.stdin.read() if path == "-" else read_text(Path(path), file=path)
     items = [item.data for item in parse_documents(text, file=path)]
-    for item in items:
-        named = (
-            isinstance(item, dict) and isinstance(item.get("metadata"), dict) and "name" in item["metadata"]
-        )
-        if not named or item.get("kind") != "TrainedModel":
-            raise click.UsageError(f"{path} holds something that is no TrainedModel")
+    if not all(map(_is_trained_model, items)):
+        raise click.UsageError(f"{path} holds something that is no TrainedModel")
     if not items:
         raise click.UsageError(f"{path} holds no TrainedModel")
     return items
+
+
+def _is_trained_model(item: Any) -> bool:
+    """Return whether an object is a TrainedModel whose fields can be looked at."""
+    if not isinstance(item, dict) or item.get("kind") != "TrainedModel":
+        return False
+    metadata, spec = item.get("metadata"), item.get("spec", {})
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        return False
+    if not isinstance(spec, dict) or not isinstance(spec.get("model", {}), dict):
+        return False
+    return all(_is_texts(metadata.get(key) or {}) for key in ("labels", "annotations"))
+
+
+def _is_texts(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
 
 
 def _show(found: list[Verdict], form: str) -> None:

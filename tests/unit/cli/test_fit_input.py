@@ -1,0 +1,30 @@
+"""What ``fit`` refuses before it asks a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planner.cli.app import cli
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{kind: TrainedModel, metadata: {name: a}, spec: news}",
+        "{kind: TrainedModel, metadata: {name: a}, spec: {inferenceService: news, model: s3://m/a}}",
+        "{kind: TrainedModel, metadata: {name: 7}}",
+        "{kind: TrainedModel, metadata: {name: a, annotations: {shardpack.dev/model: {replicas: 2}}}}",
+        "{kind: InferenceService, metadata: {name: a}}",
+    ],
+)
+def test_what_is_no_trained_model_is_bad_input(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fit", str(path), "--kubeconfig", str(tmp_path / "none")])
+    assert end.value.code == 2
+    assert "no TrainedModel" in capsys.readouterr().err
