@@ -12,6 +12,7 @@ from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.desired import PROBE_KINDS
 from agent.errors import SettingsError
+from agent.flags import Seconds, name_variables, visible_devices
 from agent.logs import start_logging
 from agent.metrics import package_version
 from agent.servers.headers import read_headers
@@ -23,9 +24,7 @@ from agent.storage import Limits, Reach
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHARDPACK_AGENT"}
-)
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config-dir",
     type=_FOLDER,
@@ -102,9 +101,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--visible-devices",
-    envvar="CUDA_VISIBLE_DEVICES",
-    default=None,
-    help="The server's CUDA_VISIBLE_DEVICES, to know its ordinals.  [default: the agent's own]",
+    default=visible_devices,
+    help="The server's CUDA_VISIBLE_DEVICES, to know its ordinals; empty: none.  [default: the agent's own]",
 )
 @click.option(
     "--parallel-downloads",
@@ -142,21 +140,21 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--load-timeout",
-    type=click.FloatRange(1),
+    type=Seconds(1),
     default=900.0,
     show_default=True,
     help="Seconds that one load may take.",
 )
 @click.option(
     "--unload-timeout",
-    type=click.FloatRange(1),
+    type=Seconds(1),
     default=120.0,
     show_default=True,
     help="Seconds that one unload may take.",
 )
 @click.option(
     "--control-timeout",
-    type=click.FloatRange(0.1),
+    type=Seconds(0.1),
     default=10.0,
     show_default=True,
     help="Seconds that the server's index or metadata may take.",
@@ -171,21 +169,21 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--probe-period",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     default=0.0,
     show_default=True,
     help="Seconds between two such looks at a loaded model; 0 for none.",
 )
 @click.option(
     "--poll-period",
-    type=click.FloatRange(0.05, LONGEST_POLL_S),
+    type=Seconds(0.05, LONGEST_POLL_S),
     default=2.0,
     show_default=True,
     help="Seconds between two looks at the server and the documents when nothing happens.",
 )
 @click.option(
     "--retry-base",
-    type=click.FloatRange(0.01),
+    type=Seconds(0.01),
     default=10.0,
     show_default=True,
     help="Seconds of the first wait after a refusal; a stumble waits a tenth of it.",
@@ -248,7 +246,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--fetch-timeout",
-    type=click.FloatRange(1),
+    type=Seconds(1),
     default=1800.0,
     show_default=True,
     help="Seconds after which --fetch-only ends with what is there.",
@@ -279,6 +277,9 @@ def main(**options: Any) -> None:
             run(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
+
+
+name_variables(main, prefix="SHARDPACK_AGENT")
 
 
 def _settings(options: Mapping[str, Any]) -> Settings:

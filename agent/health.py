@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -125,6 +126,10 @@ class _Server(ThreadingHTTPServer):
         )
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class StatusServer:
     """Serves the views until it is closed.
 
@@ -138,7 +143,8 @@ class StatusServer:
 
     def __init__(self, address: str, port: int, views: Views) -> None:
         handler = type("Handler", (_Handler,), {"views": views})
-        self._server = _Server((address, port), handler)
+        server = _Server6 if ":" in address else _Server
+        self._server = server((address, port), handler)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.25}, name="status", daemon=True

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from agent.errors import SettingsError
+from agent.flags import Seconds
 from agent.gateway.configuration import Place
 from agent.gateway.loop import Gateway
 from agent.gateway.metrics import metrics_text, status_document
@@ -78,21 +79,21 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--period",
-    type=click.FloatRange(0.05, 30),
+    type=Seconds(0.05, 30),
     default=1.0,
     show_default=True,
     help="Seconds between two looks at routes and addresses, and the least between two reloads.",
 )
 @click.option(
     "--leave",
-    type=click.FloatRange(0, 300),
+    type=Seconds(0, 300),
     default=5.0,
     show_default=True,
     help="Seconds between the signal to end and the end: not ready, and still answering.",
 )
 @click.option(
     "--drain",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=25.0,
     show_default=True,
     help="Seconds that requests under way may take then.",

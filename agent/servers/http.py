@@ -14,7 +14,7 @@ from agent.errors import RefusedError, Retry, UnreachableError
 from agent.servers.headers import NO_HEADERS, Headers
 
 LONGEST_MESSAGE = 2000
-LONGEST_INDEX = 64 << 20
+LONGEST_INDEX = 32 << 20
 """Bytes of an index: 100,000 models take 10 MiB, and more where each says at length why it failed."""
 _LONGEST_ANSWER = 1 << 20
 _PIECE = 1 << 16
@@ -196,7 +196,8 @@ def _read(response: urllib3.BaseHTTPResponse, *, most_bytes: int, until_s: float
             response.drain_conn()
         else:
             response.close()
-    return bytes(content[:most_bytes]), whole
+    del content[most_bytes:]
+    return bytes(content), whole
 
 
 def refusal(answer: Answer) -> RefusedError:
