@@ -211,7 +211,7 @@ def test_a_folder_lost_while_its_model_serves_is_fetched_again(
 def test_a_file_that_is_in_use_as_a_folder_ends_with_a_clear_message(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     agent = AgentProcess(folder=tmp_path, server_url="http://127.0.0.1:9")
-    with pytest.raises(AssertionError, match=r"'--model-dir': Directory .* is a file"):
+    with pytest.raises(AssertionError, match=r"'--model-dir' .*: Directory .* is a file"):
         agent.start()
     assert agent.exit_code == 2
 
