@@ -210,11 +210,14 @@ class Engine:
         item
             The object as it is now, where that is known.
         """
-        if why == "gone":
-            self.lose(write.kind, write.name, "", now)
-        elif item is not None:
+        # A server that starts says 404 of every kind that a definition brings: only its watch tells that a
+        # model is gone, which is then unloaded.
+        is_doubtful = why == "gone" and write.kind == "TrainedModel"
+        if item is not None:
             self.see(write.kind, item, now)
-        if why == "failed" or (why == "conflict" and item is None):
+        elif why == "gone" and not is_doubtful:
+            self.lose(write.kind, write.name, "", now)
+        if why == "failed" or is_doubtful or (why == "conflict" and item is None):
             wait = min(2 * self._waits.get(write.target, (0.0, _FIRST_WAIT_S / 2))[1], _LONGEST_WAIT_S)
             self._waits[write.target] = (now + wait, wait)
             if write.kind == "ConfigMap":
@@ -365,6 +368,8 @@ class Engine:
             scene.unsettled.add(name)
         scene.unnamed.add(name)
         scene.untold.add(name)
+        if change.after is None:
+            self._waits.pop(("TrainedModel", name), None)
         if scene.style.mode == "kserve":
             before = change.before.parent if change.before else ""
             self._publisher.stale |= {before} if before else set()

@@ -105,6 +105,22 @@ def test_nothing_is_written_to_a_model_whose_server_is_not_there() -> None:
     assert [item["status"] for item in told if item["type"] == "Loaded"] == ["Unknown"]
 
 
+def test_a_write_that_finds_no_model_unloads_none() -> None:
+    cluster, run = a_pair()
+    before, told = placement_of(cluster), loaded_agents(state="FailedToLoad")
+    run.watch()
+    told(run)
+    step = run.engine.step(run.now, "2026-01-01T00:00:00Z")
+    assert {write.target for write in step.writes} == {("TrainedModel", "a"), ("TrainedModel", "b")}
+    for write in step.writes:
+        run.engine.missed(write, "gone", None, run.now)
+    run.settle(agents=told)
+    assert placement_of(cluster) == before
+    for name in before:
+        conditions = cluster.of("TrainedModel")[name]["status"]["conditions"]
+        assert [item["reason"] for item in conditions if item["type"] == "Loaded"] == ["FailedToLoad"]
+
+
 def test_what_was_told_before_a_model_came_back_does_not_end_its_move() -> None:
     cluster, run = a_pair()
     ask(cluster, "b", "9Gi")
