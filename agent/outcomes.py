@@ -338,26 +338,28 @@ def after(  # noqa: PLR0911 - one a case
         case Dropped():
             return seen
         case Failed():
-            failure = Failure(
-                state=outcome.state,
-                reason=outcome.reason,
-                message=outcome.message,
-                attempts=failed_tries(seen, outcome.state) + 1,
-                retry_at_s=now_s + wait_s,
-                retry=outcome.retry,
-            )
-            unanswered = outcome.state == "FailedToLoad" and outcome.reason == SERVER_UNREACHABLE
-            # The tries before the load are in the failure now.
-            probation = None if outcome.state == "FailedToLoad" else seen.probation
-            return replace(
-                seen,
-                installed=_without_pin(seen.installed) if outcome.pin_forgotten else seen.installed,
-                failure=failure,
-                unsure=seen.unsure or unanswered,
-                probation=probation,
-            )
+            return _after_failure(seen, outcome, retry_at_s=now_s + wait_s)
         case _:
             assert_never(outcome)
+
+
+def _after_failure(seen: Seen, outcome: Failed, *, retry_at_s: float) -> Seen:
+    failure = Failure(
+        state=outcome.state,
+        reason=outcome.reason,
+        message=outcome.message,
+        attempts=failed_tries(seen, outcome.state) + 1,
+        retry_at_s=retry_at_s,
+        retry=outcome.retry,
+    )
+    of_load = outcome.state == "FailedToLoad"
+    return replace(
+        seen,
+        installed=_without_pin(seen.installed) if outcome.pin_forgotten else seen.installed,
+        failure=failure,
+        unsure=seen.unsure or (of_load and outcome.reason == SERVER_UNREACHABLE),
+        probation=None if of_load else seen.probation,  # the tries before the load are in the failure now
+    )
 
 
 def _without_pin(copy: Copy | None) -> Copy | None:

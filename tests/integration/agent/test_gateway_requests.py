@@ -98,9 +98,10 @@ def pool() -> urllib3.PoolManager:
     return urllib3.PoolManager(retries=False, timeout=60)
 
 
-def test_a_request_under_way_ends_where_it_began(
-    gateway: GatewayProcess, shards: dict[str, Shard], pool: urllib3.PoolManager
-) -> None:
+def hold_a_request(
+    gateway: GatewayProcess, shard: Shard, pool: urllib3.PoolManager
+) -> tuple[threading.Thread, list[bytes]]:
+    """Send a request that the shard has begun and does not answer yet; who sent it, and what it will get."""
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -108,7 +109,14 @@ def test_a_request_under_way_ends_where_it_began(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    assert shards["a"].begun.wait(60)
+    assert shard.begun.wait(60)
+    return asking, answers
+
+
+def test_a_request_under_way_ends_where_it_began(
+    gateway: GatewayProcess, shards: dict[str, Shard], pool: urllib3.PoolManager
+) -> None:
+    asking, answers = hold_a_request(gateway, shards["a"], pool)
     generation = gateway.mount({"m": ["b"]})
     eventually(lambda: gateway.status()["observedGeneration"] == generation, "the new routes")
     assert gateway.status()["draining"] > 0
@@ -122,14 +130,7 @@ def test_a_request_under_way_ends_where_it_began(
 def test_a_gateway_that_is_told_to_end_answers_what_is_under_way(
     gateway: GatewayProcess, shards: dict[str, Shard], pool: urllib3.PoolManager
 ) -> None:
-    answers: list[bytes] = []
-
-    def ask() -> None:
-        answers.append(pool.request("POST", f"{gateway.url}/v2/models/m/held", body=b"x").data)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    assert shards["a"].begun.wait(60)
+    asking, answers = hold_a_request(gateway, shards["a"], pool)
     ending = threading.Timer(1.0, shards["a"].go_on.set)
     ending.start()
     assert gateway.terminate() == 0
