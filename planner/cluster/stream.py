@@ -59,7 +59,7 @@ class Stream:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                with suppress(ValueError, RuntimeError, OSError, NotImplementedError):
+                with suppress(ValueError, RuntimeError, OSError):
                     self._answer.shutdown()  # the reader wakes up to the end of the body
 
     def __iter__(self) -> Iterator[Event]:
