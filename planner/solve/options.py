@@ -12,7 +12,7 @@ DEFAULT_WORKS = (
     (None, 3_200, 0.0),
 )
 """(units up to, work, and more for each unit): what a search spends that is not told. On an idle core up to
-3 s for 2,000 units; on two 15 to 21 s for 10,000, some 55 s for 100,000 and 4 min for 1,000,000."""
+3 s for 2,000 units; on two 15 to 21 s for 10,000 and some 55 s for 100,000."""
 
 PROOF_TIME_A_UNIT = 0.045
 """CP-SAT's deterministic time, roughly seconds."""
