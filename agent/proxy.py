@@ -260,7 +260,7 @@ class Proxy:
         texts = (routes_text(routes(self._snapshot())), former, "")
         refusal: str | None = None
         for text in texts:
-            self._write_routes(text)
+            self._write(_ROUTES, text)
             refusal = self._refusal()
             if refusal is None:
                 self._known = self._taken = text
@@ -275,18 +275,18 @@ class Proxy:
             self._say(None)
             return False
         self._known = None  # whatever happens here, the next turn writes them again
-        self._write_routes(text)
+        self._write(_ROUTES, text)
         refusal = self._refusal()
         if refusal is not None:
-            self._write_routes(self._taken)
+            self._write(_ROUTES, self._taken)
         else:
             self._taken = text
         self._known = self._taken
         self._say(refusal)
         return refusal is None
 
-    def _write_routes(self, text: str) -> None:
-        path = self._settings.folder / _ROUTES
+    def _write(self, name: str, text: str) -> None:
+        path = self._settings.folder / name
         temporary = path.with_suffix(".new")
         temporary.write_text(text, encoding="utf-8")
         temporary.rename(path)
@@ -344,7 +344,7 @@ class Proxy:
 
     def _spawn(self) -> None:
         self._nginx = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, start_new_session=True)
-        (self._settings.folder / _FORMER).write_text(str(self._nginx.pid), encoding="utf-8")
+        self._write(_FORMER, str(self._nginx.pid))
 
     def _command(self, *more: str) -> list[str]:
         return [self._program, "-p", f"{self._settings.folder}/", "-c", _CONFIG, "-e", "stderr", *more]
