@@ -68,6 +68,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "them holds up the requests of others.",
 )
 @click.option(
+    "--server-metrics-url",
+    default=None,
+    help="Triton's metrics, as http://127.0.0.1:8002/metrics: they tell what is used of its GPUs where the "
+    "agent has none and so no NVML, as in a pod.",
+)
+@click.option(
     "--server-ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
@@ -289,6 +295,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         state_dir=options["state_dir"] or default_state_dir(options["model_dir"]),
         server_url=options["server_url"] or f"http://127.0.0.1:{options['component_port']}",
         server_grpc_url=options["server_grpc_url"],
+        server_metrics_url=options["server_metrics_url"],
         server_kind=None if options["server_kind"] == "auto" else options["server_kind"],
         server_ca=options["server_ca"],
         server_headers=read_headers(options["server_headers"]),

@@ -1,4 +1,4 @@
-"""What NVML says of the devices that the server sees. The agent's only home of pynvml, which is optional."""
+"""What is held of the devices that the server sees. The agent's only home of pynvml, which is optional."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from agent.processes import ProcessView
 
@@ -17,7 +17,7 @@ _FRESH_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """Memory of one device in bytes, as NVML's second version of the call tells it.
+    """Memory of one device in bytes, as the second version of NVML's call tells it.
 
     Parameters
     ----------
@@ -125,6 +125,13 @@ class Nvml:
         return uuid.decode() if isinstance(uuid, bytes) else str(uuid)
 
 
+class Devices(Protocol):
+    """What tells the memory of the server's devices: NVML, or the server's own metrics."""
+
+    def memory(self, server: Collection[int] = ()) -> tuple[DeviceMemory, ...]:
+        """Return the memory of the devices that answer; ``server`` has the pids of the server's processes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """The devices' memory, and the server's in the host.
@@ -132,7 +139,7 @@ class Memory:
     Parameters
     ----------
     devices
-        In the server's order; none without NVML.
+        In the server's order; none where nothing tells them.
     server_resident_bytes
         Resident memory of the server's processes; None where the agent does not see them.
     """
@@ -146,8 +153,8 @@ class MemoryView:
 
     Parameters
     ----------
-    nvml
-        None where nothing can say; then there are no devices.
+    devices
+        None where nothing can say; then there are none.
     processes
         Finds the server's; None looks for none.
     seconds
@@ -155,9 +162,9 @@ class MemoryView:
     """
 
     def __init__(
-        self, nvml: Nvml | None, seconds: Callable[[], float], *, processes: ProcessView | None = None
+        self, devices: Devices | None, seconds: Callable[[], float], *, processes: ProcessView | None = None
     ) -> None:
-        self._nvml = nvml
+        self._devices = devices
         self._processes = processes
         self._seconds = seconds
         self._actions = 0
@@ -180,7 +187,7 @@ class MemoryView:
         server = None if self._processes is None else self._processes.server()
         pids: frozenset[int] = frozenset() if server is None else server.pids
         return Memory(
-            devices=() if self._nvml is None else self._nvml.memory(pids),
+            devices=() if self._devices is None else self._devices.memory(pids),
             server_resident_bytes=None if server is None else server.resident_bytes,
         )
 

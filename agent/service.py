@@ -13,13 +13,14 @@ from agent.errors import ServerError, SettingsError, UnreachableError
 from agent.health import StatusServer, Views
 from agent.lock import exclusive
 from agent.loop import Loop
-from agent.memory import MemoryView, open_nvml
+from agent.memory import Devices, MemoryView, open_nvml
 from agent.metrics import Metrics
 from agent.outcomes import Outcome
 from agent.prober import Prober
 from agent.processes import ProcessView
 from agent.proxy import Proxy, ProxySettings
 from agent.repository import Repository
+from agent.server_metrics import ServerMetrics
 from agent.servers.detect import AnyServer
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Address, Http
@@ -48,7 +49,8 @@ def _run(settings: Settings) -> None:
     loop = wire(settings, visible=None if nvml is None else nvml.uuids)
     if nvml is not None:
         loop.room = DeviceRoom(nvml.memory)
-    memory = MemoryView(nvml, loop.clock.monotonic, processes=ProcessView(settings.server_url))
+    devices: Devices | None = nvml or _told_by_server(settings, loop)
+    memory = MemoryView(devices, loop.clock.monotonic, processes=ProcessView(settings.server_url))
     metrics = Metrics(snapshot=loop.snapshot, memory=memory.memory, most_models=settings.metrics_models)
 
     def ended(action: Action, outcome: Outcome) -> None:
@@ -77,6 +79,18 @@ def _run(settings: Settings) -> None:
         proxy.stop()
     status.close()
     log.info("ended")
+
+
+def _told_by_server(settings: Settings, loop: Loop) -> ServerMetrics | None:
+    """Return the server's own view of its devices; loads are not judged by it, it is seconds old."""
+    if settings.server_metrics_url is None:
+        return None
+
+    def ordinals() -> dict[str, int]:
+        desired = loop.snapshot().desired
+        return {cost.uuid: cost.index for cost in desired.fixed if cost.uuid} if desired else {}
+
+    return ServerMetrics(settings.server_metrics_url, ordinals)
 
 
 def _start_prober(loop: Loop, period_s: float) -> None:

@@ -33,6 +33,8 @@ class Settings:
         The agent's own files: on the filesystem of ``model_dir`` and not inside it.
     server_url, server_grpc_url
         The server's HTTP address; its gRPC address for loads and unloads, None sends them over HTTP.
+    server_metrics_url
+        Triton's metrics, which tell the devices' memory where there is no NVML; None asks for none.
     server_kind
         Which kind it is; None asks.
     server_ca, server_headers
@@ -68,6 +70,7 @@ class Settings:
     state_dir: Path
     server_url: str
     server_grpc_url: str | None = None
+    server_metrics_url: str | None = None
     server_kind: ServerKind | None = None
     server_ca: Path | None = None
     server_headers: Headers = NO_HEADERS
@@ -101,6 +104,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not _is_address(self.server_url):
             raise SettingsError("the server's URL: write http://host:port, without user or query")
+        if self.server_metrics_url is not None and not _is_address(self.server_metrics_url):
+            raise SettingsError(
+                "the URL of the server's metrics: write http://host:port/metrics, without user or query"
+            )
         if not (0 < self.poll_s <= LONGEST_POLL_S and 0 < self.settle_s <= LONGEST_POLL_S):
             raise SettingsError(f"periods must be above zero and at most {LONGEST_POLL_S:g} seconds")
         check_apart(self.model_dir, self.state_dir)

@@ -12,6 +12,7 @@ from planner.manifests.options import ManifestOptions
 from planner.manifests.pod import (
     GRPC_PORT,
     HTTP_PORT,
+    METRICS_PORT,
     agent_container,
     pod_security,
     server_container,
@@ -21,8 +22,6 @@ from planner.manifests.sources import sources_of
 
 STANDALONE_SERVERS = ("triton",)
 """Runtimes whose pod is known here; KServe knows those of the others."""
-
-METRICS_PORT = 8002
 
 # What KServe's runtime kserve-tritonserver says, and its webhook adds to it for multi-model services.
 _TRITON_ARGS = [

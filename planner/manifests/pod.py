@@ -11,6 +11,7 @@ from planner.units import quantity_bytes, quantity_milli
 
 HTTP_PORT = 8080
 GRPC_PORT = 9000  # of KServe's Triton runtime
+METRICS_PORT = 8002  # of Triton
 STATUS_PORT = 9082
 
 # Calls that the agent makes at a time, each of which holds one of the server's HTTP threads while it loads.
@@ -210,7 +211,8 @@ def _places(contents: ShardContents) -> list[str]:
 def _server_args(contents: ShardContents) -> list[str]:
     """Return which server the agent speaks to; over gRPC a load of Triton's holds up no other request."""
     if _is_triton(contents):
-        return ["--server-kind=triton", f"--server-grpc-url=127.0.0.1:{GRPC_PORT}"]
+        metrics = [f"--server-metrics-url=http://127.0.0.1:{METRICS_PORT}/metrics"] if contents.on_gpu else []
+        return ["--server-kind=triton", f"--server-grpc-url=127.0.0.1:{GRPC_PORT}", *metrics]
     return [f"--server-kind={'mlserver' if contents.shard_type.runtime == 'mlserver' else 'kserve'}"]
 
 

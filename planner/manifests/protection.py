@@ -7,11 +7,9 @@ from typing import Any
 from planner.manifests.contents import ShardContents
 from planner.manifests.gateway import DIRECT_PORT, LABEL_GATEWAY, PORT, STATUS_PORT
 from planner.manifests.names import LABEL_SCENARIO, LABEL_SHARD, Labels
-from planner.manifests.pod import GRPC_PORT, HTTP_PORT
+from planner.manifests.pod import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from planner.manifests.transformer import LABEL_TRANSFORMER
 from planner.manifests.transformer import PORT as TRANSFORMER_PORT
-
-METRICS_PORT = 8002  # of Triton
 
 
 def disruption_budget(contents: ShardContents, *, namespace: str, labels: Labels) -> dict[str, Any] | None:
