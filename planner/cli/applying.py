@@ -186,6 +186,10 @@ def _carry_out(  # noqa: PLR0913 - what is done, how, and who is told
         if stale and not quiet:
             click.echo(_advice(stale), err=True)
         return
+    named = left_over.named(rollout, objects, stale) if left_over else {}
+    if named:
+        report.refuse(_refusal(named))
+        return
     for stage in in_order_of_deletion(stale):
         report.add(rollout.delete(stage))
         if report.failed:
@@ -219,6 +223,17 @@ class _LeftOver:
             for item in rollout.left_over(PRUNED, namespace=namespace, labels=self.labels, keep=keep)
         )
 
+    def named(
+        self, rollout: Rollout, wanted: Sequence[dict[str, Any]], stale: Sequence[dict[str, Any]]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the shards among what is left over that TrainedModels which stay name, with those."""
+        from planner.manifests.rollout import TRAINED_MODEL, still_named
+
+        live = [
+            item for name in self.namespaces for item in rollout.all_of(*TRAINED_MODEL, namespace=name)
+        ]
+        return still_named(stale, wanted, live)
+
 
 def _advice(stale: Sequence[dict[str, Any]]) -> str:
     from planner.report.listings import object_name
@@ -228,6 +243,18 @@ def _advice(stale: Sequence[dict[str, Any]]) -> str:
     return (
         f"{plural(len(stale), 'object')} of an earlier plan of this scenario ({names}{more}) contradict this "
         "one as long as they stay; --prune deletes them"
+    )
+
+
+def _refusal(named: dict[str, tuple[str, ...]]) -> str:
+    shard, models = next(iter(named.items()))
+    some = ", ".join(models[:_MOST_NAMES])
+    more = f" and {len(models) - _MOST_NAMES:,} more" if len(models) > _MOST_NAMES else ""
+    others = f", and {plural(len(named) - 1, 'further shard')} like it" if len(named) > 1 else ""
+    return (
+        f"nothing is pruned: shard {shard} would go, and models that are not of this plan name it ({some}{more})"
+        f"{others}. KServe deletes a TrainedModel whose InferenceService is gone. Is this the name of a"
+        " controller's fleet? Give the plan another, or take these models into it"
     )
 
 
@@ -242,6 +269,7 @@ class _Report:
     mode: DryRun
     failed: int = 0
     changed: int = 0
+    refusal: str | None = None
     _results: list[Result] = field(default_factory=list)
 
     def add(self, results: Iterable[Result]) -> None:
@@ -251,6 +279,10 @@ class _Report:
             if result.error is not None:
                 click.echo(f"{_name(result)}: {result.error}", err=True)
             self._print(result)
+
+    def refuse(self, why: str) -> None:
+        """Take note that something was not begun, and why."""
+        self.refusal = why
 
     def _print(self, result: Result) -> None:
         match self.form:
@@ -278,6 +310,8 @@ class _Report:
             click.echo(outcomes_table(map(_document, self._results), wide=self.form == "wide"))
         if self.failed:
             raise ShardpackError(f"{plural(self.failed, 'object')} failed")
+        if self.refusal is not None:
+            raise ShardpackError(self.refusal)
         return Outcome.CHANGED if self.form == "diff" and self.changed else Outcome.DONE
 
 

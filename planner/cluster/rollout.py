@@ -128,6 +128,20 @@ class Rollout:
             )
         return tuple(found)
 
+    def all_of(self, api_version: str, kind: str, *, namespace: str) -> tuple[Object, ...]:
+        """Return all objects of a kind in a namespace; none where the cluster does not know the kind.
+
+        Raises
+        ------
+        ClusterError
+            The server does not say.
+        """
+        try:
+            resource = self._tried(partial(self._kube.resource_of, api_version, kind))
+        except NotFoundError:
+            return ()
+        return self._tried(partial(self._kube.list, resource, namespace=namespace)).items
+
     def read_all(self, items: Iterable[Object]) -> tuple[Object | None, ...]:
         """Return objects as they are now, in their order; None for those that are not there.
 

@@ -28,12 +28,16 @@ class Fleet:
         Its parts by name.
     groups
         The groups of its shard types, in their order.
+    counts_memory
+        Whether no footprint takes less host memory than ``spec.model.memory``: KServe adds those of a shard's
+        TrainedModels up, and what is above the server's limit never becomes ready.
     """
 
     source: str
     scenario: Scenario
     parts: Names
     groups: tuple[str, ...]
+    counts_memory: bool = False
 
     def group_of(self, shard: str) -> str | None:
         """Return the group that a name of a shard is of; of several, as of ``a`` and ``a-1``, the longest."""
@@ -46,7 +50,13 @@ def is_fleet(view: ConfigMapView) -> bool:
     return view.labels.get(LABEL_ROLE) == ROLE_FLEET
 
 
-def read_fleet(view: ConfigMapView, *, namespace: str, servers: Collection[str] = SERVERS) -> Fleet:
+def read_fleet(
+    view: ConfigMapView,
+    *,
+    namespace: str,
+    servers: Collection[str] = SERVERS,
+    counts_memory: bool = False,
+) -> Fleet:
     """Return the fleet of a ConfigMap.
 
     Parameters
@@ -55,6 +65,8 @@ def read_fleet(view: ConfigMapView, *, namespace: str, servers: Collection[str] 
         The ConfigMap, and where it is.
     servers
         Runtimes that shards can be opened with.
+    counts_memory
+        Whether KServe's controllers run, and check it.
 
     Raises
     ------
@@ -85,6 +97,7 @@ def read_fleet(view: ConfigMapView, *, namespace: str, servers: Collection[str] 
         scenario=scenario,
         parts=names(scenario),
         groups=tuple(dict.fromkeys(item.group for item in scenario.shard_types)),
+        counts_memory=counts_memory,
     )
 
 

@@ -34,7 +34,7 @@ class Fleets:
 
     def __init__(self, namespace: str, mode: Mode) -> None:
         self._namespace = namespace
-        self._servers = SERVERS if mode == "kserve" else STANDALONE_SERVERS
+        self._mode = mode
         self.plans: dict[str, LivingPlan] = {}
         self._read: dict[str, str] = {}
 
@@ -86,7 +86,13 @@ class Fleets:
         return fresh, told
 
     def _plan(self, view: ConfigMapView, world: World) -> LivingPlan:
-        fleet = read_fleet(view, namespace=self._namespace, servers=self._servers)
+        with_kserve = self._mode == "kserve"
+        fleet = read_fleet(
+            view,
+            namespace=self._namespace,
+            servers=SERVERS if with_kserve else STANDALONE_SERVERS,
+            counts_memory=with_kserve,
+        )
         for source, plan in self.plans.items():
             both = sorted(set(fleet.groups) & set(plan.fleet.groups))
             if both and source != view.name:

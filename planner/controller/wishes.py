@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,10 +10,12 @@ from pydantic import ValidationError
 
 from planner.controller.fleet import Fleet, scenario_of_group
 from planner.controller.views import ANNOTATION_MODEL, ModelView
+from planner.domain.footprint import Amount
 from planner.domain.model import Model
 from planner.manifests.names import LABEL_GROUP
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
+from planner.units import parse_bytes
 
 _BACKENDS = {"onnx": "onnxruntime"}
 """What serves a format that has not the name of its backend."""
@@ -39,7 +42,8 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     """Return the model that a TrainedModel asks for.
 
     What it has no field for stands in its annotation ``shardpack.dev/model``, in the words of a scenario.
-    Without footprints there ``spec.model.memory`` is what it takes of host memory and, on GPUs, of theirs.
+    Without footprints there ``spec.model.memory`` is what it takes of host memory and, on GPUs, of theirs; with
+    them it is the least that they take of host memory where KServe checks it.
 
     Raises
     ------
@@ -66,7 +70,29 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     if model.backend not in fleet.parts.backends:
         known = ", ".join(sorted(fleet.parts.backends))
         raise WishError(f"backend: {model.backend!r} is not known; known are {known}")
-    return model
+    return _as_kserve_counts(model, view.memory) if fleet.counts_memory else model
+
+
+def _as_kserve_counts(model: Model, memory: str) -> Model:
+    """Return a model of which no footprint takes less host memory than its TrainedModel says."""
+    try:
+        least = parse_bytes(memory)
+    except ValueError as error:
+        raise WishError(f"spec.model.memory: {error}") from None
+    if all(option.memory_bytes.p50 >= least for option in model.footprints):
+        return model
+    return dataclasses.replace(
+        model,
+        footprints=tuple(
+            dataclasses.replace(
+                option,
+                memory_bytes=Amount(
+                    p50=max(least, option.memory_bytes.p50), p95=max(least, option.memory_bytes.p95)
+                ),
+            )
+            for option in model.footprints
+        ),
+    )
 
 
 def _annotated(view: ModelView) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import Fault, InputError
-from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SCENARIO, MANAGED_BY
+from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SCENARIO, LABEL_SHARD, MANAGED_BY
 
 Item = dict[str, Any]
 
@@ -59,6 +59,48 @@ def prune_selector(items: Iterable[Item]) -> str:
         message = f"the objects are of {what} by their label {LABEL_SCENARIO}: nothing can be pruned"
         raise InputError([Fault(path="", message=message)])
     return f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_SCENARIO}={scenarios[0]}"
+
+
+TRAINED_MODEL = ("serving.kserve.io/v1alpha1", "TrainedModel")
+_SERVERS = ("InferenceService", "Deployment")
+
+
+def still_named(
+    stale: Iterable[Item], wanted: Iterable[Item], live: Iterable[Item]
+) -> dict[str, tuple[str, ...]]:
+    """Return the shards that would be pruned though TrainedModels that stay name them, each with those.
+
+    KServe deletes a TrainedModel whose InferenceService is gone. Whose they are does not matter: a controller
+    serves TrainedModels that bear no label of a scenario, on shards that bear its fleet's.
+
+    Parameters
+    ----------
+    stale
+        What would be pruned.
+    wanted
+        What is applied: its TrainedModels name what they will name.
+    live
+        The TrainedModels of the namespaces as they are.
+    """
+    stale = tuple(stale)
+    gone = {_key(item) for item in stale if item["kind"] == "TrainedModel"}
+    after = {_key(item): item for item in live}
+    after.update((_key(item), item) for item in wanted if item["kind"] == "TrainedModel")
+    shards = {
+        (_key(item)[0], item["metadata"]["labels"].get(LABEL_SHARD))
+        for item in stale
+        if item["kind"] in _SERVERS
+    }
+    found: dict[str, list[str]] = {}
+    for (namespace, name), item in sorted(after.items()):
+        shard = (item.get("spec") or {}).get("inferenceService")
+        if (namespace, name) not in gone and (namespace, shard) in shards:
+            found.setdefault(str(shard), []).append(name)
+    return {shard: tuple(models) for shard, models in sorted(found.items())}
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return item["metadata"].get("namespace") or "", item["metadata"]["name"]
 
 
 def in_order_of_deletion(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Any, ...], ...]:

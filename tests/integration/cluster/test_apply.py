@@ -170,6 +170,33 @@ def test_what_an_earlier_plan_left_behind_is_told_and_pruned_on_request(
     assert "earlier plan" not in run(*files).stderr
 
 
+def test_a_shard_that_somebody_elses_model_names_is_not_pruned(
+    cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]]
+) -> None:
+    assert run(*planned("a", "b", "c")).exit_code == 0
+    theirs = {
+        "apiVersion": TRAINED_MODELS.api_version,
+        "kind": "TrainedModel",
+        "metadata": {"name": "theirs", "namespace": cluster.namespace},
+        "spec": {
+            "inferenceService": "news-1",
+            "model": {"storageUri": "s3://m/x", "framework": "onnx", "memory": "1Gi"},
+        },
+    }
+    cluster.kube.create(TRAINED_MODELS, theirs)
+    files = planned("a", "b")
+    for further in ((), ("--dry-run", "server")):
+        refused = run(*files, "--prune", *further)
+        assert refused.exit_code == 1
+        assert "nothing is pruned: shard news-1 would go" in refused.stderr
+        assert "(theirs)" in refused.stderr
+        assert "deleted" not in refused.stdout
+    assert "news-1" in names(cluster, INFERENCE_SERVICES)
+    cluster.kube.delete(TRAINED_MODELS, "theirs", namespace=cluster.namespace)
+    assert run(*files, "--prune").exit_code == 0
+    assert names(cluster, INFERENCE_SERVICES) == ["news"]
+
+
 @pytest.mark.parametrize("mode", ["client", "server"])
 def test_a_dry_run_says_what_would_become_of_objects(
     cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]], mode: str

@@ -59,6 +59,20 @@ def test_the_annotation_says_what_a_trained_model_has_no_field_for() -> None:
     assert option.source == "measured"
 
 
+@pytest.mark.parametrize(("counts", "memory"), [(True, 3 * GIB), (False, GIB)])
+def test_what_kserve_checks_is_the_least_that_a_footprint_takes(counts: bool, memory: int) -> None:
+    view = read_config_map(fleet_map(a_fleet_text()))
+    fleet = read_fleet(view, namespace=NAMESPACE, counts_memory=counts)
+    says = {"footprints": [{"class": "nvidia-t4", "gpuMemory": "5Gi", "memory": "1Gi"}]}
+    model = wish_of(read_model(a_trained_model("m", memory="3Gi", says=says)), fleet, "news")
+    (option,) = model.footprints
+    assert (option.memory_bytes.p50, option.memory_bytes.p95) == (memory, memory)
+    assert option.steady_bytes.p95 == 5 * GIB
+    more = {"footprints": [{"class": "nvidia-t4", "gpuMemory": "5Gi", "memory": "7Gi"}]}
+    model = wish_of(read_model(a_trained_model("m", memory="3Gi", says=more)), fleet, "news")
+    assert model.footprints[0].memory_bytes.p95 == 7 * GIB
+
+
 @pytest.mark.parametrize(
     ("says", "told"),
     [

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from planner.errors import InputError
-from planner.manifests.rollout import in_order_of_deletion, namespaces_of, prune_selector, stages
+from planner.manifests.rollout import (
+    in_order_of_deletion,
+    namespaces_of,
+    prune_selector,
+    stages,
+    still_named,
+)
 
 
 def item(
@@ -62,3 +68,32 @@ def test_without_exactly_one_scenario_nothing_can_be_pruned(
 def test_namespaces_are_those_of_the_objects() -> None:
     objects = [item("ConfigMap"), {"kind": "Namespace", "metadata": {"name": "n"}}]
     assert namespaces_of(objects) == ("n",)
+
+
+def a_server(shard: str, kind: str = "InferenceService") -> dict[str, Any]:
+    found = item(kind, shard if kind == "InferenceService" else f"{shard}-predictor")
+    found["metadata"]["labels"]["shardpack.dev/shard"] = shard
+    return found
+
+
+def a_model(name: str, shard: str) -> dict[str, Any]:
+    return {**item("TrainedModel", name, scenario=None), "spec": {"inferenceService": shard}}
+
+
+@pytest.mark.parametrize("kind", ["InferenceService", "Deployment"])
+def test_a_shard_that_somebody_elses_model_names_is_told(kind: str) -> None:
+    stale = [a_server("news-1", kind), item("ConfigMap", "shardpack-news-1-0")]
+    live = [a_model("theirs", "news-1"), a_model("other", "news")]
+    assert still_named(stale, [], live) == {"news-1": ("theirs",)}
+
+
+def test_a_model_that_goes_too_or_that_the_plan_takes_elsewhere_keeps_no_shard() -> None:
+    stale = [a_server("news-1"), a_model("goes", "news-1")]
+    live = [a_model("goes", "news-1"), a_model("moves", "news-1")]
+    assert still_named(stale, [a_model("moves", "news")], live) == {}
+
+
+def test_a_shard_of_the_name_in_another_namespace_is_another() -> None:
+    elsewhere = a_model("theirs", "news-1")
+    elsewhere["metadata"]["namespace"] = "other"
+    assert still_named([a_server("news-1")], [], [elsewhere]) == {}
