@@ -229,9 +229,7 @@ class _LeftOver:
         """Return the shards among what is left over that TrainedModels which stay name, with those."""
         from planner.manifests.rollout import TRAINED_MODEL, still_named
 
-        live = [
-            item for name in self.namespaces for item in rollout.all_of(*TRAINED_MODEL, namespace=name)
-        ]
+        live = [item for name in self.namespaces for item in rollout.all_of(*TRAINED_MODEL, namespace=name)]
         return still_named(stale, wanted, live)
 
 
@@ -252,9 +250,9 @@ def _refusal(named: dict[str, tuple[str, ...]]) -> str:
     more = f" and {len(models) - _MOST_NAMES:,} more" if len(models) > _MOST_NAMES else ""
     others = f", and {plural(len(named) - 1, 'further shard')} like it" if len(named) > 1 else ""
     return (
-        f"nothing is pruned: shard {shard} would go, and models that are not of this plan name it ({some}{more})"
-        f"{others}. KServe deletes a TrainedModel whose InferenceService is gone. Is this the name of a"
-        " controller's fleet? Give the plan another, or take these models into it"
+        f"nothing is pruned: shard {shard} would go, and models that are not of this plan name it"
+        f" ({some}{more}){others}. KServe deletes a TrainedModel whose InferenceService is gone. Is this the"
+        " name of a controller's fleet? Give the plan another, or take these models into it"
     )
 
 

@@ -13,9 +13,11 @@ from planner.controller.scene import Scene
 from planner.controller.settling import Settled, Surroundings, remove, settle
 from planner.controller.views import ANNOTATION_URL, ModelView, is_ours
 from planner.controller.wishes import WishError, wish_of
+from planner.controller.world import World
 from planner.controller.writes import Level, Told
 from planner.domain.model import Model
 from planner.domain.placement import Shard
+from planner.manifests.deployment import predictor_name
 
 _LONGEST = 900
 
@@ -201,8 +203,7 @@ class Assigner:
     def _look_around(self) -> None:
         """Look up the names that others have given to servers of their own, and nodes that take no pods."""
         world = self._scene.world
-        theirs = (view for view in world.inference_services.values() if not is_ours(view.labels))
-        self._foreign = frozenset(view.name for view in theirs)
+        self._foreign = names_of_others(world)
         self._closed = frozenset(node.name for node in world.nodes.values() if not node.open)
 
     # ---------------------------------------------------------------------------------------------- words
@@ -226,6 +227,18 @@ class Assigner:
                 message=message[:_LONGEST],
             )
         )
+
+
+def names_of_others(world: World) -> frozenset[str]:
+    """Return what no new shard may be called: what it would be made of is there, and somebody else's."""
+    found = {view.name for view in world.inference_services.values() if not is_ours(view.labels)}
+    suffix = predictor_name("")
+    found |= {
+        view.name.removesuffix(suffix)
+        for view in (*world.deployments.values(), *world.services.values())
+        if view.name.endswith(suffix) and not is_ours(view.labels)
+    }
+    return frozenset(found)
 
 
 def _size(model: Model) -> int:

@@ -18,6 +18,7 @@ from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing, States
 from planner.controller.living import LivingPlan
+from planner.controller.mentions import Mentions
 from planner.controller.naming import letting_go, naming
 from planner.controller.objects import Style, is_document_of
 from planner.controller.pace import Pace, Postponed
@@ -26,7 +27,14 @@ from planner.controller.routing import Front, Router
 from planner.controller.scene import Scene
 from planner.controller.settling import release
 from planner.controller.telling import Teller
-from planner.controller.views import ANNOTATION_MODEL, ConfigMapView, ModelView, Object, PodView
+from planner.controller.views import (
+    ANNOTATION_MODEL,
+    ConfigMapView,
+    ModelView,
+    Object,
+    PodView,
+    is_ours,
+)
 from planner.controller.world import Change, World
 from planner.controller.writes import Told, Write
 from planner.manifests.names import LABEL_SHARD
@@ -99,6 +107,8 @@ class Engine:
         self._refleet = True
         self._switched: dict[str, float] = {}
         self._moving: set[str] = set()
+        self._mentions = Mentions(self.scene.world, self.scene.fleets)
+        self._held: set[str] = set()
         self._waits: dict[tuple[str, str], tuple[float, float]] = {}
 
     # ------------------------------------------------------------------------------------------ what is seen
@@ -199,6 +209,8 @@ class Engine:
         change = world.lose(write.kind, write.name) if item is None else world.see(write.kind, item)
         if change is not None and write.kind != "ConfigMap":
             self._note(change, now)
+        elif change is not None:
+            self.scene.unnamed |= self._held
 
     def missed(self, write: Write, why: Miss, item: Object | None, now: float) -> None:
         """Take note that a write was not done.
@@ -220,11 +232,15 @@ class Engine:
         if why == "failed" or is_doubtful or (why == "conflict" and item is None):
             wait = min(2 * self._waits.get(write.target, (0.0, _FIRST_WAIT_S / 2))[1], _LONGEST_WAIT_S)
             self._waits[write.target] = (now + wait, wait)
-            if write.kind == "ConfigMap":
-                self.scene.postponed.rest(shard_of_config_map(write.name), now + wait)
-                self._router.rest(write.name, now + wait)
+            self._rest(write, now + wait)
 
     # ---------------------------------------------------------------------------------------------- inside
+
+    def _rest(self, write: Write, until: float) -> None:
+        """Look at a shard, or at a group's routes, no sooner than something of them can be written again."""
+        if write.kind == "ConfigMap":
+            self.scene.postponed.rest(shard_of_config_map(write.name), until)
+        self._router.rest(write.name, until)
 
     def _possible(self, now: float, stamp: str) -> Iterator[Write]:
         """Yield what may be written; one write an object, and none that has to wait after a failure."""
@@ -266,14 +282,35 @@ class Engine:
         scene = self.scene
         holder = scene.fleets.holding(view.name)
         if view.deleting:
-            return letting_go(view) if holder is None and scene.style.mode == "standalone" else None
+            return self._let_go(view) if holder is None and scene.style.mode == "standalone" else None
         if holder is None:
             return None
         plan, group = holder
-        if any(copy.leaving for copy in plan.copies(view.name)):
+        leaving = {copy.placed.shard for copy in plan.copies(view.name) if copy.leaving}
+        if leaving:
             self._moving.add(view.name)
-        switched = view.name in self._switched
-        return naming(view, plan, group, mode=scene.style.mode, switched=switched)
+        moving = view.parent in leaving and view.name not in self._switched
+        stays = moving or self._is_served_elsewhere(view)
+        return naming(view, plan, group, mode=scene.style.mode, stays=stays)
+
+    def _is_served_elsewhere(self, view: ModelView) -> bool:
+        """Return whether a server that is not ours answers for a model until its copies here are loaded."""
+        if not self._publisher.is_theirs(view.parent):
+            return False
+        life = self._teller.life(view)
+        return life is None or not life.all_loaded
+
+    def _let_go(self, view: ModelView) -> Write | None:
+        """Return what lets a TrainedModel be gone; None while a placement document names it."""
+        told = self._mentions.of(view.name)
+        if told is None:
+            self._held.discard(view.name)
+            return letting_go(view)
+        if view.name not in self._held:
+            self._held.add(view.name)
+            if not self.scene.fleets.with_shard(told):
+                self.scene.told.append(_waits(view, told))
+        return None
 
     def _end_moves(self, now: float) -> None:
         """Let old copies go whose successors are loaded, once their TrainedModels say so."""
@@ -315,7 +352,9 @@ class Engine:
             scene.unsettled |= scene.world.models.keys()
 
     def _heard(self, pod: PodView, names: Collection[str]) -> None:
+        models, theirs = self.scene.world.models, self._publisher.is_theirs
         self.scene.untold |= set(names)
+        self.scene.unnamed |= {name for name in names if name in models and theirs(models[name].parent)}
         if names:
             self.scene.touched.add(pod.shard)
 
@@ -358,9 +397,13 @@ class Engine:
     def _note_server(self, change: Change, now: float) -> None:
         if change.before is None or change.after is None or change.after.deleting:
             self.scene.unserved = self.scene.unfronted = True
-        shard = (change.after or change.before).labels.get(LABEL_SHARD)
+        view = change.after or change.before
+        shard = view.labels.get(LABEL_SHARD)
         if shard in self.scene.postponed:
             self.scene.postponed.rest(shard, now)
+        if change.kind == "InferenceService" and not is_ours(view.labels):
+            models = self.scene.world.models.values()
+            self.scene.unnamed |= {model.name for model in models if model.parent == view.name}
 
     def _note_model(self, change: Change) -> None:
         name, scene = change.name, self.scene
@@ -385,6 +428,7 @@ class Engine:
 
     def _note_config_map(self, change: Change, now: float) -> None:
         view: ConfigMapView = change.after or change.before
+        self.scene.unnamed |= self._held
         if is_fleet(view):
             self._refleet = True
             return
@@ -393,3 +437,15 @@ class Engine:
             self.scene.postponed.add(shard, now)
         elif (theirs := shard_of_models_json(view.name)) is not None:
             self._publisher.stale.add(theirs)
+
+
+def _waits(view: ModelView, shard: str) -> Told:
+    """Return the event of a TrainedModel that cannot be let go yet."""
+    return Told(
+        kind="TrainedModel",
+        name=view.name,
+        uid=view.uid,
+        level="Warning",
+        reason="StillServed",
+        message=f"shard {shard} serves it, and its fleet document is not taken: it goes as soon as that is",
+    )

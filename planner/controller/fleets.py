@@ -36,6 +36,8 @@ class Fleets:
         self._namespace = namespace
         self._mode = mode
         self.plans: dict[str, LivingPlan] = {}
+        self.untaken: set[str] = set()
+        """Documents with faults, of which none was taken before."""
         self._read: dict[str, str] = {}
 
     def find(self, view: ModelView) -> tuple[LivingPlan, str] | None:
@@ -69,6 +71,7 @@ class Fleets:
         """
         fresh: list[LivingPlan] = []
         told: list[Told] = []
+        self.untaken &= world.config_maps.keys()
         for name in sorted(world.config_maps):
             view = world.config_maps[name]
             if not is_fleet(view) or self._read.get(name) == str(view.data):
@@ -77,9 +80,11 @@ class Fleets:
             try:
                 self.plans[name] = self._plan(view, world)
             except InputError as error:
+                self.untaken |= {name} - self.plans.keys()
                 told.append(_told(view, "Warning", "BadFleet", str(error)))
                 _log.warning("fleet %s is not taken, what was there before goes on: %s", name, error)
                 continue
+            self.untaken.discard(name)
             fresh.append(self.plans[name])
             groups = ", ".join(self.plans[name].fleet.groups)
             told.append(_told(view, "Normal", "FleetRead", f"groups {groups}"))

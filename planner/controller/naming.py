@@ -12,7 +12,7 @@ from planner.manifests.names import ANNOTATION_REPLICA_SHARDS
 from planner.manifests.routes import gateway_url
 
 
-def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switched: bool) -> Write | None:
+def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, stays: bool) -> Write | None:
     """Return what makes a TrainedModel say where its model is; None where it does.
 
     During a move its parent stays the old shard until the new copies are loaded, and the old copy is marked
@@ -25,16 +25,15 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, switche
         The TrainedModel, and where its model is.
     mode
         Without KServe's controllers it gets a finalizer.
-    switched
-        Whether all copies that stay are loaded.
+    stays
+        Whether it keeps its parent for now: that answers for it until the copies that stay do.
     """
     copies = plan.copies(view.name)
     staying = [copy.placed.shard for copy in copies if not copy.leaving]
     leaving = sorted(copy.placed.shard for copy in copies if copy.leaving)
     if not staying:
         return None
-    moving = bool(leaving) and not switched
-    parent = view.parent if moving and view.parent in leaving else staying[0]
+    parent = view.parent if stays else staying[0]
     others = sorted(shard for shard in staying if shard != parent)  # as who starts anew numbers them
     annotations = {
         ANNOTATION_URL: gateway_url(group, plan.fleet.scenario.namespace, view.name),

@@ -18,7 +18,7 @@ from planner.controller.objects import (
     wanted_config_maps,
 )
 from planner.controller.scene import Scene
-from planner.controller.views import ConfigMapView, ShardView
+from planner.controller.views import ConfigMapView, ShardView, is_ours
 from planner.controller.writes import Write, create, patch
 from planner.manifests.contents import ShardContents
 from planner.manifests.model_config import ShardDocuments
@@ -48,6 +48,11 @@ class Publisher:
         """Return whether a shard's server is there, and not on its way out."""
         view = self._server(shard)
         return view is not None and not view.deleting
+
+    def is_theirs(self, name: str) -> bool:
+        """Return whether an InferenceService is somebody else's: what it serves is not ours to take away."""
+        view = self._scene.world.inference_services.get(name)
+        return view is not None and not is_ours(view.labels)
 
     def writes(self, now: float) -> Iterator[Write]:
         """Yield what may be written of shards: servers that are missing, then documents of the others.
@@ -105,7 +110,8 @@ class Publisher:
     def _server(self, shard: str) -> ShardView | None:
         world, mode = self._scene.world, self._scene.style.mode
         known = world.inference_services if server_kind(mode) == "InferenceService" else world.deployments
-        return known.get(server_name(shard, mode))
+        view = known.get(server_name(shard, mode))
+        return None if view is None or not is_ours(view.labels) else view
 
     # ------------------------------------------------------------------------------------------- documents
 
@@ -137,7 +143,8 @@ class Publisher:
         """Yield what takes entries out of ``models.json`` that KServe's controller has left behind in it.
 
         An entry is stale where its TrainedModel is one of ours that names another shard, and no copy of it is
-        on its way out there. Further replicas are in the placement documents alone.
+        on its way out there. Further replicas are in the placement documents alone. Those of an
+        InferenceService that somebody else has made stay: clients may still ask there.
         """
         if self._scene.style.mode != "kserve":
             return
@@ -163,7 +170,7 @@ class Publisher:
 
     def _is_stale(self, name: str, shard: str) -> bool:
         view, holder = self._scene.world.models.get(name), self._scene.fleets.holding(name)
-        if view is None or holder is None or view.parent == shard:
+        if view is None or holder is None or view.parent == shard or self.is_theirs(shard):
             return False
         return not any(copy.leaving and copy.placed.shard == shard for copy in holder[0].copies(name))
 

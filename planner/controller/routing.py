@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.controller.conditions import FAILURES
+from planner.controller.growing import mounting
 from planner.controller.living import LivingPlan
 from planner.controller.objects import config_map_writes
 from planner.controller.pace import Postponed
 from planner.controller.scene import Scene
-from planner.controller.views import ConfigMapView, PodView
+from planner.controller.views import ConfigMapView, PodView, ShardView
 from planner.controller.writes import Kind, Write, create
-from planner.manifests.gateway import LABEL_GATEWAY, gateway_objects
-from planner.manifests.names import LABEL_GROUP, plan_labels
+from planner.manifests.gateway import LABEL_GATEWAY, ROUTES, gateway_objects, slots_for
+from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, MANAGED_BY, plan_labels
 from planner.manifests.routes import (
     gateway_name,
     group_routes,
     routes_config_maps,
+    routes_name,
     shard_service,
 )
 
 _log = logging.getLogger(__name__)
+
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.5, 30.0
+"""Between looks at gateways of which something is missing; doubled each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,9 @@ class Router:
         self._postponed = Postponed(scene.pace)
         self._generations: dict[str, str] = {}
         self._fronts: dict[str, dict[str, Front]] = defaultdict(dict)
+        self._documents: dict[str, int] = {}
+        self._look: float | None = None
+        self._wait_s = _FIRST_LOOK_S
 
     @property
     def is_asked_for(self) -> bool:
@@ -57,8 +65,9 @@ class Router:
         return self._scene.style.options.gateway == "nginx"
 
     def next(self) -> float | None:
-        """Return when routes are to be written next; None if none are."""
-        return self._postponed.next()
+        """Return when routes, or objects that are still missing, are looked at next; None if none are."""
+        found = [time for time in (self._look, self._postponed.next()) if time is not None]
+        return min(found, default=None)
 
     def hear(self, pod: PodView, front: Front) -> None:
         """Take what a gateway's pod tells."""
@@ -71,9 +80,9 @@ class Router:
             self._fronts[pod.gateway].pop(pod.name, None)
 
     def rest(self, name: str, until: float) -> None:
-        """Take note that a ConfigMap of routes cannot be written for a while."""
+        """Take note that a ConfigMap of routes, or a gateway, cannot be written for a while."""
         for group in self._generations:
-            if name.startswith(f"{gateway_name(group)}-"):
+            if name == gateway_name(group) or name.startswith(f"{gateway_name(group)}-"):
                 self._postponed.rest(group, until)
 
     def follows(self, group: str) -> bool:
@@ -102,7 +111,7 @@ class Router:
             plan = self._scene.fleets.with_shard(shard)
             if plan is not None:
                 self._postponed.add(plan.group_of_shard(shard), now)
-        if self._scene.unfronted:
+        if self._scene.unfronted or (self._look is not None and self._look <= now):
             yield from self._missing(now)
         for group in list(self._postponed.due(now)):
             yield from self._routes(group, now)
@@ -110,8 +119,17 @@ class Router:
     # -------------------------------------------------------------------------------------------- gateways
 
     def _missing(self, now: float) -> Iterator[Write]:
-        """Yield the creation of what is not there; as with servers, what is there is never changed."""
+        """Yield the creation of what is not there; as with servers, what is there is never changed.
+
+        What is still not there afterwards is looked at again after a while: it may be that it may not be
+        created, and all that a namespace's gateways are made of is much to go through.
+        """
         scene, world = self._scene, self._scene.world
+        if scene.unfronted:
+            self._wait_s = _FIRST_LOOK_S
+            for plan in scene.fleets.plans.values():
+                for group in plan.fleet.groups:
+                    self._postponed.add(group, now)
         known: Mapping[str, Iterable[str]] = {
             "Deployment": world.deployments,
             "Service": world.services,
@@ -123,21 +141,28 @@ class Router:
                 if body["metadata"]["name"] not in known[kind]:
                     lacking = True
                     yield create(kind, body)
-            for group in plan.fleet.groups:
-                self._postponed.add(group, now)
-        scene.unfronted = lacking
+        scene.unfronted = False
+        self._look = now + self._wait_s if lacking else None
+        self._wait_s = min(2 * self._wait_s, _LONGEST_LOOK_S)
 
     def _wanted(self, plan: LivingPlan) -> Iterator[tuple[Kind, dict[str, Any]]]:
-        scenario, options = plan.fleet.scenario, self._scene.style.options
-        labels = plan_labels(scenario)
+        scenario = plan.fleet.scenario
         for shard in sorted(plan.shards):
+            labels = plan_labels(scenario)
             yield "Service", shard_service(shard, namespace=scenario.namespace, labels=labels)
         for group in plan.fleet.groups:
-            objects = gateway_objects(
-                group, namespace=scenario.namespace, labels=labels, documents=1, options=options
-            )
-            for item in objects:
+            for item in self._gateway(plan, group):
                 yield item["kind"], item
+
+    def _gateway(self, plan: LivingPlan, group: str) -> tuple[dict[str, Any], ...]:
+        scenario = plan.fleet.scenario
+        return gateway_objects(
+            group,
+            namespace=scenario.namespace,
+            labels=plan_labels(scenario),
+            documents=self._documents.get(group, 1),
+            options=self._scene.style.options,
+        )
 
     # ---------------------------------------------------------------------------------------------- routes
 
@@ -162,11 +187,23 @@ class Router:
             self._postponed.done(group)
             return
         found = list(config_map_writes(maps, known, is_ours=lambda view: is_routes_of(view, group)))
+        found += self._mounting(group, len(maps))
         if found:
             self._postponed.written(group, now)
             yield from found
         else:
             self._postponed.done(group)
+
+    def _mounting(self, group: str, documents: int) -> list[Write]:
+        """Return what makes a group's gateways mount all routes, where they have become too many for them."""
+        self._documents[group] = documents
+        view = self._scene.world.deployments.get(gateway_name(group))
+        if view is None or not is_gateway(view):
+            return []
+        if {routes_name(group, chunk) for chunk in range(documents)} <= view.mounted(ROUTES):
+            return []
+        write = mounting(view, ROUTES, [routes_name(group, chunk) for chunk in range(slots_for(documents))])
+        return [] if write is None else [write]
 
     def _plan(self, group: str) -> LivingPlan | None:
         plans = self._scene.fleets.plans.values()
@@ -196,6 +233,11 @@ class Router:
             if told == "Loaded" or (shard in before and told not in FAILURES):
                 answering[copy.leaving].append(shard)
         return answering[False] or answering[True]
+
+
+def is_gateway(view: ShardView) -> bool:
+    """Return whether a Deployment is a gateway of ours."""
+    return view.labels.get(LABEL_MANAGED_BY) == MANAGED_BY and LABEL_GATEWAY in view.labels
 
 
 def is_routes_of(view: ConfigMapView, group: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -107,6 +107,8 @@ class ShardView:
         Of its metadata.
     deleting
         Whether it is on its way out.
+    volumes
+        Those of a Deployment's pods.
     """
 
     name: str
@@ -115,6 +117,16 @@ class ShardView:
     labels: Texts
     annotations: Texts
     deleting: bool
+    volumes: tuple[Object, ...] = ()
+
+    def mounted(self, volume: str) -> frozenset[str]:
+        """Return the ConfigMaps that a volume of its pods projects, whether they exist or not."""
+        sources = (source for item in self.volumes if item["name"] == volume for source in _projected(item))
+        return frozenset(source["configMap"]["name"] for source in sources if "configMap" in source)
+
+
+def _projected(volume: Object) -> Sequence[Object]:
+    return (volume.get("projected") or {}).get("sources") or ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +209,7 @@ def read_config_map(item: Object) -> ConfigMapView:
 
 def read_shard(item: Object) -> ShardView:
     """Return an InferenceService, a Deployment or a Service."""
-    metadata = item["metadata"]
+    metadata, template = item["metadata"], (item.get("spec") or {}).get("template") or {}
     return ShardView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -205,6 +217,7 @@ def read_shard(item: Object) -> ShardView:
         labels=metadata.get("labels") or NO_TEXTS,
         annotations=metadata.get("annotations") or NO_TEXTS,
         deleting=metadata.get("deletionTimestamp") is not None,
+        volumes=tuple((template.get("spec") or {}).get("volumes") or ()),
     )
 
 

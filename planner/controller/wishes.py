@@ -42,8 +42,8 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     """Return the model that a TrainedModel asks for.
 
     What it has no field for stands in its annotation ``shardpack.dev/model``, in the words of a scenario.
-    Without footprints there ``spec.model.memory`` is what it takes of host memory and, on GPUs, of theirs; with
-    them it is the least that they take of host memory where KServe checks it.
+    Without footprints there ``spec.model.memory`` is what it takes of host memory and, on GPUs, of theirs;
+    with them it is the least that they take of host memory where KServe checks it.
 
     Raises
     ------

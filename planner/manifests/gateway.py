@@ -22,7 +22,9 @@ _SLOTS = 8
 _LEAVE_S, _DRAIN_S = 5, 25
 _USER = 1000
 
-_ROUTES = {"name": "routes", "mountPath": "/mnt/routes", "readOnly": True}
+ROUTES = "routes"
+"""The volume of a gateway's pod that projects its routes."""
+_ROUTES = {"name": ROUTES, "mountPath": "/mnt/routes", "readOnly": True}
 _WORK = {"name": "work", "mountPath": "/run/shardpack"}
 
 
@@ -91,10 +93,15 @@ def gateway_objects(  # noqa: PLR0913 - each is one thing that the objects say
     )
 
 
+def slots_for(documents: int) -> int:
+    """Return how many ConfigMaps of routes are mounted for so many that there are."""
+    return _SLOTS * -(-documents // _SLOTS)
+
+
 def _pod(group: str, *, documents: int, options: ManifestOptions, direct: bool) -> dict[str, Any]:
     """Return the pod: two of them stand on different nodes where there are two."""
-    slots = _SLOTS * -(-documents // _SLOTS)
-    sources = [{"configMap": {"name": routes_name(group, slot), "optional": True}} for slot in range(slots)]
+    slots = range(slots_for(documents))
+    sources = [{"configMap": {"name": routes_name(group, slot), "optional": True}} for slot in slots]
     spread = {
         "labelSelector": {"matchLabels": gateway_selector(group)},
         "topologyKey": "kubernetes.io/hostname",
@@ -119,7 +126,7 @@ def _pod(group: str, *, documents: int, options: ManifestOptions, direct: bool) 
         "terminationGracePeriodSeconds": _LEAVE_S + 2 * _DRAIN_S + 5,
         "containers": [_container(options, direct=direct)],
         "volumes": [
-            {"name": "routes", "projected": {"sources": sources}},
+            {"name": ROUTES, "projected": {"sources": sources}},
             {"name": "work", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
     }

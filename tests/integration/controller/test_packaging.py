@@ -37,18 +37,19 @@ ROOT = Path(__file__).parents[3] / "kustomize"
 FOLDERS: dict[Mode, str] = {"kserve": "controller", "standalone": "standalone"}
 ACCOUNT = "shardpack-controller"
 Object = dict[str, Any]
-Build = Callable[[Mode], list[Object]]
+Build = Callable[..., list[Object]]
 
 
 @pytest.fixture
 def built(tmp_path: Path) -> Build:
     """Build an overlay as people write it: in a namespace of theirs, with images of theirs."""
 
-    def build(mode: Mode) -> list[Object]:
+    def build(mode: Mode, namespace: str = NAMESPACE) -> list[Object]:
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "namespace": NAMESPACE,
+            "namespace": namespace,
+            "patches": [_named_after(namespace)],
             "resources": [f"kustomize/{FOLDERS[mode]}"],
             "images": [{"name": "shardpack", "newName": "registry.example/shardpack"}],
         }
@@ -62,6 +63,12 @@ def built(tmp_path: Path) -> Build:
     return build
 
 
+def _named_after(namespace: str) -> Object:
+    target = {"kind": "ClusterRoleBinding", "name": "shardpack-nodes"}
+    name = {"op": "replace", "path": "/metadata/name", "value": f"shardpack-nodes-{namespace}"}
+    return {"target": target, "patch": yaml.safe_dump([name])}
+
+
 def the_deployment(items: list[Object]) -> Object:
     (found,) = (item for item in items if item["kind"] == "Deployment")
     return found
@@ -70,6 +77,20 @@ def the_deployment(items: list[Object]) -> Object:
 @pytest.mark.parametrize("mode", FOLDERS)
 def test_objects_are_valid_for_kubernetes(built: Build, mode: Mode) -> None:
     assert [fault for item in built(mode) for fault in core_faults(item)] == []
+
+
+@pytest.mark.parametrize("mode", FOLDERS)
+def test_overlays_of_two_namespaces_share_nothing_but_what_is_the_same(built: Build, mode: Mode) -> None:
+    one, other = built(mode, "one"), built(mode, "other")
+    known = {_key(item): item for item in one}
+    shared = [item for item in other if _key(item) in known]
+    assert [(item["kind"], known[_key(item)] == item) for item in shared] == [("ClusterRole", True)]
+    (binding,) = (item for item in other if item["kind"] == "ClusterRoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "other"}]
+
+
+def _key(item: Object) -> tuple[str, str, str | None]:
+    return item["kind"], item["metadata"]["name"], item["metadata"].get("namespace")
 
 
 @pytest.mark.parametrize("mode", FOLDERS)
