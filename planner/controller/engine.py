@@ -19,13 +19,13 @@ from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing, States
 from planner.controller.living import LivingPlan
 from planner.controller.mentions import Mentions
+from planner.controller.moving import Mover
 from planner.controller.naming import letting_go, naming
 from planner.controller.objects import Style, is_document_of
 from planner.controller.pace import Pace, Postponed
 from planner.controller.publishing import Publisher, shard_of_config_map, shard_of_models_json
 from planner.controller.routing import Front, Router
 from planner.controller.scene import Scene
-from planner.controller.settling import release
 from planner.controller.telling import Teller
 from planner.controller.views import (
     ANNOTATION_MODEL,
@@ -44,9 +44,6 @@ Miss = Literal["conflict", "gone", "failed"]
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 """Between tries of a write that fails; doubled each time."""
-
-_LOOK_S = 0.25
-"""Between looks at a move that waits for gateways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +102,7 @@ class Engine:
         self._teller = Teller(self.scene, self._assigner)
         self._router = Router(self.scene)
         self._refleet = True
-        self._switched: dict[str, float] = {}
-        self._moving: set[str] = set()
+        self._mover = Mover(self.scene, self._router, self._teller)
         self._mentions = Mentions(self.scene.world, self.scene.fleets)
         self._held: set[str] = set()
         self._waits: dict[tuple[str, str], tuple[float, float]] = {}
@@ -197,7 +193,7 @@ class Engine:
             self._reload(now)
         if scene.fleets.plans:
             self._assigner.settle_all(now)
-            self._end_moves(now)
+            self._advance_moves(now)
         writes = tuple(islice(self._possible(now, stamp), scene.pace.at_once))
         told, scene.told = tuple(scene.told), []
         return Step(writes=writes, told=told, wake=self._wake(now, full=len(writes) == scene.pace.at_once))
@@ -288,8 +284,8 @@ class Engine:
         plan, group = holder
         leaving = {copy.placed.shard for copy in plan.copies(view.name) if copy.leaving}
         if leaving:
-            self._moving.add(view.name)
-        moving = view.parent in leaving and view.name not in self._switched
+            self._mover.note(view.name)
+        moving = view.parent in leaving and not self._mover.is_loaded(view.name)
         stays = moving or self._is_served_elsewhere(view)
         return naming(view, plan, group, mode=scene.style.mode, stays=stays)
 
@@ -312,32 +308,11 @@ class Engine:
                 self.scene.told.append(_waits(view, told))
         return None
 
-    def _end_moves(self, now: float) -> None:
-        """Let old copies go whose successors are loaded, once their TrainedModels say so."""
-        scene = self.scene
-        for name in sorted(self._moving):
-            view, holder = scene.world.models.get(name), scene.fleets.holding(name)
-            copies = holder[0].copies(name) if holder else ()
-            leaving = [copy for copy in copies if copy.leaving]
-            if view is None or holder is None or not leaving:
-                self._moving.discard(name)
-                self._switched.pop(name, None)
-                continue
-            life = self._teller.life(view)
-            if life is None or not life.all_loaded:
-                self._switched.pop(name, None)  # asked for something else meanwhile: another copy is awaited
-            elif not scene.is_blocked(name):
-                since = self._switched.setdefault(name, now)
-                scene.unnamed.add(name)
-                named = self._name(view) is None
-                follows = self._router.follows(holder[1])
-                if named and follows and since + scene.pace.switch_s <= now:
-                    gone = release(holder[0], name, [copy.placed.shard for copy in leaving])
-                    scene.touch(gone, name, now)
-                    scene.untold.add(name)
-                    scene.decided["moved"] += 1
-                    self._publisher.stale |= gone
-                    self._assigner.look_again()
+    def _advance_moves(self, now: float) -> None:
+        gone = self._mover.advance(now, is_named=lambda view: self._name(view) is None)
+        if gone:
+            self._publisher.stale |= gone
+            self._assigner.look_again()
 
     def _reload(self, now: float) -> None:
         self._refleet = False
@@ -367,14 +342,10 @@ class Engine:
             self._teller.next(),
             self._router.next(),
             *(until for until, _ in self._waits.values() if until > now),
-            *(self._next_look(since, now) for since in self._switched.values()),
+            *self._mover.times(now),
         )
         later = [time for time in times if time is not None]
         return min(later, default=None)
-
-    def _next_look(self, switched: float, now: float) -> float:
-        """Return when a move may be over: after the wait, and then as soon as gateways say so."""
-        return max(switched + self.scene.pace.switch_s, now + _LOOK_S)
 
     # --------------------------------------------------------------------------------------------- changes
 

@@ -98,9 +98,14 @@ class Router:
         pods = self._scene.world.pods.values()
         return (
             group not in self._postponed
+            and not any(self._is_of(group, shard) for shard in self._scene.touched)
             and all(front.generation == wanted and front.draining == 0 for front in fronts.values())
             and all(pod.name in fronts for pod in pods if pod.gateway == group and pod.address is not None)
         )
+
+    def _is_of(self, group: str, shard: str) -> bool:
+        plan = self._scene.fleets.with_shard(shard)
+        return plan is not None and plan.group_of_shard(shard) == group
 
     def writes(self, now: float) -> Iterator[Write]:
         """Yield what may be written of gateways, of the Services that they go to, and of their routes."""
@@ -222,8 +227,8 @@ class Router:
         """Return the shards that answer for a model: those where it is loaded.
 
         A shard that answered keeps its route until its agent says that the model failed there: a pod that
-        starts anew is kept from requests by its readiness. During a move the old copy answers until the new
-        one is loaded.
+        starts anew is kept from requests by its readiness. During a move both copies answer, until the routes
+        are to leave the old one out.
         """
         state = self._scene.hearing.copy_state
         answering: dict[bool, list[str]] = {False: [], True: []}
@@ -232,7 +237,9 @@ class Router:
             told = state(name, shard).state
             if told == "Loaded" or (shard in before and told not in FAILURES):
                 answering[copy.leaving].append(shard)
-        return answering[False] or answering[True]
+        if name in self._scene.handed and answering[False]:
+            return answering[False]
+        return [*answering[False], *answering[True]]
 
 
 def is_gateway(view: ShardView) -> bool:

@@ -37,6 +37,8 @@ class Scene:
         Whether servers of shards, or gateways, may be missing.
     touched
         Shards on which something has changed that routes may depend on.
+    handed
+        Models that move, of which routes leave out the copies on their way out.
     told
         Events that are not handed out yet.
     decided
@@ -57,6 +59,7 @@ class Scene:
     unserved: bool = True
     unfronted: bool = True
     touched: set[str] = field(default_factory=set)
+    handed: set[str] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
     decided: Counter[str] = field(default_factory=Counter)
     timed: Callable[[float], None] = _ignore

@@ -143,6 +143,8 @@ class PodView:
         None while it has none, and once it has ended: an evicted pod stays in the list for long.
     deleting
         Whether it is on its way out.
+    ready
+        Whether Services lead to it, as far as it says; true for one that says nothing.
     """
 
     name: str
@@ -150,6 +152,7 @@ class PodView:
     gateway: str | None
     address: str | None
     deleting: bool
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,15 +233,19 @@ def read_pod(item: Object) -> PodView:
         gateway=(metadata.get("labels") or NO_TEXTS).get(LABEL_GATEWAY),
         address=None if status.get("phase") in _ENDED else status.get("podIP"),
         deleting=metadata.get("deletionTimestamp") is not None,
+        ready=_is_ready(status),
     )
 
 
 def read_node(item: Object) -> NodeView:
     """Return a node; a cordoned one, or one that is not ready, is not open."""
-    conditions = (item.get("status") or {}).get("conditions") or ()
-    ready = all(one.get("status") == "True" for one in conditions if one.get("type") == "Ready")
     cordoned = bool((item.get("spec") or {}).get("unschedulable"))
-    return NodeView(name=item["metadata"]["name"], open=ready and not cordoned)
+    return NodeView(name=item["metadata"]["name"], open=_is_ready(item.get("status") or {}) and not cordoned)
+
+
+def _is_ready(status: Object) -> bool:
+    conditions = status.get("conditions") or ()
+    return all(one.get("status") == "True" for one in conditions if one.get("type") == "Ready")
 
 
 def is_ours(labels: Texts) -> bool:

@@ -72,27 +72,79 @@ def test_a_model_that_is_loaded_nowhere_has_no_route_and_keeps_one_until_it_fail
         assert document(cluster)["models"] == {"m-000": shards}
 
 
-def test_an_old_copy_stays_until_no_gateway_sends_it_anything() -> None:
+def a_move(style: Style = STYLE) -> tuple[MemoryCluster, Run]:
+    """Model b on its way from news to news-1, where no agent has said that it is loaded."""
     cluster = a_cluster(0)
     for name in ("a", "b"):
         cluster.put("TrainedModel", a_trained_model(name, memory="6Gi"))
-    run = Run(cluster, style=STYLE)
+    run = Run(cluster, style=style)
     run.settle(agents=loaded_agents())
-    a_gateway_pod(cluster)
+    if style.options.gateway == "nginx":
+        a_gateway_pod(cluster)
     run.watch()
     changed = json.loads(json.dumps(cluster.of("TrainedModel")["b"]))
     changed["spec"]["model"]["memory"] = "9Gi"
     cluster.put("TrainedModel", changed)
     run.settle(agents=loaded_agents(["news"]))
+    assert placement_of(cluster)["b"] == {"news", "news-1"}
+    return cluster, run
+
+
+def test_both_copies_answer_then_the_new_one_and_then_the_old_one_goes() -> None:
+    cluster, run = a_move()
     assert document(cluster)["models"]["b"] == ["news"]
     old = document(cluster)["generation"]
     _turns(run, Front(generation=old, draining=0))
+    assert document(cluster)["models"]["b"] == ["news-1", "news"]
+    both = document(cluster)["generation"]
+    _turns(run, Front(generation=both, draining=0))
     assert document(cluster)["models"]["b"] == ["news-1"]
     new = document(cluster)["generation"]
-    for front in (Front(generation=old, draining=0), Front(generation=new, draining=2)):
+    for front in (Front(generation=both, draining=0), Front(generation=new, draining=2)):
         _turns(run, front)
         assert placement_of(cluster)["b"] == {"news", "news-1"}
     _turns(run, Front(generation=new, draining=0))
+    assert placement_of(cluster)["b"] == {"news-1"}
+    assert document(cluster)["models"]["b"] == ["news-1"]
+
+
+def test_routes_leave_no_old_copy_out_before_a_new_one_is_reached() -> None:
+    cluster, run = a_move()
+    _ready(cluster, "news-1-pod", "False")
+    _follow(run)
+    assert document(cluster)["models"]["b"] == ["news-1", "news"]
+    assert placement_of(cluster)["b"] == {"news", "news-1"}
+    _ready(cluster, "news-1-pod", "True")
+    _follow(run)
+    assert document(cluster)["models"]["b"] == ["news-1"]
+    assert placement_of(cluster)["b"] == {"news-1"}
+
+
+def test_without_a_gateway_no_old_copy_goes_before_the_new_pod_is_ready() -> None:
+    cluster, run = a_move(Style())
+    _ready(cluster, "news-1-pod", "False")
+    for _ in range(100):
+        run.turn(agents=loaded_agents())
+        run.now += 0.1
+    assert placement_of(cluster)["b"] == {"news", "news-1"}
+    _ready(cluster, "news-1-pod", "True")
+    run.settle(agents=loaded_agents())
+    assert placement_of(cluster)["b"] == {"news-1"}
+
+
+def test_routes_go_back_to_both_where_the_new_copy_is_lost_before_the_old_one_goes() -> None:
+    cluster, run = a_move()
+    _turns(run, Front(generation=document(cluster)["generation"], draining=0))
+    _turns(run, Front(generation=document(cluster)["generation"], draining=0))
+    assert document(cluster)["models"]["b"] == ["news-1"]
+    told = {"b": ("FailedToLoad", "gone")}
+    for _ in range(50):
+        run.engine.hear("news-1-pod", told)
+        run.turn()
+        run.now += 0.1
+    assert document(cluster)["models"]["b"] == ["news"]
+    assert placement_of(cluster)["b"] == {"news", "news-1"}
+    _follow(run)
     assert placement_of(cluster)["b"] == {"news-1"}
 
 
@@ -108,6 +160,21 @@ def test_routes_that_somebody_changed_are_put_right() -> None:
     run.settle(agents=loaded_agents())
     assert document(cluster) == before
     assert "news-gateway" in cluster.of("Service")
+
+
+def _ready(cluster: MemoryCluster, pod: str, status: str) -> None:
+    item = json.loads(json.dumps(cluster.of("Pod")[pod]))
+    item["status"]["conditions"] = [{"type": "Ready", "status": status}]
+    cluster.put("Pod", item)
+
+
+def _follow(run: Run) -> None:
+    """Let time go by in which the gateway goes by whatever routes there are."""
+    for _ in range(300):
+        generation = document(run.cluster)["generation"]
+        run.engine.hear_gateway("gateway-pod", Front(generation=generation, draining=0))
+        run.turn(agents=loaded_agents())
+        run.now += 0.1
 
 
 def _turns(run: Run, front: Front) -> None:
