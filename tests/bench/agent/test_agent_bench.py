@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from tests.support.agent_process import AgentProcess
 pytestmark = [pytest.mark.bench, pytest.mark.triton, pytest.mark.timeout(3600)]
 
 LANES = (1, 2, 4, 8)
+TURNS = 3
 LOOKS_S = 0.2
 
 
@@ -94,20 +96,21 @@ def bench(tmp_path: Path, home: TritonHome) -> Iterator[Bench]:
 
 
 def test_loads_through_the_api(bench: Bench) -> None:
-    """2,000 models on one server: the agent beside a bare loop of calls."""
+    """2,000 models on one server: a running agent beside a bare loop of calls, in turns.
+
+    Both make as many calls at a time as the bare loop was fastest with.
+    """
     models = bench.models(2_000)
-    bare = {lanes: bare_loads_s(bench, [model.name for model in models], lanes) for lanes in LANES}
-    agents = {lanes: agent_loads_s(bench, models, lanes) for lanes in (2, 4)}
-    keep(
-        record(
-            "api",
-            models=len(models),
-            bare_s=bare,
-            agent_s=agents,
-            rate=min(bare.values()) / min(agents.values()),
-        ),
-        "agent-api",
-    )
+    names = [model.name for model in models]
+    tried = {lanes: bare_loads_s(bench, names, lanes) for lanes in LANES}
+    best = min(tried, key=lambda lanes: tried[lanes])
+    bare_s, agent_s = [], []
+    for turn in range(TURNS):
+        bare_s.append(bare_loads_s(bench, names, best))
+        agent_s.append(agent_loads_s(bench, models, best, turn=turn))
+    rate = median(bare_s) / median(agent_s)
+    figures = {"tried_s": tried, "lanes": best, "bare_s": bare_s, "agent_s": agent_s, "rate": rate}
+    keep(record("api", models=len(models), **figures), "agent-api")
 
 
 def bare_loads_s(bench: Bench, names: list[str], lanes: int) -> float:
@@ -127,15 +130,17 @@ def bare_loads_s(bench: Bench, names: list[str], lanes: int) -> float:
     return took_s
 
 
-def agent_loads_s(bench: Bench, models: list[DesiredModel], lanes: int) -> float:
-    """Seconds from the agent's first answer until all is loaded, the files there before."""
+def agent_loads_s(bench: Bench, models: list[DesiredModel], lanes: int, *, turn: int) -> float:
+    """Seconds in which a running agent, its files there, loads all on a server that has restarted empty."""
     ports = free_ports()
-    agent = bench.agent(f"agent-{lanes}", ports, models)
+    agent = bench.agent(f"agent-{turn}", ports, models)
     agent.arguments = (*agent.arguments, "--parallel-loads", str(lanes))
     assert agent.fetch(most_s=600) == 0
-    bench.serve(f"served-{lanes}", agent.models, everything=False, ports=ports)
-    began = time.monotonic()
     agent.start()
+    agent.signal(signal.SIGSTOP)
+    bench.serve(f"served-{turn}", agent.models, everything=False, ports=ports)
+    began = time.monotonic()
+    agent.signal(signal.SIGCONT)
     until(lambda: is_ready(agent))
     took_s = time.monotonic() - began
     assert agent.done("load") == len(models)
