@@ -122,9 +122,9 @@ def _sources(namespace: str, style: Style, *, nodes: bool) -> dict[Resource, dic
     standalone, fronted = style.mode == "standalone", style.options.gateway == "nginx"
     servers = [] if standalone else [INFERENCE_SERVICES]
     servers += [DEPLOYMENTS, SERVICES] if standalone or fronted else []
-    servers += [POD_DISRUPTION_BUDGETS] if fronted else []
     here = {"namespace": namespace}
-    found = {resource: dict(here) for resource in (TRAINED_MODELS, CONFIG_MAPS, *servers)}
+    kinds = (TRAINED_MODELS, CONFIG_MAPS, POD_DISRUPTION_BUDGETS, *servers)
+    found = {resource: dict(here) for resource in kinds}
     found[PODS] = {**here, "labels": f"{LABEL_MANAGED_BY}={MANAGED_BY}"}
     if nodes:
         found[NODES] = {}

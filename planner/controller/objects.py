@@ -16,6 +16,7 @@ from planner.manifests.inferenceservice import inference_service
 from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import LABEL_SHARD, shard_labels
 from planner.manifests.options import ManifestOptions
+from planner.manifests.protection import disruption_budget
 
 Mode = Literal["kserve", "standalone"]
 """Whether KServe's controllers run: then shards are InferenceServices, and ``models.json`` is theirs."""
@@ -44,13 +45,24 @@ def server_objects(
 ) -> tuple[tuple[Kind, dict[str, Any]], ...]:
     """Return the objects that make a shard run, in the order in which they are created."""
     spread, options = fleet.scenario.policy.spread, style.options
+    budget = shard_budget(contents, fleet)
+    budgets: tuple[tuple[Kind, dict[str, Any]], ...] = (
+        () if budget is None else (("PodDisruptionBudget", budget),)
+    )
     if style.mode == "kserve":
         item = inference_service(
             contents, fleet.scenario, spread=spread, documents=documents, options=options
         )
-        return (("InferenceService", _seated(item, contents.shard)),)
+        return (("InferenceService", _seated(item, contents.shard)), *budgets)
     pods = deployment(contents, fleet.scenario, spread=spread, documents=documents, options=options)
-    return ("Service", service(contents, fleet.scenario)), ("Deployment", _seated(pods, contents.shard))
+    front = service(contents, fleet.scenario)
+    return ("Service", front), ("Deployment", _seated(pods, contents.shard)), *budgets
+
+
+def shard_budget(contents: ShardContents, fleet: Fleet) -> dict[str, Any] | None:
+    """Return what lets only one of a shard's pods go at a time; None for a shard of one pod."""
+    labels = shard_labels(fleet.scenario, contents)
+    return disruption_budget(contents, namespace=fleet.scenario.namespace, labels=labels)
 
 
 def server_name(shard: str, mode: Mode) -> str:

@@ -91,7 +91,8 @@ class Publisher:
     def _missing_objects(self, plan: LivingPlan, shard: str) -> list[Write]:
         style, world = self._scene.style, self._scene.world
         complete = style.mode == "kserve" or server_name(shard, style.mode) in world.services
-        if self._server(shard) is not None and complete:
+        kind = plan.fleet.parts.shard_types[plan.shards[shard].shard_type]
+        if self._server(shard) is not None and complete and (kind.replicas == 1 or shard in world.budgets):
             return []
         contents = plan.contents(shard)
         documents = self._told(contents, plan)
@@ -100,11 +101,12 @@ class Publisher:
             "InferenceService": world.inference_services,
             "Deployment": world.deployments,
             "Service": world.services,
+            "PodDisruptionBudget": world.budgets,
         }
         return [
-            create(kind, body)
-            for kind, body in server_objects(contents, plan.fleet, style, documents=count)
-            if body["metadata"]["name"] not in known[kind]
+            create(what, body)
+            for what, body in server_objects(contents, plan.fleet, style, documents=count)
+            if body["metadata"]["name"] not in known[what]
         ]
 
     def _server(self, shard: str) -> ShardView | None:
