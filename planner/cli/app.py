@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from planner import __version__
+from planner.cli.admitting import webhook
 from planner.cli.applying import apply
 from planner.cli.completion import completion
 from planner.cli.controlling import controller
@@ -193,6 +194,7 @@ for _command in (
     inventory,
     manifests,
     controller,
+    webhook,
     fit,
     apply,
     diff,

@@ -12,7 +12,7 @@ from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, cluster_options, output_option, talk_options
 
 if TYPE_CHECKING:
-    from planner.controller.fitting import Place, Verdict
+    from planner.controller.fitting import Verdict
 
 _EPILOG = """\b
 Examples:
@@ -79,31 +79,16 @@ def _trained_models(path: str) -> list[dict[str, Any]]:
     """
     from pathlib import Path
 
+    from planner.controller.fitting import is_trained_model
     from planner.scenario.documents import parse_documents, read_text
 
     text = sys.stdin.read() if path == "-" else read_text(Path(path), file=path)
     items = [item.data for item in parse_documents(text, file=path)]
-    if not all(map(_is_trained_model, items)):
+    if not all(map(is_trained_model, items)):
         raise click.UsageError(f"{path} holds something that is no TrainedModel")
     if not items:
         raise click.UsageError(f"{path} holds no TrainedModel")
     return items
-
-
-def _is_trained_model(item: Any) -> bool:
-    """Return whether an object is a TrainedModel whose fields can be looked at."""
-    if not isinstance(item, dict) or item.get("kind") != "TrainedModel":
-        return False
-    metadata, spec = item.get("metadata"), item.get("spec", {})
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        return False
-    if not isinstance(spec, dict) or not isinstance(spec.get("model", {}), dict):
-        return False
-    return all(_is_texts(metadata.get(key) or {}) for key in ("labels", "annotations"))
-
-
-def _is_texts(found: Any) -> bool:
-    return isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
 
 
 def _show(found: list[Verdict], form: str) -> None:
@@ -118,21 +103,12 @@ def _show(found: list[Verdict], form: str) -> None:
 
 
 def _text(verdict: Verdict) -> str:
+    from planner.controller.fitting import place_sentence
+
     if not verdict.is_ours:
         return f"{verdict.model}: belongs to no group of a fleet"
     lines = [f"{verdict.model}: {'fits' if verdict.fits else 'does not fit'}"]
-    lines += [f"  replica {place.replica} on {_where(place)}" for place in verdict.places]
+    lines += [f"  {place_sentence(place)}" for place in verdict.places]
     if verdict.refusal:
         lines.append(f"  {verdict.refusal}")
     return "\n".join(lines)
-
-
-def _where(place: Place) -> str:
-    from planner.units import format_bytes
-
-    devices = ",".join(map(str, place.devices))
-    shard = f"{place.shard}/{devices}" + (f", a new shard of type {place.shard_type}" if place.is_new else "")
-    if place.needs_bytes is None or place.left_bytes is None:
-        return shard
-    needs, left = format_bytes(place.needs_bytes), format_bytes(place.left_bytes)
-    return f"{shard}: needs {needs} of GPU memory, {left} are left then"

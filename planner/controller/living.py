@@ -170,6 +170,12 @@ class LivingPlan:
         self.estate.take(shard)
         self._placers[self.group_of_shard(shard.name)].open(shard)
 
+    def take_back(self, shard: Shard) -> None:
+        """Take the shard of its group that was opened last, and is empty, out again."""
+        self._placers[self.group_of_shard(shard.name)].take_back()
+        self.estate.give_back(shard)
+        del self.shards[shard.name], self._on[shard.name]
+
     def place(self, group: str, model: Model, replica: int, *, shard: str | None = None) -> Copy | None:
         """Find a place for a replica on some open shard of a group, or on one; None is no change."""
         placed = self._placers[group].place_replica(model, replica, shard=shard)
@@ -189,6 +195,11 @@ class LivingPlan:
         del self._copies[placed.model][placed.replica]
         if not self._copies[placed.model]:
             self._forget(group, copy.model)
+
+    def forget(self, group: str, name: str) -> None:
+        """Forget what a model of a group asked for that has no copy anywhere: it was only tried."""
+        if not self._copies.get(name):
+            self._placers[group].forget(name)
 
     def send_off(self, copy: Copy) -> Copy:
         """Number a copy as one that is on its way out; it keeps its room until it is gone."""

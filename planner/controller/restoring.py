@@ -56,7 +56,7 @@ def restore(fleet: Fleet, world: World) -> LivingPlan:
     for name in _order(entries):
         model = world.models.get(name)
         if model is not None and not model.deleting:
-            _seat_all(plan, model, entries[name], held)
+            seat_all(plan, model, entries[name], held)
     return plan
 
 
@@ -152,7 +152,7 @@ def _order(entries: Mapping[str, Mapping[str, Entry]]) -> list[str]:
 # ------------------------------------------------------------------------------------------------- copies
 
 
-def _seat_all(
+def seat_all(
     plan: LivingPlan, view: ModelView, entries: Mapping[str, Entry], held: dict[str, set[int]]
 ) -> None:
     """Seat the copies of a model: replicas in the order of their shards, its parent first, then the leaving.

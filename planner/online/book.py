@@ -91,6 +91,21 @@ class Book:
         self.surpluses.extend([] for _ in fresh.cells)
         self._crowd.extend(0 for _ in shards)
 
+    def take_back(self) -> None:
+        """Book the shard that came last out again; nothing may be on it."""
+        row = len(self.shards) - 1
+        assert self._crowd[row] == 0, f"shard {self.shards[row].name} is not empty"
+        first = int(self.board.rows[row, FIRST])
+        board = self.board
+        self.board = Board(
+            rows=board.rows[:row],
+            cells=board.cells[:first],
+            host_left=board.host_left[:row],
+            host_users=board.host_users[:row],
+            device_users=board.device_users[:first],
+        )
+        del self.row_of[self.shards.pop().name], self.surpluses[first:], self._crowd[row:]
+
     def add(self, model: Model, placed: Placed) -> Resident:
         """Book a replica in."""
         row = self.row_of[placed.shard]

@@ -233,6 +233,11 @@ class Placer:
         self._take_out(resident)
         return resident.placed
 
+    def forget(self, name: str) -> None:
+        """Know nothing any more of a model without a place, if anything was known."""
+        if name in self._models and not self._book.residents.get(name):
+            self.remove(name)
+
     def open(self, *shards: Shard) -> None:
         """Take empty shards into the plan; whether they may be opened is the caller's to know."""
         before = len(self._book.shards)
@@ -244,6 +249,16 @@ class Placer:
             values=_longer(old.values, len(board.rows)),
         )
         measure(board, self._scores, before, len(self._book.shards))
+
+    def take_back(self) -> None:
+        """Take the shard that was opened last out again, which is empty: it was only tried."""
+        self._book.take_back()
+        board, old = self._book.board, self._scores
+        self._scores = old._replace(
+            counts=old.counts[: len(board.cells)],
+            sums=old.sums[: len(board.rows)],
+            values=old.values[: len(board.rows)],
+        )
 
     def expect(self, models: Iterable[Model]) -> None:
         """Take other models than the scenario's for those that stand for what is to come."""

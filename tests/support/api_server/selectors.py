@@ -75,3 +75,24 @@ def _value(item: Object, path: list[str]) -> str:
     for key in path:
         item = item.get(key) or {}
     return item if isinstance(item, str) else ""
+
+
+def matches_selector(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Whether labels match a selector that stands in an object; an empty one takes all."""
+    pairs = (selector.get("matchLabels") or {}).items()
+    if any(labels.get(key) != value for key, value in pairs):
+        return False
+    return all(_holds(one, labels) for one in selector.get("matchExpressions") or ())
+
+
+def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or ()
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels

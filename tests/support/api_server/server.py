@@ -5,18 +5,18 @@ strategic merge patches, server-side apply with managers and conflicts, delete w
 owners and namespaces that end with all that is in them; versions, conflicts, generations, uids, status
 subresources, selectors; watches that resume, with bookmarks and a history that can be too old (410); schemas
 (Kubernetes' own and those of custom resource definitions, with pruning and defaults), names, sizes; RBAC by
-stored roles. kubectl gets along with it.
+stored roles; validating webhooks by stored configurations. kubectl gets along with it.
 
 What it does not do
 -------------------
-No admission webhooks, no conversion between versions of a kind (each is stored as it came), no CEL rules,
-no defaults of Kubernetes' own kinds beyond what their published schemas say (a Service gets no clusterIP, a
-Deployment no strategy), few of their semantic checks, no tables for kubectl, no OpenAPI but what tells
-kubectl that the server validates fields, no access reviews, no scale, no protobuf, no watch lists
-(``sendInitialEvents``), no lists of an older ``resourceVersion``: all are of now. core/v1 and
+No mutating webhooks and no webhooks for deletions, no conversion between versions of a kind (each is stored
+as it came), no CEL rules, no defaults of Kubernetes' own kinds beyond what their published schemas say (a
+Service gets no clusterIP, a Deployment no strategy), few of their semantic checks, no tables for kubectl, no
+OpenAPI but what tells kubectl that the server validates fields, no access reviews, no scale, no protobuf, no
+watch lists (``sendInitialEvents``), no lists of an older ``resourceVersion``: all are of now. core/v1 and
 events.k8s.io/v1 Events are apart. Nothing runs: pods stay Pending, a deleted one is gone at once, no
-controllers but the collection of garbage and of namespaces, which happens within the request that causes
-it. A service account has no token but those that tests ask for.
+controllers but the collection of garbage and of namespaces, which happens within the request that causes it.
+A service account has no token but those that tests ask for.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from tests.support.api_server.refusals import Object, RefusalError, too_large
 from tests.support.api_server.storage import Storage
 from tests.support.api_server.targets import Request, Target, method_not_allowed, target_of
 from tests.support.api_server.troubles import HungUpError, Troubles
+from tests.support.api_server.webhooks import Webhooks
 from tests.support.api_server.writing import Writing, Written
 
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
@@ -79,7 +80,8 @@ class ApiServer:
         self.access = Access(self.storage, open_door=open_door)
         self.troubles = Troubles()
         self.cleanup = Cleanup(self.storage)
-        self.writing = Writing(self.storage, self.catalogue, self.cleanup)
+        self.webhooks = Webhooks(self.storage)
+        self.writing = Writing(self.storage, self.catalogue, self.cleanup, self.webhooks)
         self.reading = Reading(self.storage, bookmark_s=bookmark_s)
         self.mistakes: list[str] = []
         """Tracebacks of the server's own; a fixture fails its test for them."""

@@ -31,6 +31,7 @@ from tests.support.api_server.refusals import (
 from tests.support.api_server.storage import Entry, Storage
 from tests.support.api_server.strategic import strategically_merged
 from tests.support.api_server.targets import Request, Target
+from tests.support.api_server.webhooks import Webhooks
 
 MAX_OBJECT_BYTES = 1536 * 1024
 """What etcd takes (its default)."""
@@ -66,10 +67,11 @@ class Written:
 class Writing:
     """All writes but deletions; each happens whole under the storage's lock."""
 
-    def __init__(self, storage: Storage, catalogue: Catalogue, cleanup: Cleanup) -> None:
+    def __init__(self, storage: Storage, catalogue: Catalogue, cleanup: Cleanup, webhooks: Webhooks) -> None:
         self._storage = storage
         self._catalogue = catalogue
         self._cleanup = cleanup
+        self._webhooks = webhooks
 
     # -------------------------------------------------------------------------------------------------- verbs
 
@@ -223,6 +225,7 @@ class Writing:
             metadata["generation"] = 1
         _begin_life(kind, item)
         self._refuse_faulty(kind, item)
+        warnings = (*warnings, *self._webhooks.admit(target, request, item, None))
         if writer is not None:
             _fields_of(kind).updated(None, item, writer)
         if request.dry_run:
@@ -266,6 +269,7 @@ class Writing:
         kind = target.kind
         item["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
         self._refuse_faulty(kind, item)
+        warnings = (*warnings, *self._webhooks.admit(target, request, item, before))
         if _same(before, item):
             return Written(item=before, stored=False, warnings=warnings)
         if kind.generation and not target.subresource and _spec(before) != _spec(item):

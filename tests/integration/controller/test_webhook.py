@@ -1,0 +1,276 @@
+"""The webhook as it is shipped: under its own roles, asked by an API server over HTTPS."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+import yaml
+
+from planner.cli.admitting import webhook as webhook_command
+from planner.cluster import connect
+from planner.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    NAMESPACES,
+    TRAINED_MODELS,
+)
+from planner.controller.https import MAX_BODY_BYTES
+from planner.controller.objects import Mode, Style
+from planner.controller.webhook import PATH, Webhook, WebhookSettings
+from planner.errors import ForbiddenError
+from tests.support.api_server.access import service_account
+from tests.support.controllers import eventually
+from tests.support.kubernetes_objects import core_faults
+from tests.support.kustomizations import built, granted, of_kind
+from tests.support.memory_cluster import (
+    NAMESPACE,
+    MemoryCluster,
+    Run,
+    a_fleet_text,
+    a_trained_model,
+    fleet_map,
+)
+
+if TYPE_CHECKING:
+    from tests.integration.controller.conftest import Here
+
+GUIDE = Path(__file__).parents[3] / "docs" / "admission.md"
+ACCOUNT = "shardpack-webhook"
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl"),
+]
+
+FOLDERS: dict[Mode, str] = {"kserve": "webhook", "standalone": "webhook-standalone"}
+
+
+def sh(command: str, *, folder: Path, kubeconfig: Path, code: int = 0) -> str:
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder / "cache")}
+    done = subprocess.run(
+        ["bash", "-e", "-c", command], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def installed(here: Here, folder: Path, mode: Mode = "kserve") -> Iterator[tuple[Webhook, set[Any]]]:
+    """The webhook, installed by the guide's commands, and what it is allowed to do."""
+    (folder / "overlay").mkdir()
+    items = built(folder / "overlay", FOLDERS[mode], namespace=here.namespace)
+    for item in items:
+        if item["apiVersion"].startswith(("rbac.", "admissionregistration.")):
+            here.kube.create(here.kube.resource_of(item["apiVersion"], item["kind"]), item)
+    for block in re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE):
+        sh(block, folder=folder, kubeconfig=here.kubeconfig)
+    user = service_account(here.namespace, ACCOUNT)
+    limited = connect(kubeconfig=here.server.kubeconfig(folder, user=user, namespace=here.namespace))
+    settings = WebhookSettings(
+        namespace=here.namespace,
+        certificate=folder / "tls.crt",
+        key=folder / "tls.key",
+        style=Style(mode=mode),
+        patience_s=60.0,  # a busy machine is no fault
+        port=0,
+        status_port=0,
+    )
+    _be_patient(here)
+    _open_a_shard(here, mode)
+    here.server.troubles.reset_counts()
+    running = Webhook(limited, settings)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        eventually(lambda: _status(running, "/readyz") == 200)
+        here.server.webhooks.services[here.namespace, "shardpack-webhook"] = running.https.port
+        yield running, granted(items)
+    finally:
+        running.stop()
+        thread.join(30)
+        limited.close()
+        assert not thread.is_alive()
+
+
+def _open_a_shard(here: Here, mode: Mode) -> None:
+    """Create what a controller does for an empty group, and its documents."""
+    cluster = MemoryCluster()
+    cluster.put("ConfigMap", fleet_map(a_fleet_text()))
+    Run(cluster, style=Style(mode=mode)).settle()
+    for resource in (INFERENCE_SERVICES, DEPLOYMENTS, CONFIG_MAPS):
+        for item in cluster.of(resource.kind).values():
+            if item["metadata"]["name"] != "fleet":
+                metadata = {
+                    key: value
+                    for key, value in item["metadata"].items()
+                    if key not in ("uid", "resourceVersion")
+                }
+                here.kube.create(resource, {**item, "metadata": metadata})
+
+
+def _be_patient(here: Here) -> None:
+    kind = here.kube.resource_of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+    hooks = here.kube.get(kind, "shardpack")["webhooks"]
+    here.kube.patch(kind, "shardpack", {"webhooks": [{**hooks[0], "timeoutSeconds": 30}]})
+
+
+def _status(running: Webhook, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.endpoints.port}{path}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return int(error.code)
+
+
+def announced(length: int, port: int, *, ca: Path) -> int:
+    """The answer to a request whose head alone is sent."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+    connection.putrequest("POST", PATH)
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("mode", FOLDERS)
+def test_objects_are_valid_and_name_what_there_is(tmp_path: Path, mode: Mode) -> None:
+    items = built(tmp_path, FOLDERS[mode], namespace=NAMESPACE)
+    assert [fault for item in items for fault in core_faults(item)] == []
+    pod = of_kind(items, "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    command, *arguments = container["args"]
+    assert command == webhook_command.name
+    params = webhook_command.make_context(command, arguments, parent=click.Context(click.Command("x"))).params
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert (params["port"], params["metrics_port"]) == (ports["https"], ports["status"])
+    assert params["mode"] == mode
+    (mount,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "tls")
+    assert (params["tls_cert"], params["tls_key"]) == (Path(mount, "tls.crt"), Path(mount, "tls.key"))
+    (hook,) = of_kind(items, "ValidatingWebhookConfiguration")["webhooks"]
+    service, asked = of_kind(items, "Service"), hook["clientConfig"]["service"]
+    assert asked == {**asked, "name": service["metadata"]["name"], "namespace": NAMESPACE, "path": PATH}
+    assert asked["port"] in [port["port"] for port in service["spec"]["ports"]]
+    assert service["spec"]["ports"][0]["targetPort"] in ports
+    settings = WebhookSettings(namespace="n", certificate=Path("c"), key=Path("k"))
+    assert hook["timeoutSeconds"] > settings.patience_s
+    labels = of_kind(items, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    for kind, field in (("Service", "selector"), ("PodDisruptionBudget", "selector")):
+        wanted = of_kind(items, kind)["spec"][field]
+        assert wanted.get("matchLabels", wanted).items() <= labels.items()
+
+
+def test_models_are_judged_as_they_are_applied(here: Here, tmp_path: Path) -> None:
+    def apply(name: str, memory: str, *options: str, code: int = 0) -> str:
+        path = tmp_path / "model.yaml"
+        path.write_text(yaml.safe_dump(a_trained_model(name, memory=memory)))
+        command = f"kubectl apply --validate=false -f {path} {' '.join(options)}"
+        return sh(command, folder=tmp_path, kubeconfig=here.kubeconfig, code=code)
+
+    with installed(here, tmp_path) as (_, rules):
+        used = {(deed.verb, deed.group, deed.resource) for deed in here.server.troubles.requests}
+        assert used == rules
+        refused = apply("giant", "99Gi", code=1)
+        assert 'webhook "trainedmodels.shardpack.dev" denied the request: model giant does not fit' in refused
+        assert "nearest news: needs 99.2Gi, has 63.7Gi" in refused
+        assert "replica 0 on news/0: needs 1Gi" in apply("small", "1Gi", "--dry-run=server")
+        assert not here.kube.list(TRAINED_MODELS, namespace=here.namespace).items
+        assert "Warning" not in apply("small", "1Gi")
+        wide = a_trained_model("wide", says={"replicas": 2})
+        told: list[str] = []
+        here.kube.adjusted(on_warning=told.append).create(TRAINED_MODELS, wide)
+        assert "replica 1 on news-1/0, a new shard of type t4" in " ".join(told)
+        assert "model small does not fit" in apply("small", "98Gi", code=1)
+        touched = {"metadata": {"annotations": {"who": "else"}}, "spec": {"inferenceService": "news-1"}}
+        here.kube.patch(TRAINED_MODELS, "small", touched, namespace=here.namespace)
+        here.kube.patch(
+            TRAINED_MODELS,
+            "small",
+            {"status": {"url": "http://x"}},
+            namespace=here.namespace,
+            subresource="status",
+        )
+        here.kube.delete(TRAINED_MODELS, "small", namespace=here.namespace)
+        assert not here.server.webhooks.failures
+    assert "created" in apply("giant", "99Gi")  # nobody answers any more: it is let through
+    assert here.server.webhooks.failures
+
+
+def test_it_judges_where_shards_are_deployments(here: Here, tmp_path: Path) -> None:
+    with installed(here, tmp_path, "standalone") as (_, rules):
+        used = {(deed.verb, deed.group, deed.resource) for deed in here.server.troubles.requests}
+        assert used == rules
+        with pytest.raises(ForbiddenError, match="model giant does not fit"):
+            here.kube.create(TRAINED_MODELS, a_trained_model("giant", memory="99Gi"))
+
+
+def test_other_namespaces_and_what_is_not_ours_pass(here: Here, tmp_path: Path) -> None:
+    labels = {"shardpack.dev/admission": "enabled"}
+    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other", "labels": labels}}
+    with installed(here, tmp_path):
+        here.kube.create(NAMESPACES, other)
+        here.kube.create(TRAINED_MODELS, a_trained_model("giant", memory="99Gi", namespace="other"))
+        here.kube.create(TRAINED_MODELS, a_trained_model("theirs", memory="99Gi", parent="elsewhere"))
+        text = fleet_map(a_fleet_text(namespace=here.namespace).replace("group: news", "group: late"), "late")
+        here.kube.create(CONFIG_MAPS, text)
+        late = a_trained_model("late", memory="99Gi", parent="late")
+
+        def is_refused() -> bool:
+            try:
+                here.kube.create(TRAINED_MODELS, late)
+            except ForbiddenError:
+                return True
+            here.kube.delete(TRAINED_MODELS, "late", namespace=here.namespace)
+            return False
+
+        eventually(is_refused)
+
+
+def test_a_new_certificate_is_taken_and_bad_requests_are_refused(here: Here, tmp_path: Path) -> None:
+    def post(body: bytes, path: str = PATH, *, ca: Path) -> int:
+        context = ssl.create_default_context(cafile=str(ca))
+        context.check_hostname = False
+        request = urllib.request.Request(f"https://127.0.0.1:{running.https.port}{path}", data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return int(error.code)
+
+    with installed(here, tmp_path) as (running, _):
+        ca = tmp_path / "ca.crt"
+        assert post(b"{}", ca=ca) == 400
+        assert post(b"{}", "/elsewhere", ca=ca) == 404
+        assert announced(MAX_BODY_BYTES + 1, running.https.port, ca=ca) == 413
+        fresh = tmp_path / "fresh"
+        fresh.mkdir()
+        lines = [
+            line for line in GUIDE.read_text().splitlines() if line.startswith(("key=", "openssl", "echo"))
+        ]
+        sh("\n".join(lines), folder=fresh, kubeconfig=here.kubeconfig)
+        for name in ("tls.key", "tls.crt"):
+            (fresh / name).replace(tmp_path / name)
+        assert post(b"{}", ca=fresh / "ca.crt") == 400
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            post(b"{}", ca=ca)
+        assert _status(running, "/livez") == 200
