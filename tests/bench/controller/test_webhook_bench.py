@@ -1,8 +1,8 @@
 """Milliseconds of a review over HTTPS at 10,000 models: as it is quiet, and while documents change.
 
 The webhook, a small API server with the objects, and who asks share a process: what the server of the tests
-takes for its watches counts against the webhook. Run by ``make bench``; ``SHARDPACK_BENCH_OUT`` names a folder
-for the records, else they are printed.
+takes for its watches counts against it. Run by ``make bench``; ``SHARDPACK_BENCH_OUT`` names a folder for the
+records, else they are printed.
 """
 
 from __future__ import annotations
