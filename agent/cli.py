@@ -216,6 +216,20 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Bytes that stay free on the models' filesystem.  [default: a twentieth of it, at most 1 GiB]",
 )
 @click.option(
+    "--shared-cache",
+    type=_FOLDER,
+    default=None,
+    help="A folder that several agents share, so that what one has fetched the others need not fetch: "
+    "on a volume of the node, outside of --model-dir and --state-dir.",
+)
+@click.option(
+    "--shared-cache-bytes",
+    type=click.IntRange(1),
+    default=None,
+    help="Bytes that the shared cache may take; what no agent has a link to goes first.  "
+    "[default: all but the reserve]",
+)
+@click.option(
     "--pvc-dir",
     type=_FOLDER,
     default=Path("/mnt/pvc"),
@@ -330,6 +344,8 @@ def _settings(options: Mapping[str, Any]) -> Settings:
             file_dirs=options["file_dirs"],
             storage_config=options["storage_config"],
         ),
+        shared_cache=options["shared_cache"],
+        shared_cache_bytes=options["shared_cache_bytes"],
         probe=options["probe"],
         probe_period_s=options["probe_period"],
         poll_s=options["poll_period"],

@@ -38,7 +38,7 @@ from agent.layouts import triton
 from agent.layouts.port import Arrangement, Asked, Layout, only_version
 from agent.observed import Copy
 from agent.pins import Pin
-from agent.storage import Contents, Limits, Reach, check_apart, fetch
+from agent.storage import Contents, Limits, Reach, SharedCache, check_apart, fetch
 from agent.storage.contents import put
 from agent.storage.file import claim_path, local_path, overlap
 from agent.storage.layout import CONFIG
@@ -66,16 +66,20 @@ class Repository:
         What models may be at most.
     reach
         How their sources are reached.
+    shared
+        What several agents have fetched; None where they share nothing.
     """
 
     model_dir: Path
     state_dir: Path
     limits: Limits
     reach: Reach = field(default_factory=Reach)
+    shared: SharedCache | None = None
     contents: Contents = field(init=False)
 
     def __post_init__(self) -> None:
-        contents = Contents(self.state_dir / "contents", self.limits, parts=self.state_dir / "parts")
+        folder, parts = self.state_dir / "contents", self.state_dir / "parts"
+        contents = Contents(folder, self.limits, parts=parts, shared=self.shared)
         object.__setattr__(self, "contents", contents)
 
     # ------------------------------------------------------------------------------------------------ looking
@@ -100,6 +104,8 @@ class Repository:
             _empty(state_dir / "parts")
             _empty(state_dir / "trash")
             self.contents.prepare()
+            if self.shared is not None:
+                self.shared.prepare()
             probe = self._trash_path()
             probe.mkdir()
             # Two mounts of one volume have equal device numbers and still refuse a rename, so try one.
@@ -183,6 +189,7 @@ class Repository:
                 unwanted=unwanted,
                 contents=self.contents,
                 reach=self.reach,
+                shared=self.shared,
             )
             copy = Copy(
                 storage_uri=uri,
@@ -203,7 +210,8 @@ class Repository:
             source = claim_path(uri, self.reach.pvc_dir)
         else:
             return
-        if any(overlap(source, own) for own in (self.model_dir, self.state_dir)):
+        own = [self.model_dir, self.state_dir, *([] if self.shared is None else [self.shared.folder])]
+        if any(overlap(source, folder) for folder in own):
             raise StorageError(
                 "BadUri", f"{public(uri)}: lies in the server's model repository or around it, not outside"
             )

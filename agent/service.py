@@ -151,10 +151,13 @@ def _prepare(loop: Loop, *, server_absent: bool = False) -> None:
 def wire(settings: Settings, *, visible: tuple[str, ...] | None) -> Loop:
     """Return a loop with everything it works with."""
     documents = Documents(settings.config_dir, settings.state_dir)
+    repository = Repository(
+        settings.model_dir, settings.state_dir, settings.limits, settings.reach, settings.shared
+    )
     return Loop(
         settings=settings,
         server=_server(settings, documents),
-        repository=Repository(settings.model_dir, settings.state_dir, settings.limits, settings.reach),
+        repository=repository,
         documents=documents,
         visible=visible,
     )

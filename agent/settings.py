@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from agent.errors import SettingsError
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import Timeouts
 from agent.servers.port import ServerKind
-from agent.storage import Limits, Reach, check_apart
+from agent.storage import Limits, Reach, SharedCache, check_apart, check_shared
 
 LONGEST_POLL_S = 60.0
 """The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
@@ -51,6 +51,9 @@ class Settings:
         What runs side by side, how long a call may take, what models may be.
     reach
         How models' sources are reached.
+    shared_cache, shared_cache_bytes
+        A folder of fetched objects that several agents share, apart from the two above, and what it may be at
+        most; None where they share nothing, and for as much as its disk's reserve leaves.
     poll_s
         Between two looks at the server and at the documents when nothing happens.
     settle_s
@@ -84,6 +87,8 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     reach: Reach = field(default_factory=Reach)
+    shared_cache: Path | None = None
+    shared_cache_bytes: int | None = None
     poll_s: float = 2.0
     settle_s: float = 0.1
     stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
@@ -101,6 +106,13 @@ class Settings:
         """
         return 3 * self.poll_s + 4 * (self.timeouts.connect_s + 2 * self.timeouts.control_s)
 
+    @property
+    def shared(self) -> SharedCache | None:
+        """The folder that several agents share; None where there is none."""
+        if self.shared_cache is None:
+            return None
+        return SharedCache(self.shared_cache, replace(self.limits, disk_bytes=self.shared_cache_bytes))
+
     def __post_init__(self) -> None:
         if not _is_address(self.server_url):
             raise SettingsError("the server's URL: write http://host:port, without user or query")
@@ -111,6 +123,8 @@ class Settings:
         if not (0 < self.poll_s <= LONGEST_POLL_S and 0 < self.settle_s <= LONGEST_POLL_S):
             raise SettingsError(f"periods must be above zero and at most {LONGEST_POLL_S:g} seconds")
         check_apart(self.model_dir, self.state_dir)
+        if self.shared_cache is not None:
+            check_shared(self.shared_cache, self.model_dir, self.state_dir)
         lanes = self.lanes
         if min(lanes.downloads, lanes.files, lanes.server, lanes.loads_per_device) < 1:
             raise SettingsError("at least one download and one load must be allowed at a time")

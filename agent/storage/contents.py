@@ -13,6 +13,7 @@ is ever needed: whatever is missing, damaged or was changed by somebody is fetch
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -27,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from agent.errors import SupersededError
 from agent.storage.limits import CHUNK_BYTES, Limits, seal
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 
 _MOST_LISTINGS = 20_000
 _PATIENCE_S = 0.1
-# A filesystem without hard links, one that forbids this one, or a file that has all it may have.
-_NO_LINK = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK))
+NO_LINK = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK))
+"""A filesystem without hard links, one that forbids this one, or a file that has all it may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,23 @@ class Manifest:
         return sum(file.total_bytes for file in self.files)
 
 
+class Sharer(Protocol):
+    """A folder outside that may hold links to kept contents."""
+
+    @property
+    def folder(self) -> Path:
+        """Return where it is."""
+        ...
+
+    def holds(self, name: str, status: os.stat_result) -> bool:
+        """Return whether a content is a link to what is there."""
+        ...
+
+    def evict(self, amount: int) -> int:
+        """Delete what nobody has a link to, so many bytes if there are; return how many."""
+        ...
+
+
 class Contents:
     """The kept contents of one agent.
 
@@ -108,9 +126,14 @@ class Contents:
         What the disk must keep free, and what everything may be at most.
     parts
         Where downloads are put together, beside what comes in here; counted with it.
+    shared
+        What several agents share; None where there is none.
     """
 
-    def __init__(self, folder: Path, limits: Limits, *, parts: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits, *, parts: Path | None = None, shared: Sharer | None = None
+    ) -> None:
+        self._shared = shared
         self._parts = () if parts is None else (parts,)
         self._files = folder / "files"
         self._listings = folder / "listings"
@@ -118,7 +141,7 @@ class Contents:
         self._lock = threading.Lock()
         self._evicting = threading.Lock()
         self._held: set[str] = set()
-        self.room = Room(folder, limits, used=self.used_bytes, make=self.evict)
+        self.room = Room(folder, limits, used=self.used_bytes, make=self.evict, borrow=self._borrow)
 
     def prepare(self) -> None:
         """Make the folders, and forget the oldest of too many listings."""
@@ -195,7 +218,7 @@ class Contents:
 
     def _keep(self, relative: Path, path: Path, known: Mapping[int, str]) -> StoredFile:
         status = path.stat()
-        sha256 = known.get(status.st_ino) or _hash(path)
+        sha256 = known.get(status.st_ino) or hash_file(path)
         executable = bool(status.st_mode & stat.S_IXUSR)
         kept = self._files / sha256[:2] / _name(sha256, executable=executable)
         kept.parent.mkdir(exist_ok=True)
@@ -216,7 +239,7 @@ class Contents:
     def _is_good(self, kept: Path, sha256: str, total_bytes: int) -> bool:
         """Return whether a kept file is what its name says, by reading it."""
         try:
-            return kept.stat().st_size == total_bytes and _hash(kept) == sha256
+            return kept.stat().st_size == total_bytes and hash_file(kept) == sha256
         except FileNotFoundError:
             return False
 
@@ -261,7 +284,7 @@ class Contents:
             return False
         if (now.st_size, now.st_mtime_ns, now.st_ino) == (file.total_bytes, file.mtime_ns, file.inode):
             return True
-        if now.st_size == file.total_bytes and _hash(kept) == file.sha256:
+        if now.st_size == file.total_bytes and hash_file(kept) == file.sha256:
             return True
         log.warning("a kept file was changed by somebody; it is fetched anew", extra={"file": kept.name})
         kept.unlink(missing_ok=True)
@@ -280,8 +303,8 @@ class Contents:
     def used_bytes(self) -> int:
         """Return what all kept files and all downloads under way take."""
         # What has other links where downloads are put together is a kept file.
-        growing = (status.st_size for _, status in _walk(self._parts) if status.st_nlink == 1)
-        return sum(growing) + sum(status.st_size for _, status in _walk((self._files, self._incoming)))
+        growing = (status.st_size for _, status in walk(self._parts) if status.st_nlink == 1)
+        return sum(growing) + sum(status.st_size for _, status in walk((self._files, self._incoming)))
 
     def evict(self, amount: int) -> None:
         """Delete what nothing refers to, until so many bytes are freed or there is nothing left."""
@@ -300,19 +323,32 @@ class Contents:
 
     def _unreferenced(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Yield the contents without a model, and what is left of downloads that nobody goes on with."""
-        yield from ((path, status) for path, status in _walk((self._files,)) if status.st_nlink == 1)
+        yield from ((path, status) for path, status in walk((self._files,)) if self._is_unused(path, status))
         with self._lock:
             held = frozenset(self._held)
         with os.scandir(self._incoming) as entries:
             idle = [Path(entry.path) for entry in entries if entry.name not in held]
-        yield from _walk(path for path in idle if path.is_dir())
+        yield from walk(path for path in idle if path.is_dir())
+
+    def _is_unused(self, path: Path, status: os.stat_result) -> bool:
+        if status.st_nlink == 2 and self._shared is not None:
+            return self._shared.holds(path.name, status)
+        return status.st_nlink == 1
+
+    def _borrow(self, amount: int) -> None:
+        """Have what no agent needs deleted from what they share, where that lies on this filesystem."""
+        if self._shared is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._shared.folder.stat().st_dev == self._files.stat().st_dev:
+                self._shared.evict(amount)
 
 
 def _name(sha256: str, *, executable: bool) -> str:
     return f"{sha256}x" if executable else sha256
 
 
-def _walk(folders: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+def walk(folders: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield every file below folders; what goes away meanwhile is left out."""
     for folder in folders:
         for path, _, names in os.walk(folder):
@@ -324,7 +360,8 @@ def _walk(folders: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
                     continue
 
 
-def _hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -335,7 +372,7 @@ def put(source: Path, target: Path) -> None:
     try:
         os.link(source, temporary)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         with source.open("rb") as reader, temporary.open("xb") as writer:
             _copy(reader, writer)

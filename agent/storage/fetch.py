@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +19,7 @@ from agent.storage.hub import Hub
 from agent.storage.layout import arrange, sync_folders
 from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach
+from agent.storage.shared import SharedCache
 from agent.storage.source import Listing, Source
 from agent.storage.transfer import transfer
 from agent.storage.uri import public
@@ -54,6 +55,7 @@ def fetch(  # noqa: PLR0913 - what a download goes by
     unwanted: Callable[[], bool],
     contents: Contents | None = None,
     reach: Reach | None = None,
+    shared: SharedCache | None = None,
 ) -> Fetched:
     """Fetch a model's files into an existing, empty folder and sync them.
 
@@ -72,6 +74,8 @@ def fetch(  # noqa: PLR0913 - what a download goes by
         What was fetched before; None keeps nothing beyond the folder.
     reach
         Credentials and how many streams; None is the process's environment.
+    shared
+        What several agents have fetched; None where there is none.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def fetch(  # noqa: PLR0913 - what a download goes by
     if contents is None:
         contents = Contents(into / "contents", limits, parts=into / "content")
         contents.prepare()
-    errand = _Errand(uri, into, limits, unwanted, contents, reach or Reach())
+    errand = _Errand(uri, into, limits, unwanted, contents, reach or Reach(), shared)
     try:
         fetched = errand.run()
         sync_folders(fetched.folder)
@@ -100,6 +104,7 @@ class _Errand:
     unwanted: Callable[[], bool]
     contents: Contents
     reach: Reach
+    shared: SharedCache | None
 
     def run(self) -> Fetched:
         if self.unwanted():
@@ -181,8 +186,7 @@ class _Errand:
             budget = Budget(self.limits, self.unwanted, room)
             if not self.reach.compare_md5:
                 listing = replace(listing, items=[replace(item, md5=None) for item in listing.items])
-            files = transfer(source, listing, incoming, budget=budget, streams=self.reach.streams)
-            fetched_bytes = budget.total_bytes
+            files, fetched_bytes = self._gathered(source, listing, incoming, budget)
             if listing.alone and archive.is_archive(listing.items[0].path):
                 budget = Budget(self.limits, self.unwanted, room)
                 archive.unpack(files[0], content, name=listing.items[0].path, budget=budget)
@@ -194,6 +198,21 @@ class _Errand:
             fetched = self._kept(content, budget, listing.fingerprint, fetched_bytes)
         _empty(incoming)
         return fetched
+
+    def _gathered(
+        self, source: Source, listing: Listing, incoming: Path, budget: Budget
+    ) -> tuple[Sequence[Path], int]:
+        """Return a listing's objects on disk, and how many bytes were read for them."""
+
+        def bring(folder: Path, budget: Budget) -> Sequence[Path]:
+            return transfer(source, listing, folder, budget=budget, streams=self.reach.streams)
+
+        if self.shared is not None and listing.fingerprint is not None:
+            found = self.shared.gather(listing, incoming, fetch=bring, budget=budget, unwanted=self.unwanted)
+            if found is not None:
+                return found.files, found.fetched_bytes
+        files = bring(incoming, budget)
+        return files, budget.total_bytes
 
     def _kept(
         self, content: Path, budget: Budget, fingerprint: str | None, fetched_bytes: int | None = None

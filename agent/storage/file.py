@@ -113,6 +113,19 @@ def check_apart(model_dir: Path, state_dir: Path) -> None:
         )
 
 
+def check_shared(shared: Path, *own: Path) -> None:
+    """Refuse a folder for several agents that lies in one of an agent's own, or around it.
+
+    Raises
+    ------
+    SettingsError
+        It does.
+    """
+    for folder in own:
+        if overlap(shared, folder):
+            raise SettingsError(f"the shared cache {shared} lies inside {folder} or around it, not outside")
+
+
 def mark(source: Path) -> str | None:
     """Return a fingerprint of a folder or a file that changes when anything below it does.
 

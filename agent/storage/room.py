@@ -15,6 +15,15 @@ _RESERVE_BYTES = 1 << 30
 _RESERVE_SHARE = 20
 
 
+def writable_bytes(folder: Path, limits: Limits) -> int:
+    """Return how many bytes may still be written to a filesystem; below 0 where less than must be is free."""
+    volume = os.statvfs(folder)
+    reserve = limits.reserve_bytes
+    if reserve is None:
+        reserve = min(_RESERVE_BYTES, volume.f_blocks * volume.f_frsize // _RESERVE_SHARE)
+    return volume.f_bavail * volume.f_frsize - reserve
+
+
 class Room:
     """The space on the models' filesystem.
 
@@ -28,15 +37,24 @@ class Room:
         Measures what the agent's files take; slow, so it is asked only where the bound seems to be reached.
     make
         Deletes what nothing refers to, so many bytes if there are.
+    borrow
+        Deletes what others have there and do not need, where that was not enough for the filesystem.
     """
 
     def __init__(
-        self, folder: Path, limits: Limits, *, used: Callable[[], int], make: Callable[[int], None]
+        self,
+        folder: Path,
+        limits: Limits,
+        *,
+        used: Callable[[], int],
+        make: Callable[[int], None],
+        borrow: Callable[[int], None] = lambda _amount: None,
     ) -> None:
         self._folder = folder
         self._limits = limits
         self._used = used
         self._make = make
+        self._borrow = borrow
         self._lock = threading.RLock()
         self._claims: set[Claim] = set()
         self._used_at_most: int | None = None
@@ -85,6 +103,9 @@ class Room:
         if lacking > 0:
             self._make(lacking)
             self._used_at_most = None
+            wanting = self._wanting(amount)
+            if wanting > 0:
+                self._borrow(wanting)
             lacking = self._lacking(amount)
         if lacking > 0:
             raise StorageError(
@@ -92,15 +113,19 @@ class Room:
             )
 
     def _lacking(self, amount: int) -> int:
-        wanted = amount + sum(claim.left for claim in self._claims)
-        volume = os.statvfs(self._folder)
-        reserve = self._limits.reserve_bytes
-        if reserve is None:
-            reserve = min(_RESERVE_BYTES, volume.f_blocks * volume.f_frsize // _RESERVE_SHARE)
-        lacking = reserve + wanted - volume.f_bavail * volume.f_frsize
+        """Return how many bytes too little there are, on the filesystem or below the bound."""
+        lacking = self._wanting(amount)
         if self._limits.disk_bytes is not None:
+            wanted = self._wanted(amount)
             lacking = max(lacking, self._measured(wanted) + wanted - self._limits.disk_bytes)
         return lacking
+
+    def _wanting(self, amount: int) -> int:
+        """Return how many bytes too little the filesystem has."""
+        return self._wanted(amount) - writable_bytes(self._folder, self._limits)
+
+    def _wanted(self, amount: int) -> int:
+        return amount + sum(claim.left for claim in self._claims)
 
     def _measured(self, wanted: int) -> int:
         """Return what is used, exactly where it matters."""

@@ -79,10 +79,7 @@ def manifests(  # noqa: PLR0913 - one parameter an option
     gateway_parent: str | None,
     network_policies: bool,
     form: str | None,
-    secrets: tuple[str, ...],
-    gcs_secret: str | None,
-    storage_config: str | None,
-    environment: tuple[tuple[str, str], ...],
+    **stores: Any,
 ) -> Outcome:
     """Write a plan as Kubernetes objects: a kustomization with a folder for each shard.
 
@@ -97,10 +94,7 @@ def manifests(  # noqa: PLR0913 - one parameter an option
         gateway=gateway,
         gateway_parent=gateway_parent,
         network_policies=network_policies,
-        secrets=secrets,
-        gcs_secret=gcs_secret,
-        storage_config=storage_config,
-        environment=environment,
+        **stores,
     )
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario, found = read_verified(scenario_path, plan_path)

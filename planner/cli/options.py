@@ -20,6 +20,21 @@ class Talk:
     debug: bool = False
 
 
+class Quantity(click.ParamType[int]):
+    """Bytes, written as Kubernetes writes them."""
+
+    name = "quantity"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        from planner.units import parse_bytes
+
+        try:
+            return parse_bytes(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     del parameter
     talk = context.ensure_object(Talk)

@@ -18,7 +18,14 @@ from planner.cli.documents import (
     write_output,
 )
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, output_option, scenario_option, split_paths, talk_options
+from planner.cli.options import (
+    Quantity,
+    Talk,
+    output_option,
+    scenario_option,
+    split_paths,
+    talk_options,
+)
 from planner.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -43,18 +50,6 @@ that was in use while models loaded.
 
 Exit codes: 0 all is as planned, 4 something is not, 2 bad input or something that it needs is missing.
 """
-
-
-class _Quantity(click.ParamType[int]):
-    name = "quantity"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from planner.units import parse_bytes
-
-        try:
-            return parse_bytes(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(epilog=_EPILOG, short_help="Carry a plan out on this machine first.")
@@ -83,7 +78,7 @@ class _Quantity(click.ParamType[int]):
 @click.option(
     "--foreign",
     "foreign_bytes",
-    type=_Quantity(),
+    type=Quantity(),
     default="0",
     help="GPU memory that others hold of every device beside what the scenario says, as 512Mi.",
 )

@@ -6,15 +6,15 @@ import re
 
 import click
 
-from planner.cli.options import Command
+from planner.cli.options import Command, Quantity
 
-_SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _secret_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     del ctx, param
-    if value is not None and not _SECRET.fullmatch(value):
+    if value is not None and not _NAME.fullmatch(value):
         raise click.BadParameter(f"{value!r} is not the name of a Secret")
     return value
 
@@ -23,6 +23,13 @@ def _secret_names(ctx: click.Context, param: click.Parameter, values: tuple[str,
     for value in values:
         _secret_name(ctx, param, value)
     return tuple(dict.fromkeys(values))
+
+
+def _claim_or_folder(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    del ctx, param
+    if value is not None and not (value.startswith("/") or _NAME.fullmatch(value)):
+        raise click.BadParameter(f"{value!r} is neither the name of a claim nor an absolute path")
+    return value
 
 
 def _variables(
@@ -68,11 +75,24 @@ _OPTIONS = (
         callback=_variables,
         help="A variable of the agent that is no secret, as AWS_ENDPOINT_URL=https://minio. Repeatable.",
     ),
+    click.option(
+        "--shared-cache",
+        metavar="CLAIM|/PATH",
+        callback=_claim_or_folder,
+        help="What a node's agents share of what they fetch: a claim, or a folder of each node where user "
+        "1000 may write.",
+    ),
+    click.option(
+        "--shared-cache-bytes",
+        type=Quantity(),
+        metavar="QUANTITY",
+        help="What the shared cache may take at most, as 200Gi.  [default: all but what its disk keeps free]",
+    ),
 )
 
 
 def store_options(command: Command) -> Command:
-    """Add the options by which ``ManifestOptions`` names Secrets and variables."""
+    """Add the options by which ``ManifestOptions`` names Secrets, variables and what agents share."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -36,6 +36,11 @@ class ManifestOptions:
         KServe's Secret of stores, ``storage-config``.
     environment
         Further variables of the agent that are no secrets, as ``AWS_ENDPOINT_URL``: name and value.
+    shared_cache
+        What the agents of a node share of what they fetch: a claim's name, or the absolute path of a folder
+        of the node; None where they share nothing.
+    shared_cache_bytes
+        What that may take at most; None leaves it to the disk.
     triton_image
         Triton's container image where a shard is a Deployment; KServe knows its own.
     """
@@ -49,6 +54,8 @@ class ManifestOptions:
     gcs_secret: str | None = None
     storage_config: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    shared_cache: str | None = None
+    shared_cache_bytes: int | None = None
     triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
 
     @property

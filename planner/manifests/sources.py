@@ -1,4 +1,4 @@
-"""What a shard's agent needs beside addresses to get its models: claims, Secrets, variables.
+"""What a shard's agent needs beside addresses to get its models: claims, Secrets, variables, what it shares.
 
 KServe gives an InferenceService's storage initializer the Secrets of its service account and looks into them
 to see what they are for. Nobody looks into a Secret here, so the options say which is which; the names of
@@ -20,6 +20,7 @@ GCS_KEY = "gcloud-application-credentials.json"
 
 _GCS = {"name": "shardpack-gcs", "mountPath": "/var/secrets", "readOnly": True}
 _STORAGE_CONFIG = {"name": "shardpack-storage-config", "mountPath": "/mnt/storage-config", "readOnly": True}
+_SHARED = {"name": "shardpack-shared-cache", "mountPath": "/mnt/shared-cache"}
 _CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)(?:/|$)")
 _CLAIM_DIR = "/mnt/pvc"
 
@@ -73,6 +74,10 @@ def sources_of(contents: ShardContents, options: ManifestOptions) -> Sources:
         volumes.append({"name": _STORAGE_CONFIG["name"], "secret": {"secretName": options.storage_config}})
         mounts.append(_STORAGE_CONFIG)
         args.append(f"--storage-config={_STORAGE_CONFIG['mountPath']}")
+    if options.shared_cache is not None:
+        volumes.append(_shared_volume(options.shared_cache))
+        mounts.append(_SHARED)
+        args += _shared_args(options)
     return Sources(
         volumes=volumes,
         mounts=mounts,
@@ -80,6 +85,21 @@ def sources_of(contents: ShardContents, options: ManifestOptions) -> Sources:
         env_from=[{"secretRef": {"name": name}} for name in options.secrets],
         args=args,
     )
+
+
+def _shared_volume(source: str) -> dict[str, Any]:
+    """Return the volume that the agents of a node share; a folder that is not there keeps the pod waiting."""
+    if source.startswith("/"):
+        return {"name": _SHARED["name"], "hostPath": {"path": source, "type": "Directory"}}
+    return {"name": _SHARED["name"], "persistentVolumeClaim": {"claimName": source}}
+
+
+def _shared_args(options: ManifestOptions) -> list[str]:
+    most = options.shared_cache_bytes
+    return [
+        f"--shared-cache={_SHARED['mountPath']}",
+        *([] if most is None else [f"--shared-cache-bytes={max(1, most)}"]),
+    ]
 
 
 def claims(residents: Iterable[Resident]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -43,11 +44,22 @@ class RealStore:
         What an agent is told to reach it.
     pid
         Of its process.
+    metrics_url
+        Where it tells of itself; None where it does not.
     """
 
     scheme: str
     environment: Mapping[str, str]
     pid: int
+    metrics_url: str | None = None
+
+    def answered(self, kind: str) -> int:
+        """Return how many requests of a kind, as ``GET``, SeaweedFS has answered."""
+        assert self.metrics_url is not None
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
+            text: str = answer.read().decode()
+        counted = re.findall(r"(?m)^SeaweedFS_s3_request_seconds_count\{(.*)\} (\d+)$", text)
+        return sum(int(number) for labels, number in counted if f'type="{kind}"' in labels)
 
     def put(self, bucket: str, key: str, content: bytes | Path, **given: Any) -> None:
         """Write an object with obstore, as any client would."""
@@ -105,9 +117,11 @@ def seaweed(folder: Path) -> Iterator[RealStore]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     parts = ("master", "volume", "filer", "s3")
     names = [f"{part}.port{kind}" for part in parts for kind in ("", ".grpc")]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    metrics_port, *others = _free_ports(len(names) + 1)
+    ports = dict(zip(names, others, strict=True))
     command = [
         *(str(program), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        f"-metricsPort={metrics_port}",
         *("-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"),
         *(f"-{name}={port}" for name, port in ports.items()),
@@ -120,7 +134,8 @@ def seaweed(folder: Path) -> Iterator[RealStore]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     with _running(command, folder / "weed.log") as process:
-        store = RealStore("s3", environment, process.pid)
+        metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        store = RealStore("s3", environment, process.pid, metrics_url)
         # It answers before it can keep anything.
         _until(lambda: _succeeds(lambda: store.put("models", "probe", b"x")), process, folder / "weed.log")
         yield store

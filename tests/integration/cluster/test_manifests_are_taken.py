@@ -16,7 +16,12 @@ OPTIONS = {
     "nginx": ManifestOptions(gateway="nginx", network_policies=True),
     "httproute": ManifestOptions(gateway="httproute", gateway_parent="infra/public"),
     "stores": ManifestOptions(
-        secrets=("s3",), gcs_secret="gcs", storage_config="storage-config", environment=(("HF_HOME", "/x"),)
+        secrets=("s3",),
+        gcs_secret="gcs",
+        storage_config="storage-config",
+        environment=(("HF_HOME", "/x"),),
+        shared_cache="/var/lib/shardpack",
+        shared_cache_bytes=1 << 40,
     ),
 }
 

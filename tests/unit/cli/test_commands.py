@@ -183,6 +183,8 @@ def test_manifests_name_the_secrets_of_stores(files: Files, run: Run, planned: s
     [
         (("--secret", "Keys!"), "'Keys!' is not the name of a Secret"),
         (("--gcs-secret", ""), "'' is not the name of a Secret"),
+        (("--shared-cache", "a/b"), "'a/b' is neither the name of a claim nor an absolute path"),
+        (("--shared-cache-bytes", "much"), "much"),
         (("--env", "AWS_REGION"), "'AWS_REGION' is not NAME=VALUE"),
         (("--env", "AWS REGION=x"), "'AWS REGION=x' is not NAME=VALUE"),
     ],

@@ -280,6 +280,27 @@ def test_the_service_account_lists_its_secrets_and_none_without():
     assert "secrets" not in named(rendered(a_scenario(), a_shard()), "ServiceAccount", "shardpack")
 
 
+@pytest.mark.parametrize(
+    ("source", "volume"),
+    [
+        ("models-cache", {"persistentVolumeClaim": {"claimName": "models-cache"}}),
+        ("/var/lib/shardpack", {"hostPath": {"path": "/var/lib/shardpack", "type": "Directory"}}),
+    ],
+)
+def test_what_agents_share_is_mounted_for_them_alone(source, volume):
+    options = ManifestOptions(shared_cache=source, shared_cache_bytes=1 << 30)
+    files = render_plan(a_plan(a_scenario(), a_shard()), a_scenario(), options=options)
+    items = [item for file in files for item in objects_in(file.text)]
+    pod = predictor(items)
+    (name,) = (item.pop("name") for item in pod["volumes"] if item.items() >= volume.items())
+    (fetch,) = pod["initContainers"]
+    for container in (agent(items), fetch):
+        given = agent_command.make_context("shardpack-agent", list(container["args"])).params
+        assert {"name": name, "mountPath": str(given["shared_cache"])} in container["volumeMounts"]
+        assert given["shared_cache_bytes"] == 1 << 30
+    assert name not in {mount["name"] for mount in pod["triton"]["volumeMounts"]}
+
+
 def test_every_claim_of_a_shard_is_mounted_where_the_agent_looks(tmp_path):
     uris = ("pvc://weights/a", "pvc://weights/b", "pvc://old.weights", "pvc:///nothing", "s3://b/m")
     scenario = a_scenario(
