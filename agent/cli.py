@@ -167,6 +167,14 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Seconds that the server's index or metadata may take.",
 )
 @click.option(
+    "--ready-when",
+    type=click.Choice(["attempted", "loaded"]),
+    default="attempted",
+    show_default=True,
+    help="When traffic may come to a new server process: once every model was attempted, even if some "
+    "failed, or not before every one is loaded.",
+)
+@click.option(
     "--probe",
     type=click.Choice(PROBE_KINDS),
     default="ready",
@@ -346,6 +354,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         ),
         shared_cache=options["shared_cache"],
         shared_cache_bytes=options["shared_cache_bytes"],
+        ready_when=options["ready_when"],
         probe=options["probe"],
         probe_period_s=options["probe_period"],
         poll_s=options["poll_period"],

@@ -105,6 +105,7 @@ class Ledger:
         self._unloading = {name for name, seen in models.items() if _unloads(seen)}
         self._since: dict[str, tuple[ModelState, float]] = {}
         self._unattempted: set[str] = set()
+        self._unserved: set[str] = set()
         self._still: Look | None = None  # the last look, where nothing can follow from one that is equal
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -136,6 +137,11 @@ class Ledger:
     def attempted(self) -> int:
         """How many of the desired models were attempted."""
         return len(self.targets) - len(self._unattempted)
+
+    @property
+    def served(self) -> int:
+        """How many of the desired models are where they should be: loaded, or standby."""
+        return len(self.targets) - len(self._unserved)
 
     @property
     def unloading(self) -> bool:
@@ -275,17 +281,22 @@ class Ledger:
         """Keep since when a model is in its state."""
         target, seen, action = self.targets.get(name), self.seen(name), self.running.get(name)
         known = self._since.get(name)
-        if target is None or attempted(target, seen):
-            self._unattempted.discard(name)
-        else:
-            self._unattempted.add(name)
+        _mark(self._unattempted, name, target is not None and not attempted(target, seen))
+        state = state_of(target, seen, action)
+        _mark(self._unserved, name, target is not None and state not in ("Loaded", "Standby"))
         with self._lock:
             if target is None and action is None and (seen.installed is None or not seen.held):
                 self._since.pop(name, None)
                 return
-            state = state_of(target, seen, action)
             if known is None or known[0] != state:
                 self._since[name] = (state, wall_s)
+
+
+def _mark(names: set[str], name: str, is_in: bool) -> None:  # noqa: FBT001 - what it is called for
+    if is_in:
+        names.add(name)
+    else:
+        names.discard(name)
 
 
 def _on_another_process(seen: Seen) -> Seen:

@@ -26,6 +26,8 @@ class Liveness:
         The last generation of which every model was attempted, on this process or one before.
     settled
         Whether every model of some generation was attempted on this process.
+    opened
+        Whether so many of them were what is waited for that traffic may come to this process.
     asked_at_s
         When the look began that is under way, seconds of a clock that only runs forward; None where none is.
     """
@@ -36,6 +38,7 @@ class Liveness:
     fault: str | None = None
     attempted_generation: str | None = None
     settled: bool = False
+    opened: bool = False
     asked_at_s: float | None = None
 
     def silence_s(self, now_s: float) -> float:
@@ -56,7 +59,7 @@ class Liveness:
     @property
     def ready(self) -> bool:
         """Whether traffic may come."""
-        return self.settled and not self.gone
+        return self.opened and not self.gone
 
     def miss(self, fault: str) -> bool:
         """Note a look without an answer and why; return whether it is news that the server is gone."""
@@ -71,7 +74,7 @@ class Liveness:
         another = self.gone or restarted
         if another:
             self.since_s = wall_s
-            self.settled = False
+            self.settled = self.opened = False
         self.unanswered = 0
         self.fault = None
         # What another process is, the next look asks.
@@ -84,4 +87,11 @@ class Liveness:
             return False
         self.settled = True
         self.attempted_generation = generation
+        return True
+
+    def open(self) -> bool:
+        """Note that what is waited for is there; return whether that is news."""
+        if not self.live or self.opened:
+            return False
+        self.opened = True
         return True

@@ -199,7 +199,12 @@ class Loop:
             return False, f"no complete document yet: {self.documents.fault or 'none was read'}"
         fault = liveness.fault or "not asked yet"
         server = "" if liveness.live else f"; the server does not answer: {fault}"
-        return False, f"{ledger.attempted} of {len(ledger.targets)} models attempted{server}"
+        return False, f"{self._come} of {len(ledger.targets)} models {self.settings.ready_when}{server}"
+
+    @property
+    def _come(self) -> int:
+        """How many of the desired models are what readiness waits for."""
+        return self._ledger.attempted if self.settings.ready_when == "attempted" else self._ledger.served
 
     @property
     def _overdue_fault(self) -> str | None:
@@ -375,13 +380,15 @@ class Loop:
         return lanes if most is None else replace(lanes, server=min(lanes.server, most))
 
     def _settle(self) -> None:
-        """Note when everything was attempted."""
+        """Note when everything was attempted, and when traffic may come."""
         desired = self.documents.desired
         if desired is None:
             return
         ledger = self._ledger
         if ledger.attempted == len(ledger.targets) and self._liveness.settle(desired.generation):
             log.info("every model was attempted", extra={"models": len(ledger.targets)})
+        if self._come == len(ledger.targets) and self._liveness.open():
+            log.info("ready", extra={"models": len(ledger.targets)})
 
     # ------------------------------------------------------------------------------------------------- acting
 

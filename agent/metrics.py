@@ -113,7 +113,7 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges."""
         snapshot = self._snapshot()
-        yield _single("shardpack_agent_ready", "Whether every desired model was attempted.", snapshot.ready)
+        yield _single("shardpack_agent_ready", "Whether traffic may come.", snapshot.ready)
         yield _single("shardpack_agent_server_live", "Whether the model server answers.", snapshot.live)
         yield _single(
             "shardpack_agent_documents_faulty",

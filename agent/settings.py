@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from agent.actions import Lanes
@@ -15,6 +16,7 @@ from agent.servers.http import Timeouts
 from agent.servers.port import ServerKind
 from agent.storage import Limits, Reach, SharedCache, check_apart, check_shared
 
+ReadyWhen = Literal["attempted", "loaded"]
 LONGEST_POLL_S = 60.0
 """The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
 
@@ -61,6 +63,9 @@ class Settings:
     stumble, refusal, dead_end
         Waits after what may pass soon (no answer, a broken transfer), after what hardly will (a refusal), and
         after what will not as long as request, files and server are the same.
+    ready_when
+        What a server process waits for before traffic may come to it: every model was ``attempted``, or every
+        one is ``loaded``. What fails later ends no readiness.
     probe, probe_period_s
         How a model is looked at after its load where its document does not say; seconds between two such
         looks at one model, 0 for none but that after the load.
@@ -94,6 +99,7 @@ class Settings:
     stumble: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, cap_s=60.0))
     refusal: Backoff = field(default_factory=lambda: Backoff(base_s=10.0, cap_s=600.0))
     dead_end: Backoff = field(default_factory=lambda: Backoff(base_s=3600.0, cap_s=3600.0))
+    ready_when: ReadyWhen = "attempted"
     probe: ProbeKind = "ready"
     probe_period_s: float = 0.0
     metrics_models: int = 1000

@@ -71,6 +71,7 @@ folder that holds anything else is refused. Equal plans give equal bytes.
 @click.pass_obj
 def manifests(  # noqa: PLR0913 - one parameter an option
     talk: Talk,
+    /,
     *,
     paths: tuple[str, ...],
     filename: str | None,
@@ -94,7 +95,7 @@ def manifests(  # noqa: PLR0913 - one parameter an option
         gateway=gateway,
         gateway_parent=gateway_parent,
         network_policies=network_policies,
-        **stores,
+        **{name: value for name, value in stores.items() if value is not None},
     )
     scenario_path, plan_path = split_paths(paths, filename, wanted=("FILE", "PLAN"))
     scenario, found = read_verified(scenario_path, plan_path)

@@ -1,4 +1,4 @@
-"""Options that say how the agents of a plan reach the stores of its models."""
+"""Options that say how the agents of a plan reach the stores of its models, and when they are ready."""
 
 from __future__ import annotations
 
@@ -76,6 +76,12 @@ _OPTIONS = (
         help="A variable of the agent that is no secret, as AWS_ENDPOINT_URL=https://minio. Repeatable.",
     ),
     click.option(
+        "--ready-when",
+        type=click.Choice(["attempted", "loaded"]),
+        help="When a shard's pod is ready: once every model was attempted, even if some failed, or not "
+        "before every one is loaded.  [default: attempted]",
+    ),
+    click.option(
         "--shared-cache",
         metavar="CLAIM|/PATH",
         callback=_claim_or_folder,
@@ -92,7 +98,7 @@ _OPTIONS = (
 
 
 def store_options(command: Command) -> Command:
-    """Add the options by which ``ManifestOptions`` names Secrets, variables and what agents share."""
+    """Add the options by which ``ManifestOptions`` says how agents run and get their models."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -60,7 +60,7 @@ def deployment(
         **before(contents, options, sources),
         "containers": [
             _server(contents, options),
-            agent_container(contents, image=options.agent_image, sources=sources),
+            agent_container(contents, options=options, sources=sources),
         ],
         "volumes": volumes(contents, documents=documents, sources=sources),
         **where,

@@ -55,7 +55,7 @@ def inference_service(
         "securityContext": pod_security(),
         **_server(contents),
         **before(contents, options, sources),
-        "containers": [agent_container(contents, image=options.agent_image, sources=sources)],
+        "containers": [agent_container(contents, options=options, sources=sources)],
         "volumes": volumes(contents, documents=documents, sources=sources),
     }
     predictor.update(scheduling(contents, spread=spread, peers=plan_labels(plan)))

@@ -41,6 +41,8 @@ class ManifestOptions:
         of the node; None where they share nothing.
     shared_cache_bytes
         What that may take at most; None leaves it to the disk.
+    ready_when
+        When a shard's pod is ready: every model was ``attempted``, or every one is ``loaded``.
     triton_image
         Triton's container image where a shard is a Deployment; KServe knows its own.
     """
@@ -54,6 +56,7 @@ class ManifestOptions:
     gcs_secret: str | None = None
     storage_config: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    ready_when: Literal["attempted", "loaded"] = "attempted"
     shared_cache: str | None = None
     shared_cache_bytes: int | None = None
     triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"

@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.manifests.contents import ShardContents
 from planner.manifests.names import model_config_name, placement_name
+from planner.manifests.options import ManifestOptions
 from planner.manifests.sources import Sources
 from planner.units import quantity_bytes, quantity_milli
 
@@ -157,15 +158,15 @@ def _exactly(resources: dict[str, str]) -> dict[str, Any]:
     return {"requests": resources, "limits": dict(resources)}
 
 
-def agent_container(contents: ShardContents, *, image: str, sources: Sources) -> dict[str, Any]:
+def agent_container(contents: ShardContents, *, options: ManifestOptions, sources: Sources) -> dict[str, Any]:
     """Return our agent's container.
 
     It is named ``agent``: KServe's injector leaves a pod alone that has a container of this name.
     """
     return {
         "name": "agent",
-        "image": image,
-        "args": [*_agent_args(contents), *sources.args],
+        "image": options.agent_image,
+        "args": [*_agent_args(contents), *_readiness_args(options), *sources.args],
         **sources.container,
         "env": [{"name": "MULTI_MODEL_SERVER", "value": "true"}, *sources.env],
         "ports": [
@@ -225,6 +226,10 @@ def _agent_args(contents: ShardContents) -> list[str]:
         f"--parallel-loads={_lanes(contents)}",
         f"--loads-per-device={min(contents.shard_type.parallel_loads, _MOST_LANES)}",
     ]
+
+
+def _readiness_args(options: ManifestOptions) -> list[str]:
+    return [] if options.ready_when == "attempted" else [f"--ready-when={options.ready_when}"]
 
 
 def _agent_resources(contents: ShardContents) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -176,6 +177,29 @@ def test_an_agent_that_starts_before_its_server_and_reads_models_json(
     agent.wait_ready()
     assert ready(server) == {"a", "b"}
     assert "instance_group" not in (agent.models / "a" / "config.pbtxt").read_text()
+
+
+def test_readiness_that_waits_for_every_load(agent: AgentProcess, server: TritonProcess, store: Path) -> None:
+    good, waiting = sims(store, "good", "waiting")
+    waiting = replace(waiting, state="standby")
+    (bad,) = sims(store, "bad", fail="out of tape")
+    agent.arguments = ("--ready-when", "loaded")
+    agent.configs.mkdir()
+    mount_files(agent.configs, documents(good, waiting, bad))
+    agent.start()
+    eventually(lambda: agent.status()["observedGeneration"] is not None, "everything was attempted")
+    assert agent.get("/readyz") == (503, "2 of 3 models loaded\n")
+    assert not agent.status()["ready"]
+    mount_files(agent.configs, documents(good, waiting))
+    agent.wait_ready()
+    # A pod that serves is not taken away for what comes later; a new server process is judged anew.
+    mount_files(agent.configs, documents(good, waiting, bad))
+    eventually(lambda: agent.states().get("bad") == "FailedToLoad", "it fails")
+    assert agent.get("/readyz")[0] == 200
+    server.kill()
+    eventually(lambda: agent.get("/readyz")[0] == 503, "not ready without a server")
+    server.start()
+    eventually(lambda: agent.get("/readyz") == (503, "2 of 3 models loaded\n"), "judged anew")
 
 
 def test_standby_is_fetched_and_not_loaded_until_it_is_wanted(

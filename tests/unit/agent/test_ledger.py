@@ -255,3 +255,17 @@ def test_an_equal_look_ends_the_probation_of_a_model() -> None:
     assert made.seen("m").probation is not None
     made.look(look(rows, began_s=112.0), now_s=113.0, wall_s=113.0)
     assert made.seen("m").probation is None
+
+
+def test_what_is_loaded_or_waits_as_asked_is_served() -> None:
+    made = Ledger({"m": SERVES, "kept": Seen(staged=copy())})
+    targets = {"m": M, "kept": target("kept", state="standby"), "absent": target("absent")}
+    made.aim(targets, now_s=0.0, wall_s=0.0)
+    assert (made.served, made.attempted) == (2, 2)
+    refused = Failure(state="FailedToLoad", reason="LoadRefused", message="x", attempts=1, retry_at_s=9e9)
+    made.finish("absent", Seen(installed=copy(), failure=refused), now_s=1.0, wall_s=1.0)
+    assert (made.served, made.attempted) == (2, 3)
+    made.finish("absent", SERVES, now_s=2.0, wall_s=2.0)
+    assert made.served == 3
+    made.aim({"m": M}, now_s=3.0, wall_s=3.0)
+    assert (made.served, made.attempted) == (1, 1)

@@ -33,3 +33,14 @@ def test_a_look_that_is_under_way_is_silence() -> None:
     assert liveness.silence_s(5.0) == 0.0
     liveness.asked_at_s = 2.0
     assert liveness.silence_s(5.0) == 3.0
+
+
+def test_traffic_comes_when_it_is_opened_and_not_to_another_process() -> None:
+    liveness = Liveness()
+    assert not liveness.open()  # nobody has answered yet
+    liveness.answer(INFO, restarted=False, wall_s=1.0)
+    liveness.settle("g")
+    assert not liveness.ready
+    assert [liveness.open(), liveness.open(), liveness.ready] == [True, False, True]
+    liveness.answer(INFO, restarted=True, wall_s=2.0)
+    assert not liveness.ready

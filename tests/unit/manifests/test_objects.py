@@ -280,6 +280,16 @@ def test_the_service_account_lists_its_secrets_and_none_without():
     assert "secrets" not in named(rendered(a_scenario(), a_shard()), "ServiceAccount", "shardpack")
 
 
+def test_what_a_pod_s_readiness_waits_for_is_told_to_the_agent():
+    def ready_when(options: ManifestOptions) -> object:
+        files = render_plan(a_plan(a_scenario(), a_shard()), a_scenario(), options=options)
+        args = list(agent([item for file in files for item in objects_in(file.text)])["args"])
+        return agent_command.make_context("shardpack-agent", args).params["ready_when"]
+
+    assert ready_when(ManifestOptions()) == "attempted"
+    assert ready_when(ManifestOptions(ready_when="loaded")) == "loaded"
+
+
 @pytest.mark.parametrize(
     ("source", "volume"),
     [
