@@ -28,7 +28,6 @@ from agent.observed import Seen
 from agent.outcomes import (
     SERVER_UNREACHABLE,
     Failed,
-    Loaded,
     Outcome,
     Site,
     UnloadAsked,
@@ -38,6 +37,7 @@ from agent.outcomes import (
     find_fault,
     not_answering,
     not_kept,
+    tell,
     unexpected,
 )
 from agent.pins import targets
@@ -430,7 +430,7 @@ class Loop:
         self._unwanted.pop(action.name, None)
         self.count(action, outcome)
         self._conclude(action.name, outcome, now_s=now_s)
-        _tell(action, outcome)
+        tell(action, outcome)
         if isinstance(outcome, Failed) and outcome.reason == SERVER_UNREACHABLE:
             self._ledger.lose_server(now_s=now_s)
             self._look_at_s = now_s
@@ -495,13 +495,3 @@ class Loop:
         self._ledger.lose_server(now_s=now_s)
         wait_s = self.settings.settle_s * 2 ** min(self._liveness.unanswered, 10)
         self._look_at_s = now_s + min(self.settings.poll_s, wait_s)
-
-
-def _tell(action: Action, outcome: Outcome) -> None:
-    fields: dict[str, object] = {"action": type(action).__name__.lower(), "model": action.name}
-    if isinstance(outcome, Failed):
-        log.warning("an action failed", extra={**fields, "reason": outcome.reason, "error": outcome.message})
-    elif isinstance(outcome, Loaded):
-        log.info("a model is loaded", extra={**fields, "seconds": round(outcome.seconds, 3)})
-    else:
-        log.debug("an action is done", extra=fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,8 @@ from agent.observed import (
 )
 from agent.repository import Repository
 from agent.servers.port import IndexRow, ModelServer
+
+log = logging.getLogger(__name__)
 
 SERVER_UNREACHABLE = "ServerUnreachable"
 NOT_KEPT = "NotKept"
@@ -388,3 +391,14 @@ def not_kept(row: IndexRow) -> Failed:
     """Return what a load has come to that the server answered and did not keep. PURE."""
     message = row.reason or "the server has dropped the model soon after it said that it was loaded"
     return Failed(state="FailedToLoad", reason=NOT_KEPT, message=message, retry="late")
+
+
+def tell(action: Action, outcome: Outcome) -> None:
+    """Log what came of an action."""
+    fields: dict[str, object] = {"action": type(action).__name__.lower(), "model": action.name}
+    if isinstance(outcome, Failed):
+        log.warning("an action failed", extra={**fields, "reason": outcome.reason, "error": outcome.message})
+    elif isinstance(outcome, Loaded):
+        log.info("a model is loaded", extra={**fields, "seconds": round(outcome.seconds, 3)})
+    else:
+        log.debug("an action is done", extra=fields)
