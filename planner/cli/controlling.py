@@ -68,6 +68,15 @@ _RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
     show_default=True,
     help="Port of /livez, /readyz and /metrics; 0 takes a free one.",
 )
+@click.option(
+    "--close-empty",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Close a shard that the controller opened when it has been empty for so long.",
+)
+@click.option("--keep-empty", is_flag=True, help="Close no shard.")
 @click.option("--agent-image", help="Image of the agent in new shards; by default this version's.")
 @click.option("--service-account", help="ServiceAccount of new shards; by default shardpack.")
 @click.option("--triton-image", help="Image of Triton in new shards (standalone).")
@@ -89,6 +98,8 @@ def controller(  # noqa: PLR0913 - one parameter an option
     identity: str | None,
     address: str,
     metrics_port: int,
+    close_empty: float,
+    keep_empty: bool,
     agent_image: str | None,
     service_account: str | None,
     triton_image: str | None,
@@ -104,6 +115,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     from planner.cluster import LeaseTimes, connect
     from planner.controller.loop import Controller, Settings
     from planner.controller.objects import Style
+    from planner.controller.pace import Pace
     from planner.manifests.options import ManifestOptions
 
     if not talk.quiet and not talk.debug:
@@ -114,6 +126,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     settings = Settings(
         namespace=namespace or kube.namespace,
         identity=_identity(identity),
+        pace=Pace(empty_s=None if keep_empty else close_empty),
         style=Style(mode=mode, options=ManifestOptions(gateway=gateway, **given)),
         lease=lease,
         times=LeaseTimes(

@@ -201,9 +201,11 @@ class Assigner:
         )
 
     def _look_around(self) -> None:
-        """Look up the names that others have given to servers of their own, and nodes that take no pods."""
+        """Look up the names that others have, or that are being given up, and nodes that take no pods."""
         world = self._scene.world
         self._foreign = names_of_others(world)
+        for plan in self._scene.fleets.plans.values():
+            self._foreign |= plan.closing.keys()
         self._closed = frozenset(node.name for node in world.nodes.values() if not node.open)
 
     # ---------------------------------------------------------------------------------------------- words

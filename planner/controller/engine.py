@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Literal
 
 from planner.controller.assigning import Assigner
+from planner.controller.closing import Closer
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing, States
@@ -103,6 +104,7 @@ class Engine:
         self._router = Router(self.scene)
         self._refleet = True
         self._mover = Mover(self.scene, self._router, self._teller)
+        self._closer = Closer(self.scene, self._publisher, self._router)
         self._mentions = Mentions(self.scene.world, self.scene.fleets)
         self._held: set[str] = set()
         self._waits: dict[tuple[str, str], tuple[float, float]] = {}
@@ -194,6 +196,8 @@ class Engine:
         if scene.fleets.plans:
             self._assigner.settle_all(now)
             self._advance_moves(now)
+            if self._closer.look(now):
+                self._assigner.look_again()
         writes = tuple(islice(self._possible(now, stamp), scene.pace.at_once))
         told, scene.told = tuple(scene.told), []
         return Step(writes=writes, told=told, wake=self._wake(now, full=len(writes) == scene.pace.at_once))
@@ -245,6 +249,7 @@ class Engine:
             self._publisher.writes(now),
             self._names(),
             self._router.writes(now),
+            self._closer.writes(),
             self._teller.writes(now, stamp),
         )
         for source in sources:
@@ -341,6 +346,7 @@ class Engine:
             self._assigner.next(),
             self._teller.next(),
             self._router.next(),
+            self._closer.next(),
             *(until for until, _ in self._waits.values() if until > now),
             *self._mover.times(now),
         )

@@ -121,27 +121,34 @@ def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
         that is placed is of such a backend.
     """
     _check_backends(plan, fleet, view)
-    for shard in plan.shards.values():
-        kind = fleet.parts.shard_types.get(shard.shard_type)
-        if kind is None or kind.group != plan.group_of_shard(shard.name):
-            message = f"shard {shard.name} is open, and its type {shard.shard_type!r} is not there any more"
-            raise InputError([_fault(view, message)])
-        if kind.device_count < plan.fleet.parts.shard_types[shard.shard_type].device_count:
-            raise InputError([_fault(view, f"shard {shard.name} is open with more devices")])
-        if (kind.provision == "existing") != (shard.node is not None):
-            raise InputError([_fault(view, f"shard {shard.name} is open and its type's provision changed")])
-        if shard.node is not None and shard.node not in fleet.parts.nodes:
-            message = f"shard {shard.name} is on node {shard.node!r}, which is not there any more"
-            raise InputError([_fault(view, message)])
+    _check_shards(plan, fleet, view)
     fresh = LivingPlan(fleet)
     for name in sorted(plan.shards):
         fresh.open(plan.shards[name])
+    for name in sorted(plan.closing):
+        fresh.keep_closing(plan.closing[name])
     for name in list(plan.models()):
         group = plan.group_of_model(name)
         for copy in plan.copies(name):
             if group is not None:
                 fresh.seat(group, copy.model, copy.placed)
     return fresh
+
+
+def _check_shards(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None:
+    for shard in (*plan.shards.values(), *plan.closing.values()):
+        known = plan.fleet.parts.shard_types[shard.shard_type]
+        kind = fleet.parts.shard_types.get(shard.shard_type)
+        if kind is None or kind.group != known.group:
+            message = f"shard {shard.name} is open, and its type {shard.shard_type!r} is not there any more"
+            raise InputError([_fault(view, message)])
+        if kind.device_count < known.device_count:
+            raise InputError([_fault(view, f"shard {shard.name} is open with more devices")])
+        if (kind.provision == "existing") != (shard.node is not None):
+            raise InputError([_fault(view, f"shard {shard.name} is open and its type's provision changed")])
+        if shard.node is not None and shard.node not in fleet.parts.nodes:
+            message = f"shard {shard.name} is on node {shard.node!r}, which is not there any more"
+            raise InputError([_fault(view, message)])
 
 
 def _check_backends(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from planner.controller.assigning import names_of_others
 from planner.controller.fitting import Verdict, verdict_of
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
@@ -152,9 +153,8 @@ class Follower:
         return verdict
 
     def _around(self) -> Surroundings:
-        theirs = (view for view in self.world.inference_services.values() if not is_ours(view.labels))
         closed = (node.name for node in self.world.nodes.values() if not node.open)
-        return Surroundings(used=frozenset(view.name for view in theirs), closed=frozenset(closed))
+        return Surroundings(used=names_of_others(self.world), closed=frozenset(closed))
 
     # ---------------------------------------------------------------------------------------------- changes
 

@@ -55,6 +55,10 @@ class LivingPlan:
         self.fleet = fleet
         self.estate = Estate(fleet)
         self.shards: dict[str, Shard] = {}
+        self.closing: dict[str, Shard] = {}
+        """Shards that nothing comes to any more, counted until their objects are gone."""
+        self.idle: set[str] = set()
+        """Open shards with no copy on them."""
         self._placers = {
             group: Placer(scenario_of_group(fleet, group), Placement()) for group in fleet.groups
         }
@@ -165,16 +169,39 @@ class LivingPlan:
 
     def open(self, shard: Shard) -> None:
         """Take an empty shard in."""
-        self.shards[shard.name] = shard
-        self._on[shard.name] = {}
         self.estate.take(shard)
-        self._placers[self.group_of_shard(shard.name)].open(shard)
+        self._take_in(shard)
+
+    def close(self, name: str) -> None:
+        """Take an empty shard out: nothing comes there any more.
+
+        Raises
+        ------
+        ValueError
+            Somebody is on it.
+        """
+        self._placers[self.group_of_shard(name)].close(name)
+        self.closing[name] = self.shards.pop(name)
+        self.idle.discard(name)
+        del self._on[name]
+
+    def reopen(self, name: str) -> None:
+        """Take a shard that was closed in again, as long as it is counted."""
+        self._take_in(self.closing.pop(name))
+
+    def count_no_more(self, name: str) -> None:
+        """Count a shard that was closed no more: what it took of nodes and limits is another's to take."""
+        self.estate.give_back(self.closing.pop(name))
+
+    def keep_closing(self, shard: Shard) -> None:
+        """Count a shard that another plan of the fleet was closing."""
+        self.estate.take(shard)
+        self.closing[shard.name] = shard
 
     def take_back(self, shard: Shard) -> None:
-        """Take the shard of its group that was opened last, and is empty, out again."""
-        self._placers[self.group_of_shard(shard.name)].take_back()
-        self.estate.give_back(shard)
-        del self.shards[shard.name], self._on[shard.name]
+        """Take an empty shard out again that was only tried."""
+        self.close(shard.name)
+        self.count_no_more(shard.name)
 
     def place(self, group: str, model: Model, replica: int, *, shard: str | None = None) -> Copy | None:
         """Find a place for a replica on some open shard of a group, or on one; None is no change."""
@@ -191,8 +218,7 @@ class LivingPlan:
         placed = copy.placed
         group = self._group_of[placed.model]
         self._placers[group].unseat(placed.model, placed.replica)
-        del self._on[placed.shard][placed.model, placed.replica]
-        del self._copies[placed.model][placed.replica]
+        self._take_off(placed)
         if not self._copies[placed.model]:
             self._forget(group, copy.model)
 
@@ -218,9 +244,20 @@ class LivingPlan:
         group = self._group_of[copy.placed.model]
         placed = dataclasses.replace(copy.placed, replica=replica)
         self._placers[group].unseat(copy.placed.model, copy.placed.replica)
-        del self._on[copy.placed.shard][copy.placed.model, copy.placed.replica]
-        del self._copies[copy.placed.model][copy.placed.replica]
+        self._take_off(copy.placed)
         return self.seat(group, copy.model, placed)
+
+    def _take_in(self, shard: Shard) -> None:
+        self.shards[shard.name] = shard
+        self._on[shard.name] = {}
+        self.idle.add(shard.name)
+        self._placers[self.group_of_shard(shard.name)].open(shard)
+
+    def _take_off(self, placed: Placed) -> None:
+        del self._on[placed.shard][placed.model, placed.replica]
+        del self._copies[placed.model][placed.replica]
+        if not self._on[placed.shard]:
+            self.idle.add(placed.shard)
 
     def _note(self, group: str, model: Model, placed: Placed) -> Copy:
         copy = Copy(model=model, placed=placed)
@@ -228,6 +265,7 @@ class LivingPlan:
             self._together[group, model.together].add(model.name)
         self._copies[placed.model][placed.replica] = copy
         self._on[placed.shard][placed.model, placed.replica] = copy
+        self.idle.discard(placed.shard)
         if placed.model not in self._group_of:
             self._group_of[placed.model] = group
             bisect.insort(self._names[group], placed.model)

@@ -24,7 +24,7 @@ class Metrics:
         )
         self.decisions = Counter(
             f"{prefix}_decisions_total",
-            "Decisions: placed, refused, removed, moved, opened (a shard).",
+            "Decisions: placed, refused, removed, moved, opened and closed (a shard).",
             ["outcome"],
             registry=self.registry,
         )

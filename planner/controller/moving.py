@@ -20,8 +20,8 @@ class Mover:
 
     When all copies that stay are loaded, the TrainedModel's parent changes and the routes name both: a
     gateway that cannot reach a new copy yet asks the old one. When that has lasted a while, every gateway
-    goes by it and a pod of each new copy's shard is ready, the routes leave the old copies out; and when every
-    gateway goes by that, and has no request on its way there, the old copies go.
+    goes by it and a pod of each new copy's shard is ready, the routes leave the old copies out; and when
+    every gateway goes by that, and has no request on its way there, the old copies go.
 
     Parameters
     ----------

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from planner.controller.fleet import Fleet
-from planner.controller.views import ANNOTATION_SEAT, ConfigMapView, seat_text
+from planner.controller.views import (
+    ANNOTATION_OPENED_BY,
+    ANNOTATION_SEAT,
+    CONTROLLER,
+    ConfigMapView,
+    seat_text,
+)
 from planner.controller.writes import Kind, Write, create, delete, patch
 from planner.domain.placement import Shard
 from planner.manifests.contents import ShardContents
@@ -45,18 +51,16 @@ def server_objects(
 ) -> tuple[tuple[Kind, dict[str, Any]], ...]:
     """Return the objects that make a shard run, in the order in which they are created."""
     spread, options = fleet.scenario.policy.spread, style.options
+    write = inference_service if style.mode == "kserve" else deployment
+    item = write(contents, fleet.scenario, spread=spread, documents=documents, options=options)
+    server = _seated(_annotated(item, {ANNOTATION_OPENED_BY: CONTROLLER}), contents.shard)
     budget = shard_budget(contents, fleet)
     budgets: tuple[tuple[Kind, dict[str, Any]], ...] = (
         () if budget is None else (("PodDisruptionBudget", budget),)
     )
     if style.mode == "kserve":
-        item = inference_service(
-            contents, fleet.scenario, spread=spread, documents=documents, options=options
-        )
-        return (("InferenceService", _seated(item, contents.shard)), *budgets)
-    pods = deployment(contents, fleet.scenario, spread=spread, documents=documents, options=options)
-    front = service(contents, fleet.scenario)
-    return ("Service", front), ("Deployment", _seated(pods, contents.shard)), *budgets
+        return (("InferenceService", server), *budgets)
+    return ("Service", service(contents, fleet.scenario)), ("Deployment", server), *budgets
 
 
 def shard_budget(contents: ShardContents, fleet: Fleet) -> dict[str, Any] | None:
@@ -147,6 +151,9 @@ def _seated(item: dict[str, Any], shard: Shard) -> dict[str, Any]:
     """Return an object that says which devices of a node are the shard's."""
     if shard.node is None:
         return item
-    known = item["metadata"].get("annotations", {})
-    annotations = {**known, ANNOTATION_SEAT: seat_text(shard.node, shard.node_devices)}
+    return _annotated(item, {ANNOTATION_SEAT: seat_text(shard.node, shard.node_devices)})
+
+
+def _annotated(item: dict[str, Any], more: dict[str, str]) -> dict[str, Any]:
+    annotations = {**item["metadata"].get("annotations", {}), **more}
     return {**item, "metadata": {**item["metadata"], "annotations": annotations}}

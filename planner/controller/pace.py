@@ -27,6 +27,8 @@ class Pace:
         Between two looks for room for what was refused.
     at_once
         Writes that are handed out together.
+    empty_s
+        That a shard may be empty before it is closed; None is for ever.
     """
 
     quiet_s: float = 0.2
@@ -36,6 +38,7 @@ class Pace:
     switch_s: float = 2.0
     retry_s: float = 1.0
     at_once: int = 500
+    empty_s: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -46,8 +46,15 @@ class Publisher:
 
     def has_server(self, shard: str) -> bool:
         """Return whether a shard's server is there, and not on its way out."""
-        view = self._server(shard)
+        view = self.server(shard)
         return view is not None and not view.deleting
+
+    def server(self, shard: str) -> ShardView | None:
+        """Return what runs a shard; None where nothing does, or something that is not ours is called so."""
+        world, mode = self._scene.world, self._scene.style.mode
+        known = world.inference_services if server_kind(mode) == "InferenceService" else world.deployments
+        view = known.get(server_name(shard, mode))
+        return None if view is None or not is_ours(view.labels) else view
 
     def is_theirs(self, name: str) -> bool:
         """Return whether an InferenceService is somebody else's: what it serves is not ours to take away."""
@@ -92,7 +99,7 @@ class Publisher:
         style, world = self._scene.style, self._scene.world
         complete = style.mode == "kserve" or server_name(shard, style.mode) in world.services
         kind = plan.fleet.parts.shard_types[plan.shards[shard].shard_type]
-        if self._server(shard) is not None and complete and (kind.replicas == 1 or shard in world.budgets):
+        if self.server(shard) is not None and complete and (kind.replicas == 1 or shard in world.budgets):
             return []
         contents = plan.contents(shard)
         documents = self._told(contents, plan)
@@ -108,12 +115,6 @@ class Publisher:
             for what, body in server_objects(contents, plan.fleet, style, documents=count)
             if body["metadata"]["name"] not in known[what]
         ]
-
-    def _server(self, shard: str) -> ShardView | None:
-        world, mode = self._scene.world, self._scene.style.mode
-        known = world.inference_services if server_kind(mode) == "InferenceService" else world.deployments
-        view = known.get(server_name(shard, mode))
-        return None if view is None or not is_ours(view.labels) else view
 
     # ------------------------------------------------------------------------------------------- documents
 

@@ -28,6 +28,10 @@ ANNOTATION_LEAVING = "shardpack.dev/leaving"
 ANNOTATION_SEAT = "shardpack.dev/seat"
 """On the objects of a shard that is on a node: JSON of the node and of the positions of its devices there."""
 
+ANNOTATION_OPENED_BY = "shardpack.dev/opened-by"
+CONTROLLER = "controller"
+"""On the server of a shard: whoever opened it may close it. A plan's shards have none."""
+
 LABEL_ROLE = "shardpack.dev/role"
 ROLE_FLEET = "fleet"
 FLEET_KEY = "scenario.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from planner.online.arrays import (
     TENANT,
     TYPE,
     Board,
+    Floats,
     Ints,
     Load,
 )
@@ -45,8 +47,6 @@ class Resident:
     """A replica where it is, with what it takes there."""
 
     placed: Placed
-    row: int
-    cells: Ints
     load: Load
     surplus: int
 
@@ -91,29 +91,41 @@ class Book:
         self.surpluses.extend([] for _ in fresh.cells)
         self._crowd.extend(0 for _ in shards)
 
-    def take_back(self) -> None:
-        """Book the shard that came last out again; nothing may be on it."""
-        row = len(self.shards) - 1
-        assert self._crowd[row] == 0, f"shard {self.shards[row].name} is not empty"
-        first = int(self.board.rows[row, FIRST])
+    def close(self, name: str) -> None:
+        """Book an empty shard out; those behind it move up.
+
+        Raises
+        ------
+        KeyError
+            It is not open.
+        ValueError
+            Somebody is on it.
+        """
+        row = self.row_of[name]
+        if self._crowd[row]:
+            raise ValueError(f"shard {name!r} has {self._crowd[row]} residents")
         board = self.board
+        first, last = int(board.rows[row, FIRST]), int(board.rows[row, LAST])
+        cells, rows = without(board.cells, first, last), without(board.rows, row, row + 1)
+        cells[first:, ROW] -= 1
+        rows[row:, [FIRST, LAST]] -= last - first
         self.board = Board(
-            rows=board.rows[:row],
-            cells=board.cells[:first],
-            host_left=board.host_left[:row],
-            host_users=board.host_users[:row],
-            device_users=board.device_users[:first],
+            rows=rows,
+            cells=cells,
+            host_left=without(board.host_left, row, row + 1),
+            host_users=without(board.host_users, row, row + 1),
+            device_users=without(board.device_users, first, last),
         )
-        del self.row_of[self.shards.pop().name], self.surpluses[first:], self._crowd[row:]
+        del self.shards[row], self.surpluses[first:last], self._crowd[row], self.row_of[name]
+        self.row_of.update((shard.name, row + index) for index, shard in enumerate(self.shards[row:]))
 
     def add(self, model: Model, placed: Placed) -> Resident:
         """Book a replica in."""
         row = self.row_of[placed.shard]
         here = self.board.rows[row]
         load, surplus = self.asker.load(model, int(here[TYPE]), placed.option)
-        cells = np.array(placed.devices, dtype=np.int64) + here[FIRST]
-        resident = Resident(placed=placed, row=row, cells=cells, load=load, surplus=surplus)
-        change(self.board, load, row, cells, 1)
+        resident = Resident(placed=placed, load=load, surplus=surplus)
+        change(self.board, load, row, self._cells(placed), 1)
         here[TENANT] = self.asker.tenant(model)
         self._crowd[row] += 1
         self._book_peaks(resident, 1)
@@ -123,19 +135,26 @@ class Book:
     def remove(self, resident: Resident) -> None:
         """Book a replica out."""
         placed = resident.placed
+        row = self.row_of[placed.shard]
         del self.residents[placed.model][placed.replica]
-        change(self.board, resident.load, resident.row, resident.cells, -1)
-        self._crowd[resident.row] -= 1
-        if self._crowd[resident.row] == 0:
-            self.board.rows[resident.row, TENANT] = NO_TENANT
+        change(self.board, resident.load, row, self._cells(placed), -1)
+        self._crowd[row] -= 1
+        if self._crowd[row] == 0:
+            self.board.rows[row, TENANT] = NO_TENANT
         self._book_peaks(resident, -1)
+
+    def _cells(self, placed: Placed) -> Ints:
+        """Return the cells of a replica's devices."""
+        found: Ints = np.array(placed.devices, dtype=np.int64)
+        found += self.board.rows[self.row_of[placed.shard], FIRST]
+        return found
 
     def _book_peaks(self, resident: Resident, sign: int) -> None:
         """Keep what loading takes: the largest surpluses of those that use a device."""
         if not resident.load.on_device:
             return
-        most = self.loads_at_once[int(self.board.rows[resident.row, TYPE])]
-        for cell in resident.cells:
+        most = self.loads_at_once[int(self.board.rows[self.row_of[resident.placed.shard], TYPE])]
+        for cell in self._cells(resident.placed):
             known = self.surpluses[cell]
             if sign > 0:
                 insort(known, resident.surplus)
@@ -159,6 +178,14 @@ class Book:
         domains = [domain_of(shard, scenario, parts) for shard in shards]
         numbers = [self._domains.setdefault(domain, len(self._domains)) for domain in domains]
         return _board(scenario, parts, shards, self.columns, numbers)
+
+
+Rows = TypeVar("Rows", Ints, Floats)
+
+
+def without(array: Rows, first: int, last: int) -> Rows:
+    """Return an array without some rows; the last ones, as of a shard that was only tried, are cut off."""
+    return array[:first] if last == len(array) else np.delete(array, slice(first, last), axis=0)
 
 
 def change(board: Board, load: Load, row: int, cells: Ints, sign: int) -> None:

@@ -24,7 +24,7 @@ from planner.online.arrays import (
     Where,
 )
 from planner.online.asks import Way
-from planner.online.book import Book, Resident
+from planner.online.book import Book, Resident, without
 from planner.online.choosing import choose, measure
 from planner.online.mix import make_scores
 from planner.online.reasons import Obstacle, obstacles, refusal_of
@@ -55,9 +55,9 @@ class Outcome:
 class Placer:
     """A plan in the form in which a place for one more model is found in microseconds.
 
-    Every place is legal by the rules of ``domain.verify``; nothing moves, and shards are opened by ``open``
-    alone. What is as good as another place is decided by the order of the shards, so equal calls give equal
-    answers.
+    Every place is legal by the rules of ``domain.verify``; nothing moves, and shards are opened and closed by
+    ``open`` and ``close`` alone. What is as good as another place is decided by the order of the shards, so
+    equal calls give equal answers.
 
     Parameters
     ----------
@@ -219,7 +219,8 @@ class Placer:
             The shard has no such device, or the model no such footprint.
         """
         self._know(model)
-        self._remeasure(self._book.add(model, placed).row)
+        self._book.add(model, placed)
+        self._remeasure(self._book.row_of[placed.shard])
 
     def unseat(self, name: str, replica: int) -> Placed:
         """Book one replica out; the model stays known.
@@ -250,14 +251,24 @@ class Placer:
         )
         measure(board, self._scores, before, len(self._book.shards))
 
-    def take_back(self) -> None:
-        """Take the shard that was opened last out again, which is empty: it was only tried."""
-        self._book.take_back()
-        board, old = self._book.board, self._scores
+    def close(self, name: str) -> None:
+        """Take an empty shard out of the plan.
+
+        Raises
+        ------
+        KeyError
+            It is not open.
+        ValueError
+            Somebody is on it.
+        """
+        row, old = self._book.row_of[name], self._scores
+        here = self._book.board.rows[row]
+        first, last = int(here[FIRST]), int(here[LAST])
+        self._book.close(name)
         self._scores = old._replace(
-            counts=old.counts[: len(board.cells)],
-            sums=old.sums[: len(board.rows)],
-            values=old.values[: len(board.rows)],
+            counts=without(old.counts, first, last),
+            sums=without(old.sums, row, row + 1),
+            values=without(old.values, row, row + 1),
         )
 
     def expect(self, models: Iterable[Model]) -> None:
@@ -308,7 +319,8 @@ class Placer:
             if row < 0 or device >= self._width(row):
                 return None
         siblings = self._book.residents.get(model.name, {}).values()
-        domains = [int(self._book.board.rows[item.row, DOMAIN]) for item in siblings]
+        rows = [self._book.row_of[item.placed.shard] for item in siblings]
+        domains = [int(self._book.board.rows[row, DOMAIN]) for row in rows]
         return Where(banned=np.array(domains, dtype=np.int64), row=row, device=device)
 
     def _width(self, row: int) -> int:
@@ -361,7 +373,7 @@ class Placer:
 
     def _take_out(self, resident: Resident) -> None:
         self._book.remove(resident)
-        self._remeasure(resident.row)
+        self._remeasure(self._book.row_of[resident.placed.shard])
 
     def _remeasure(self, row: int) -> None:
         measure(self._book.board, self._scores, row, row + 1)

@@ -23,7 +23,7 @@ ROUNDS = Rounds(busy_s=0.2, idle_s=1.0)
 
 @contextmanager
 def running(
-    kube: Kube, namespace: str, *, style: Style | None = None, count: int = 1
+    kube: Kube, namespace: str, *, style: Style | None = None, pace: Pace = PACE, count: int = 1
 ) -> Iterator[list[Controller]]:
     """Controllers in threads."""
     controllers = [
@@ -33,7 +33,7 @@ def running(
                 namespace=namespace,
                 identity=f"c-{number}-{time.monotonic_ns()}",
                 style=style or Style(),
-                pace=PACE,
+                pace=pace,
                 rounds=ROUNDS,
                 times=TIMES,
                 port=0,

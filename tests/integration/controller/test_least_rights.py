@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from planner.cluster import Resource, connect
-from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, TRAINED_MODELS
+from planner.cluster import Kube, Resource, connect
+from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, SERVICES, TRAINED_MODELS
 from planner.controller.objects import Mode, Style
 from planner.manifests.options import ManifestOptions
 from tests.support.api_server.access import service_account
-from tests.support.controllers import all_loaded, eventually, running
+from tests.support.controllers import PACE, all_loaded, documents, eventually, running
 from tests.support.memory_cluster import a_trained_model
 from tests.support.standing_in import Agents
 
@@ -51,6 +52,14 @@ def _rule(resource: str, verbs: str) -> dict[str, Any]:
     return {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}
 
 
+def _names(kube: Kube, namespace: str, resource: Resource) -> list[str]:
+    return [item["metadata"]["name"] for item in kube.list(resource, namespace=namespace).items]
+
+
+def _is_second(name: str) -> bool:
+    return name.startswith("news-1")
+
+
 @pytest.mark.parametrize("mode", ["kserve", "standalone"])
 def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) -> None:
     kube, namespace = here.kube, here.namespace
@@ -80,14 +89,20 @@ def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) 
         kube.create(binding, {**head, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]})
     limited = connect(kubeconfig=here.server.kubeconfig(tmp_path, user=user, namespace=namespace))
     style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
-    with Agents(kube, namespace), running(limited, namespace, style=style) as (controller,):
+    pace = dataclasses.replace(PACE, empty_s=1.0)
+    with Agents(kube, namespace), running(limited, namespace, style=style, pace=pace) as (controller,):
         servers = INFERENCE_SERVICES if mode == "kserve" else DEPLOYMENTS
         eventually(lambda: kube.list(servers, namespace=namespace).items)
         for index in range(25):
             kube.create(TRAINED_MODELS, a_trained_model(f"m-{index:02}"))
         eventually(lambda: all_loaded(kube, namespace, 25))
-        kube.delete(TRAINED_MODELS, "m-00", namespace=namespace)
-        eventually(lambda: all_loaded(kube, namespace, 24))
+        placed = documents(kube, namespace)
+        gone = [name for name, shards in placed.items() if shards == {"news-1"}]
+        for name in gone:
+            kube.delete(TRAINED_MODELS, name, namespace=namespace)
+        eventually(lambda: all_loaded(kube, namespace, 25 - len(gone)))
+        eventually(lambda: not any(map(_is_second, _names(kube, namespace, servers))))
+        eventually(lambda: not any(map(_is_second, _names(kube, namespace, SERVICES))))
         samples = [one for metric in controller.metrics.writes.collect() for one in metric.samples]
         assert not [one for one in samples if one.labels.get("outcome") == "failed" and one.value]
     limited.close()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.controller.objects import Mode, Style
+from planner.controller.pace import Pace
 from planner.controller.writes import Write
 from planner.domain.verify import verify_placement
 from tests.support.memory_cluster import (
@@ -55,41 +56,43 @@ CHANGES = st.one_of(
 @pytest.mark.parametrize("mode", ["kserve", "standalone"])
 @settings(max_examples=40, deadline=None)
 @given(
+    empty_s=st.sampled_from((None, 5.0)),
     rounds=st.lists(
         st.tuples(st.lists(CHANGES, min_size=1, max_size=6), st.lists(st.integers(0, 12), max_size=4)),
         min_size=1,
         max_size=4,
-    )
+    ),
 )
 def test_whatever_happens_the_end_is_one_plan_that_holds_every_model_that_fits(
-    mode: Mode, rounds: list[tuple[list[tuple[str, str, str, int]], list[int]]]
+    mode: Mode, empty_s: float | None, rounds: list[tuple[list[tuple[str, str, str, int]], list[int]]]
 ) -> None:
     cluster = MemoryCluster()
     cluster.put("ConfigMap", fleet_map(a_fleet_text(max_models=5, most=6)))
     kserve = KServe(cluster)
-    Run(cluster, style=Style(mode=mode)).settle(agents=loaded_agents())
+    pace = Pace(empty_s=empty_s)
+    Run(cluster, style=Style(mode=mode), pace=pace).settle(agents=loaded_agents())
     now = 100.0
     for changes, stops in rounds:
         for change in changes:
             _apply(cluster, mode, change)
         for after in stops:
-            now = _interrupted(cluster, mode, after, now)
+            now = _interrupted(cluster, mode, pace, after, now)
             if mode == "kserve" and _all_parents_there(cluster):
                 kserve.reconcile()
-        run = _settled(cluster, mode, kserve, now)
+        run = _settled(cluster, mode, pace, kserve, now)
         now = run.now
         _is_consistent(cluster, run, kserve, mode)
 
 
-def _interrupted(cluster: MemoryCluster, mode: Mode, after: int, now: float) -> float:
-    run = Run(cluster, style=Style(mode=mode), broken=Stopper(after), now=now)
+def _interrupted(cluster: MemoryCluster, mode: Mode, pace: Pace, after: int, now: float) -> float:
+    run = Run(cluster, style=Style(mode=mode), pace=pace, broken=Stopper(after), now=now)
     with contextlib.suppress(StoppedError):
         run.settle(agents=loaded_agents())
     return run.now
 
 
-def _settled(cluster: MemoryCluster, mode: Mode, kserve: KServe, now: float) -> Run:
-    run = Run(cluster, style=Style(mode=mode), now=now)
+def _settled(cluster: MemoryCluster, mode: Mode, pace: Pace, kserve: KServe, now: float) -> Run:
+    run = Run(cluster, style=Style(mode=mode), pace=pace, now=now)
     run.settle(agents=loaded_agents())
     if mode == "kserve":
         kserve.reconcile()

@@ -6,6 +6,7 @@ import pytest
 
 from planner.domain.placement import Placed, Placement
 from planner.domain.verify import verify_placement
+from planner.online.arrays import DOMAIN
 from planner.online.placer import Placer
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
 from tests.support.plans import a_placement, a_shard, on
@@ -26,6 +27,42 @@ def test_shards_that_are_opened_one_by_one_are_as_if_they_had_been_there() -> No
     for grown, whole in zip(one_by_one.book.board, at_once.book.board, strict=True):
         assert grown.tolist() == whole.tolist()
     assert one_by_one.placement() == at_once.placement()
+
+
+def test_a_shard_that_is_closed_is_as_if_it_had_never_been_there() -> None:
+    wide, narrow = a_shard_type(device_count=2), a_shard_type("s")
+    scenario = a_scenario(*models(7, an_option(gpu=5 * GIB)), types=(wide, narrow), spread="node")
+    shards = (a_shard("t"), a_shard("s"), a_shard("t-1", "t"), a_shard("s-1", "s"))
+    kept = (shards[0], shards[2])
+    cut, whole = Placer(scenario, Placement(shards=shards)), Placer(scenario, Placement(shards=kept))
+    for placer in (cut, whole):
+        placer.place_replica(scenario.models[0], 0, shard="t-1")
+        placer.place_replica(scenario.models[1], 0, shard="t")
+    cut.close("s")
+    cut.close("s-1")
+    assert cut.placement() == whole.placement()
+    for placer in (cut, whole):
+        placer.unseat(scenario.models[0].name, 0)
+    for model in scenario.models[2:]:
+        assert cut.place(model).placed == whole.place(model).placed
+    for placer in (cut, whole):
+        placer.book.board.rows[:, DOMAIN] = 0  # they are numbered as they come
+    for one, other in zip(cut.book.board, whole.book.board, strict=True):
+        assert one.tolist() == other.tolist()
+    cut.open(a_shard("s-2", "s"))
+    assert cut.place_replica(scenario.models[0], 0, shard="s-2") is not None
+
+
+def test_a_shard_with_somebody_on_it_is_not_closed() -> None:
+    scenario = a_scenario(*models(1))
+    placer = Placer(scenario, a_placement(a_shard("t"), on("m-000")))
+    with pytest.raises(ValueError, match="'t' has 1 residents"):
+        placer.close("t")
+    placer.unseat("m-000", 0)
+    placer.close("t")
+    assert placer.place(scenario.models[0]).refused
+    with pytest.raises(KeyError):
+        placer.close("t")
 
 
 def test_a_shard_that_is_opened_takes_what_was_refused() -> None:
