@@ -27,6 +27,7 @@ from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
 from planner.cli.placing import place
 from planner.cli.planning import diff, plan, verify
+from planner.cli.proposing import propose
 from planner.cli.rehearsing import rehearse
 from planner.cli.relaxing import relax
 from planner.cli.scenarios import limits, validate
@@ -196,6 +197,7 @@ for _command in (
     controller,
     webhook,
     fit,
+    propose,
     apply,
     diff,
     report,

@@ -87,8 +87,7 @@ class Asker:
 
     def _ask(self, pod: PodView) -> None:
         try:
-            status = self._status(f"http://{_host(pod.address or '')}:{STATUS_PORT}/status?limit={_PAGE}")
-            self._heard(pod, status)
+            self._heard(pod, self.status_of(pod))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             _log.debug("the agent of pod %s does not answer: %s", pod.name, error)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -96,7 +95,17 @@ class Asker:
         finally:
             self._asked.discard(pod.name)
 
-    def _status(self, url: str) -> Status:
+    def status_of(self, pod: PodView) -> Status:
+        """Return what a pod answers now, its pages put together.
+
+        Raises
+        ------
+        urllib3.exceptions.HTTPError, OSError
+            It does not answer.
+        ValueError, TypeError, KeyError, AttributeError
+            What it answers is no status.
+        """
+        url = f"http://{_host(pod.address or '')}:{STATUS_PORT}/status?limit={_PAGE}"
         status = page = self._page(url)
         for _ in range(_MOST_PAGES):
             if page.get("continue") is None:
