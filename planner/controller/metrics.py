@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from planner.controller.engine import Engine
+from planner.controller.proposal_metrics import ProposalMetrics
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """A place is found in a tenth of a millisecond; a shard is opened in some ten."""
@@ -44,6 +45,7 @@ class Metrics:
         self.refused = self._gauge("models_refused", "Models without a place for all that they ask for.")
         self.shards = self._gauge("shards", "Open shards.")
         self.postponed = self._gauge("documents_waiting", "Shards whose documents are to be written.")
+        self.proposals = ProposalMetrics(self.registry)
         self._known: dict[str, int] = {}
 
     def look(self, engine: Engine) -> None:
@@ -52,6 +54,7 @@ class Metrics:
         self.refused.set(engine.refused)
         self.shards.set(sum(len(plan.shards) for plan in engine.plans))
         self.postponed.set(len(engine.scene.postponed))
+        self.proposals.look(engine.scene.world.config_maps)
         for outcome, count in engine.decided.items():
             self.decisions.labels(outcome).inc(count - self._known.get(outcome, 0))
             self._known[outcome] = count
@@ -60,6 +63,7 @@ class Metrics:
         """Take note that this process leads no more: what it knew is another's to say now."""
         for gauge in (self.leading, self.models, self.refused, self.shards, self.postponed):
             gauge.set(0)
+        self.proposals.forget()
 
     def renew(self) -> None:
         """Take note that the next engine counts from 0."""

@@ -65,6 +65,7 @@ def test_the_commands_with_a_result_have_formats() -> None:
         "manifests",
         "place",
         "plan",
+        "propose",
         "rehearse",
         "relax",
         "validate",

@@ -24,6 +24,7 @@ from agent.observed import Seen
 from agent.outcomes import Failed
 from agent.status import STATES, Snapshot
 from planner.controller.metrics import Metrics as ControllerMetrics
+from planner.controller.views import read_config_map
 from planner.manifests.gateway import gateway_objects
 from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 from planner.manifests.options import ManifestOptions
@@ -77,14 +78,23 @@ def agent_text() -> str:
     return metrics.text().decode()
 
 
+def controller_text() -> str:
+    now = {"usdPerHour": "1.5", "brokenRules": 0}
+    proposed = {"usdPerHour": "1", "boundUsdPerHour": "0.5", "unplacedReplicas": 0}
+    changes = dict.fromkeys(("moves", "shardsOpened", "shardsClosed"), 1)
+    group = {"group": "news", "now": now, "proposed": proposed, "changes": changes}
+    told = json.dumps({"at": "2030-01-01T00:00:00Z", "groups": [group]})
+    metadata = {"name": "shardpack-proposal", "labels": {"shardpack.dev/role": "proposal"}}
+    view = read_config_map({"metadata": metadata, "data": {"proposal.json": told}})
+    metrics = ControllerMetrics()
+    metrics.proposals.look({view.name: view})
+    return generate_latest(metrics.registry).decode()
+
+
 @cache
 def exported() -> dict[str, set[str]]:
     """Return the labels of every time series that there is, by name."""
-    texts = [
-        agent_text(),
-        metrics_text(GatewayState)().decode(),
-        generate_latest(ControllerMetrics().registry).decode(),
-    ]
+    texts = [agent_text(), metrics_text(GatewayState)().decode(), controller_text()]
     found: dict[str, set[str]] = {}
     for text in texts:
         for family in text_string_to_metric_families(text):
