@@ -167,6 +167,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Seconds that the server's index or metadata may take.",
 )
 @click.option(
+    "--python-gpus",
+    type=click.Choice(["told", "shown"]),
+    default="told",
+    show_default=True,
+    help="Triton's python models: told their GPUs, which their code may ignore, or shown no others.",
+)
+@click.option(
     "--ready-when",
     type=click.Choice(["attempted", "loaded"]),
     default="attempted",
@@ -354,6 +361,7 @@ def _settings(options: Mapping[str, Any]) -> Settings:
         ),
         shared_cache=options["shared_cache"],
         shared_cache_bytes=options["shared_cache_bytes"],
+        python_gpus=options["python_gpus"],
         ready_when=options["ready_when"],
         probe=options["probe"],
         probe_period_s=options["probe_period"],

@@ -187,6 +187,7 @@ class Loop:
             server_since=liveness.since_s,
             server_fault=liveness.fault or overdue,
             control=self.server.control,
+            visible=self.visible,
         )
 
     def readiness(self) -> tuple[bool, str]:

@@ -48,6 +48,8 @@ class Copy:
         The devices of that pin.
     measured_bytes
         What the use of one of them grew by while the copy was loaded, the last time that this could be told.
+    unenforced
+        Why the model may run elsewhere than its config says; None where it cannot, or nothing is known.
     """
 
     storage_uri: str | None = None
@@ -58,6 +60,7 @@ class Copy:
     loaded_pin: str | None = None
     loaded_devices: tuple[str, ...] = ()
     measured_bytes: int | None = None
+    unenforced: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ https://protobuf.dev/reference/protobuf/textformat-spec/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from agent.errors import PinError
@@ -22,6 +23,9 @@ _TOKEN = re.compile(
       |(?P<word>[A-Za-z0-9_.+\-/]+)""",
     re.VERBOSE,
 )
+_TEXT_FIELD = re.compile(r"""\w+\s*:\s*(["'])([^"'\\\n]*)\1\s*[,;]?""")
+_KEY = re.compile(r"""\bkey\s*:\s*(["'])([^"'\\\n]*)\1""")
+_STRING_VALUE = re.compile(r"""\bstring_value\s*:\s*(["'])([^"'\\\n]*)\1""")
 _CLOSES = {"{": "}", "<": ">", "[": "]"}
 # The framework of a document where it names a Triton backend, or where only one backend reads its files.
 # Triton's model configuration, "Name, Platform and Backend".
@@ -72,29 +76,96 @@ def top_level_fields(text: str) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-def with_placement(text: str, *, name: str, instance_group: str | None) -> str:
-    """Return a config with this name and, unless None, this ``instance_group`` in place of its own.
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config whose top-level fields are known.
 
-    An ensemble gets none, it runs nowhere itself: Triton refuses one that has a group.
+    Parameters
+    ----------
+    text
+        As it was written.
+    fields
+        Where they stand in it.
+    """
+
+    text: str
+    fields: tuple[Field, ...]
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it is a graph of other models, which runs nowhere itself."""
+        return any(field.name == "ensemble_scheduling" for field in self.fields)
+
+    def value(self, name: str) -> str | None:
+        """Return the text of a field that has one, as ``backend``; None where it is not there."""
+        found = None
+        for field in self.fields:
+            match = _TEXT_FIELD.fullmatch(self.text[field.start : field.end]) if field.name == name else None
+            found = match[2] if match else found
+        return found
+
+    def parameter(self, key: str) -> str | None:
+        """Return the text of a parameter; None where it is not there or stands in a list with others."""
+        found = None
+        for field in self._parameters(key):
+            match = _STRING_VALUE.search(self.text, field.start, field.end)
+            found = match[2] if match else found
+        return found
+
+    def _parameters(self, key: str) -> Iterator[Field]:
+        for field in self.fields:
+            keys = _KEY.findall(self.text, field.start, field.end) if field.name == "parameters" else ()
+            if any(name == key for _, name in keys):
+                if len(keys) > 1:
+                    raise PinError("BadConfig", f"config.pbtxt: write {key} in a parameters field of its own")
+                yield field
+
+    def with_placement(
+        self, *, name: str, instance_group: str | None, parameters: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
+        """Return it with this name and, unless None, this ``instance_group`` in place of its own.
+
+        An ensemble gets none: Triton refuses one that has a group.
+
+        Parameters
+        ----------
+        name, instance_group
+            What it gets.
+        parameters
+            Further ones, in place of those of the same key.
+
+        Raises
+        ------
+        PinError
+            A parameter that is to be replaced stands in a list with others.
+        """
+        instance_group = None if self.is_ensemble else instance_group
+        replaced = {"name"} if instance_group is None else {"name", "instance_group"}
+        dropped = {field for key in parameters for field in self._parameters(key)}
+        kept: list[str] = []
+        position = 0
+        for field in self.fields:
+            if field.name in replaced or field in dropped:
+                kept.append(self.text[position : field.start])
+                position = field.end
+        kept.append(self.text[position:])
+        head = [f'name: "{name}"', *([] if instance_group is None else [instance_group])]
+        head += [
+            f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+            for key, value in parameters.items()
+        ]
+        return "\n".join(head) + "\n" + "".join(kept).lstrip("\n")
+
+
+def read_config(text: str) -> Config:
+    """Return a config with its fields.
 
     Raises
     ------
     PinError
         The text is not protobuf text format.
     """
-    fields = top_level_fields(text)
-    if any(field.name == "ensemble_scheduling" for field in fields):
-        instance_group = None
-    replaced = {"name"} if instance_group is None else {"name", "instance_group"}
-    kept: list[str] = []
-    position = 0
-    for field in fields:
-        if field.name in replaced:
-            kept.append(text[position : field.start])
-            position = field.end
-    kept.append(text[position:])
-    head = f'name: "{name}"\n' + (f"{instance_group}\n" if instance_group else "")
-    return head + "".join(kept).lstrip("\n")
+    return Config(text, top_level_fields(text))
 
 
 def minimal_config(framework: str) -> str:

@@ -5,7 +5,7 @@ A document names devices by UUID or by ordinal; Triton wants ordinals among the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ from agent.errors import PinError
 
 CPU = "cpu"
 UNPINNED = "unpinned"
+_GPU = "gpu:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +27,18 @@ class Pin:
         The text for ``config.pbtxt``; None leaves what the model's author wrote.
     devices
         ``gpu:<ordinal>`` each, or ``cpu``, or ``unpinned``: what loads at the same time is judged by them.
+    instances
+        On each device.
     """
 
     instance_group: str | None
     devices: tuple[str, ...]
+    instances: int = 1
+
+    @property
+    def ordinals(self) -> tuple[int, ...]:
+        """The GPUs among its devices, as the server counts them."""
+        return tuple(int(device.removeprefix(_GPU)) for device in self.devices if device.startswith(_GPU))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +99,22 @@ def _pin(devices: tuple[DesiredDevice, ...], instances: int, visible: tuple[str,
         return Pin(instance_group=None, devices=(UNPINNED,))
     ordinals = sorted({_ordinal(device, visible) for device in devices if device.kind == "gpu"})
     on_cpu = any(device.kind == "cpu" for device in devices)
+    return Pin(
+        instance_group=instance_group(ordinals, instances=instances, on_cpu=on_cpu),
+        devices=(*(f"{_GPU}{ordinal}" for ordinal in ordinals), *((CPU,) if on_cpu else ())),
+        instances=instances,
+    )
+
+
+def instance_group(ordinals: Sequence[int], *, instances: int, on_cpu: bool) -> str:
+    """Return the text for ``config.pbtxt`` that puts so many instances on each of some devices."""
     groups = []
     if ordinals:
         listed = ", ".join(map(str, ordinals))
         groups.append(f"{{ kind: KIND_GPU count: {instances} gpus: [ {listed} ] }}")
     if on_cpu:
         groups.append(f"{{ kind: KIND_CPU count: {instances} }}")
-    return Pin(
-        instance_group=f"instance_group [ {', '.join(groups)} ]",
-        devices=(*(f"gpu:{ordinal}" for ordinal in ordinals), *((CPU,) if on_cpu else ())),
-    )
+    return f"instance_group [ {', '.join(groups)} ]"
 
 
 def _ordinal(device: DesiredDevice, visible: tuple[str, ...] | None) -> int:

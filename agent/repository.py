@@ -241,11 +241,15 @@ class Repository:
         if copy is None:
             raise FileNotFoundError(f"no staged copy of {name}")
         folder = staged / _MODEL
-        self._arrange(
-            folder, layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=staged))
-        )
+        wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=staged))
+        self._arrange(folder, wanted)
         # Whoever loads it from now on finds this pin.
-        copy = replace(copy, loaded_pin=pin.instance_group or "", loaded_devices=pin.devices)
+        copy = replace(
+            copy,
+            loaded_pin=pin.instance_group or "",
+            loaded_devices=pin.devices,
+            unenforced=wanted.unenforced,
+        )
         _write_record(staged, copy)
         self._discard(self._live(name))
         self._discard(self._record(name))
@@ -276,10 +280,13 @@ class Repository:
         """
         folder, record = self._live(name), self._record(name)
         wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=record))
+        known = self._known(name)
         if _is_arranged(folder, wanted):
+            if known.unenforced != wanted.unenforced:
+                self._write_record(name, replace(known, unenforced=wanted.unenforced))
             return
         # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
-        self._write_record(name, replace(self._known(name), loaded_pin=None))
+        self._write_record(name, replace(known, loaded_pin=None, unenforced=wanted.unenforced))
         self._arrange(folder, wanted)
 
     def knows_pin(self, name: str) -> bool:
@@ -347,7 +354,11 @@ class Repository:
         for path, content in wanted.files.items():
             temporary = self._trash_path()
             temporary.write_bytes(content)
+            if path in wanted.programs:
+                temporary.chmod(0o755)
             temporary.rename(folder / path)
+        for path in wanted.absent:
+            (folder / path).unlink(missing_ok=True)
 
     def _trash_path(self) -> Path:
         return self.state_dir / "trash" / secrets.token_hex(8)
@@ -363,7 +374,9 @@ class Repository:
 
 
 def _is_arranged(folder: Path, wanted: Arrangement) -> bool:
-    return wanted.raised is None and all(
+    if wanted.raised is not None or any((folder / path).exists() for path in wanted.absent):
+        return False
+    return all(
         (folder / path).is_file() and (folder / path).read_bytes() == content
         for path, content in wanted.files.items()
     )

@@ -174,6 +174,7 @@ def _server(settings: Settings, documents: Documents) -> AnyServer:
         grpc=None if target is None else GrpcControl(target, ca=ca, headers=headers),
         kind=settings.server_kind,
         runtime=lambda: documents.desired.runtime if documents.desired else None,
+        shows_gpus=settings.python_gpus == "shown",
     )
 
 

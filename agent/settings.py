@@ -17,6 +17,7 @@ from agent.servers.port import ServerKind
 from agent.storage import Limits, Reach, SharedCache, check_apart, check_shared
 
 ReadyWhen = Literal["attempted", "loaded"]
+PythonGpus = Literal["told", "shown"]
 LONGEST_POLL_S = 60.0
 """The loop shows that it turns once a period, and a liveness probe gives up on it after two minutes."""
 
@@ -66,6 +67,8 @@ class Settings:
     ready_when
         What a server process waits for before traffic may come to it: every model was ``attempted``, or every
         one is ``loaded``. What fails later ends no readiness.
+    python_gpus
+        Whether a python model on Triton is ``told`` its GPUs, or its processes are ``shown`` no others.
     probe, probe_period_s
         How a model is looked at after its load where its document does not say; seconds between two such
         looks at one model, 0 for none but that after the load.
@@ -100,6 +103,7 @@ class Settings:
     refusal: Backoff = field(default_factory=lambda: Backoff(base_s=10.0, cap_s=600.0))
     dead_end: Backoff = field(default_factory=lambda: Backoff(base_s=3600.0, cap_s=3600.0))
     ready_when: ReadyWhen = "attempted"
+    python_gpus: PythonGpus = "told"
     probe: ProbeKind = "ready"
     probe_period_s: float = 0.0
     metrics_models: int = 1000

@@ -67,6 +67,8 @@ class Snapshot:
         look at it met in place of an answer.
     control
         How loads and unloads are sent.
+    visible
+        UUIDs of the GPUs that the server sees; None where NVML cannot say.
     """
 
     desired: Desired | None
@@ -82,6 +84,13 @@ class Snapshot:
     server_since: float | None
     server_fault: str | None = None
     control: Control = HTTP
+    visible: tuple[str, ...] | None = None
+
+    @property
+    def visible_count(self) -> int | None:
+        """How many GPUs the server sees: by NVML, else by the documents, which tell each one's fixed cost."""
+        fixed = self.desired.fixed if self.desired else ()
+        return (len(fixed) or None) if self.visible is None else len(self.visible)
 
 
 # ------------------------------------------------------------------------------------------------ one model
@@ -227,6 +236,8 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
     seen = snapshot.models.get(name, NOTHING)
     state, since = snapshot.since.get(name, ("Pending", None))
     reason, message = _explanation(target, seen)
+    if reason is None and state == "Loaded" and target is not None:
+        reason, message = _unenforced(target, seen, visible=snapshot.visible_count)
     copy = seen.installed or seen.staged
     return {
         "state": state,
@@ -256,6 +267,14 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
             "the copy that serves comes from another storageUri; the new one is being fetched",
         )
     return None, None
+
+
+def _unenforced(target: Target, seen: Seen, *, visible: int | None) -> tuple[str | None, str | None]:
+    """Return why a loaded model may run elsewhere than planned; where there is nothing else, it cannot."""
+    fault = None if seen.installed is None else seen.installed.unenforced
+    if fault is None or target.pin is None or len(target.pin.ordinals) == visible:
+        return None, None
+    return "PinNotEnforced", fault
 
 
 def _device_entry(account: DeviceAccount) -> dict[str, Any]:

@@ -41,10 +41,19 @@ class Arrangement:
         Contents of the files that the agent writes, by path in the folder.
     raised
         A folder in it whose entries go up into it; None where nothing moves.
+    programs
+        Those of the files that are run.
+    absent
+        Files that the agent wrote there before and that are not to be there.
+    unenforced
+        Why the model may run elsewhere than its pin says; None where it cannot.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     raised: str | None = None
+    programs: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+    unenforced: str | None = None
 
 
 Layout = Callable[[Asked], Arrangement]

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from agent.errors import PinError, RefusedError
-from agent.layouts import triton as triton_layout
 from agent.layouts.port import Arrangement, Asked, Layout
+from agent.layouts.triton import TritonLayout
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Http
 from agent.servers.kserve import KServePython
@@ -41,6 +41,8 @@ class AnyServer:
         Which it is; None asks.
     runtime
         What the documents call it: taken as long as the server has not been asked.
+    shows_gpus
+        Whether Triton's python models are shown their own GPUs alone.
     """
 
     def __init__(
@@ -50,13 +52,15 @@ class AnyServer:
         grpc: GrpcControl | None = None,
         kind: ServerKind | None = None,
         runtime: Callable[[], str | None] = lambda: None,
+        shows_gpus: bool = False,
     ) -> None:
+        self._triton_layout = TritonLayout(shows_gpus=shows_gpus)
         self._http = http
         self._given = kind
         self._found: ServerKind | None = kind
         self._runtime = runtime
         self._servers: dict[ServerKind, ModelServer] = {
-            "triton": Triton(http, grpc=grpc),
+            "triton": Triton(http, grpc=grpc, layout=self._triton_layout),
             "mlserver": MlServer(http),
             "kserve": KServePython(http),
         }
@@ -65,7 +69,7 @@ class AnyServer:
     def layout(self) -> Layout:
         """What the server needs in a model's folder."""
         kind = self._found or KIND_OF_RUNTIME.get(self._runtime() or "")
-        return _lay_out_unknown if kind is None else self._servers[kind].layout
+        return self._lay_out_unknown if kind is None else self._servers[kind].layout
 
     @property
     def most_calls(self) -> int | None:
@@ -110,6 +114,15 @@ class AnyServer:
     def _server(self) -> ModelServer:
         return self._servers[self._found or KIND_OF_RUNTIME.get(self._runtime() or "", "triton")]
 
+    def _lay_out_unknown(self, asked: Asked) -> Arrangement:
+        """Lay out for Triton what it could load, and leave the rest until the server is known."""
+        try:
+            return self._triton_layout(asked)
+        except PinError as error:
+            if error.reason != "NoConfig":
+                raise
+            return Arrangement()
+
 
 def probe_kind(http: Http) -> ServerKind:
     """Return which kind of server answers.
@@ -128,13 +141,3 @@ def probe_kind(http: Http) -> ServerKind:
         raise RefusedError(answer.status, "the server does not tell which kind it is; see --server-kind")
     named = document.get("name") if isinstance(document, dict) else None
     return "mlserver" if named == "mlserver" else "triton"
-
-
-def _lay_out_unknown(asked: Asked) -> Arrangement:
-    """Lay out for Triton what it could load, and leave the rest until the server is known."""
-    try:
-        return triton_layout.lay_out(asked)
-    except PinError as error:
-        if error.reason != "NoConfig":
-            raise
-        return Arrangement()

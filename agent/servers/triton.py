@@ -30,17 +30,20 @@ class Triton:
         Its HTTP port.
     grpc
         Its gRPC port, for loads and unloads; None sends them over HTTP.
+    layout
+        How models are laid out for it.
     """
 
-    def __init__(self, http: Http, *, grpc: GrpcControl | None = None) -> None:
+    def __init__(self, http: Http, *, grpc: GrpcControl | None = None, layout: Layout = lay_out) -> None:
         self._http = http
+        self._layout = layout
         self._control = TritonControl(http, grpc=grpc)
         self._known: tuple[bytes | None, Mapping[str, IndexRow]] = (None, {})
 
     @property
     def layout(self) -> Layout:
         """A config.pbtxt with the pin."""
-        return lay_out
+        return self._layout
 
     @property
     def most_calls(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.pbtxt import top_level_fields, with_placement
+from agent.pbtxt import read_config, top_level_fields
 
 GROUP = "instance_group [ { kind: KIND_CPU count: 1 } ]"
 
@@ -49,8 +49,8 @@ def test_fields_are_found_where_they_are(written: list[tuple[str, str, str, str]
 @given(st.lists(fields, max_size=6))
 def test_only_name_and_group_are_replaced(written: list[tuple[str, str, str, str]]) -> None:
     text = "".join(f"{name}:{before}{value}{after}" for name, before, value, after in written)
-    placed = with_placement(text, name="m", instance_group=GROUP)
+    placed = read_config(text).with_placement(name="m", instance_group=GROUP)
     kept = [text[f.start : f.end] for f in top_level_fields(text) if f.name not in ("name", "instance_group")]
     expected = ['name: "m"', GROUP, *kept]
     assert [placed[f.start : f.end] for f in top_level_fields(placed)] == expected
-    assert with_placement(placed, name="m", instance_group=GROUP) == placed
+    assert read_config(placed).with_placement(name="m", instance_group=GROUP) == placed

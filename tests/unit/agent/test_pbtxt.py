@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import PinError
-from agent.pbtxt import minimal_config, top_level_fields, with_placement
+from agent.pbtxt import minimal_config, read_config, top_level_fields
 
 GROUP = "instance_group [ { kind: KIND_CPU count: 1 } ]"
 
@@ -19,7 +19,7 @@ def test_the_group_is_replaced_and_the_rest_keeps_its_bytes() -> None:
         "instance_group { count: 1 }\n"
         "input [ { name: \"x\" dims: [-1, 3] }, { name: 'it\\'s' } ]\nmax_batch_size: 8\n"
     )
-    assert with_placement(text, name="new", instance_group=GROUP) == (
+    assert read_config(text).with_placement(name="new", instance_group=GROUP) == (
         f'name: "new"\n{GROUP}\n'
         '# a model\n\nplatform: "onnxruntime_onnx" # says "instance_group {"\n\n\n'
         "input [ { name: \"x\" dims: [-1, 3] }, { name: 'it\\'s' } ]\nmax_batch_size: 8\n"
@@ -28,23 +28,23 @@ def test_the_group_is_replaced_and_the_rest_keeps_its_bytes() -> None:
 
 def test_nested_names_and_groups_are_left_alone() -> None:
     text = 'parameters { step [ { name: "a" instance_group: "b" } ] }'
-    assert with_placement(text, name="m", instance_group=GROUP).endswith(text)
+    assert read_config(text).with_placement(name="m", instance_group=GROUP).endswith(text)
 
 
 def test_an_ensemble_is_not_pinned() -> None:
     """Triton: instance group should not be specified for ensemble."""
     text = 'platform: "ensemble"\nensemble_scheduling { step [ { model_name: "a" } ] }\n'
-    assert with_placement(text, name="m", instance_group=GROUP) == f'name: "m"\n{text}'
+    assert read_config(text).with_placement(name="m", instance_group=GROUP) == f'name: "m"\n{text}'
 
 
 def test_without_a_pin_the_author_s_group_stays() -> None:
     text = "instance_group [ { count: 3 } ]"
-    assert with_placement(text, name="m", instance_group=None) == f'name: "m"\n{text}'
+    assert read_config(text).with_placement(name="m", instance_group=None) == f'name: "m"\n{text}'
 
 
 def test_writing_twice_changes_nothing() -> None:
-    once = with_placement('backend: "sim"\n', name="m", instance_group=GROUP)
-    assert with_placement(once, name="m", instance_group=GROUP) == once
+    once = read_config('backend: "sim"\n').with_placement(name="m", instance_group=GROUP)
+    assert read_config(once).with_placement(name="m", instance_group=GROUP) == once
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_fields_are_found(text: str, found: list[str]) -> None:
 )
 def test_what_is_not_text_format_is_refused(text: str) -> None:
     with pytest.raises(PinError) as caught:
-        with_placement(text, name="m", instance_group=GROUP)
+        read_config(text).with_placement(name="m", instance_group=GROUP)
     assert caught.value.reason == "BadConfig"
 
 
@@ -78,3 +78,41 @@ def test_a_missing_config_needs_a_framework_that_tells_the_backend() -> None:
     assert minimal_config("ONNX") == 'backend: "onnxruntime"\n'
     with pytest.raises(PinError, match="'sklearn' does not tell the backend"):
         minimal_config("sklearn")
+
+
+@pytest.mark.parametrize(
+    ("text", "backend"),
+    [
+        ('backend: "python"', "python"),
+        ("name: 'x' backend : 'vllm' ;", "vllm"),
+        ('max_batch_size: 8\nplatform: "onnxruntime_onnx"', None),
+        ('# backend: "python"\nparameters { key: "backend" value { string_value: "python" } }', None),
+    ],
+)
+def test_the_text_of_a_field(text: str, backend: str | None) -> None:
+    assert read_config(text).value("backend") == backend
+
+
+PARAMETERS = (
+    'parameters { key: "a" value { string_value: "1" } }\n'
+    "parameters: {\n  key: 'gpu_device_ids'\n  value: { string_value: \"${gpu_device_ids}\" }\n}\n"
+    'parameters [ { key: "b" value { string_value: "2" } }, { key: "c" value { string_value: "3" } } ]\n'
+)
+
+
+def test_a_parameter_is_read_and_replaced() -> None:
+    config = read_config(f'backend: "tensorrtllm"\n{PARAMETERS}')
+    assert [config.parameter(key) for key in ("a", "gpu_device_ids", "d")] == ["1", "${gpu_device_ids}", None]
+    placed = config.with_placement(name="m", instance_group=None, parameters={"gpu_device_ids": "0,1"})
+    found = read_config(placed)
+    assert found.parameter("gpu_device_ids") == "0,1"
+    assert found.parameter("a") == "1"
+    assert "${" not in placed
+    assert placed.count("parameters") == 3
+
+
+def test_a_parameter_in_a_list_with_others_is_not_replaced() -> None:
+    config = read_config(PARAMETERS)
+    with pytest.raises(PinError, match="of its own") as caught:
+        config.with_placement(name="m", instance_group=None, parameters={"b": "x"})
+    assert caught.value.reason == "BadConfig"

@@ -14,7 +14,7 @@ GPUS = ("GPU-aaa1", "GPU-aaa2", "GPU-bbb")
 def test_instance_groups() -> None:
     assert pin_of(wanted(devices=()), visible=None) == Pin(instance_group=None, devices=("unpinned",))
     assert pin_of(wanted(devices=CPU, instances=2), visible=None) == Pin(
-        instance_group="instance_group [ { kind: KIND_CPU count: 2 } ]", devices=("cpu",)
+        instance_group="instance_group [ { kind: KIND_CPU count: 2 } ]", devices=("cpu",), instances=2
     )
     assert pin_of(wanted(devices=on_gpu(2, 0)), visible=None) == Pin(
         instance_group="instance_group [ { kind: KIND_GPU count: 1 gpus: [ 0, 2 ] } ]",

@@ -135,6 +135,28 @@ def test_the_document_satisfies_its_schema() -> None:
     assert (document["models"]["b"]["reason"], document["models"]["b"]["attempts"]) == ("NotFound", 2)
 
 
+@pytest.mark.parametrize(
+    ("visible", "fixed", "told"),
+    [
+        (None, 0, True),  # nothing says that there is only one GPU
+        (("GPU-a", "GPU-b"), 1, True),
+        (("GPU-a",), 0, False),
+        (None, 1, False),
+        (None, 2, True),
+    ],
+)
+def test_a_pin_that_is_not_enforced_is_told_where_there_is_another_gpu(
+    visible: tuple[str, ...] | None, fixed: int, told: bool
+) -> None:
+    models = {"a": Seen(installed=Copy(storage_uri=URI, unenforced="its code decides"), row=row("READY"))}
+    costs = tuple(FixedCost(index=index, fixed_bytes=1) for index in range(fixed))
+    plan = replace(desired(target("a", devices=on_gpu(0)).model), fixed=costs)
+    changed = snapshot(models=models, visible=visible, desired=plan)
+    entry = status_document(changed, Memory(), limit=1, after=None)["models"]["a"]
+    expected = ("PinNotEnforced", "its code decides") if told else (None, None)
+    assert (entry["state"], entry["reason"], entry["message"]) == ("Loaded", *expected)
+
+
 def test_before_anything_is_known_the_document_is_valid_too() -> None:
     empty = snapshot(
         desired=None, document_fault="none", targets={}, models={}, since={}, observed_generation=None,
