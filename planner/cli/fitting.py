@@ -34,6 +34,13 @@ Exit codes: 0 all models fit, 3 some do not, or belong to no group of a fleet, 2
     show_default=True,
     help="As the controller of the cluster runs.",
 )
+@click.option(
+    "--gateway",
+    type=click.Choice(["none", "nginx"]),
+    default="none",
+    show_default=True,
+    help="As the controller of the cluster runs: with none no model passes through a transformer.",
+)
 @click.option("-n", "--namespace", help="Of the cluster; by default the context's namespace.")
 @cluster_options
 @output_option(wide="nothing", name="the models that fit (model/NAME)")
@@ -44,6 +51,7 @@ def fit(  # noqa: PLR0913 - one parameter an option
     *,
     path: str,
     mode: Literal["kserve", "standalone"],
+    gateway: Literal["none", "nginx"],
     namespace: str | None,
     kubeconfig: str | None,
     context: str | None,
@@ -59,10 +67,12 @@ def fit(  # noqa: PLR0913 - one parameter an option
     from planner.controller.fitting import fit as fit_one
     from planner.controller.loop import read_objects
     from planner.controller.objects import Style
+    from planner.manifests.options import ManifestOptions
 
     items = _trained_models(path)
     kube = connect(kubeconfig=kubeconfig, context=context)
-    where, style = namespace or kube.namespace, Style(mode=mode)
+    where = namespace or kube.namespace
+    style = Style(mode=mode, options=ManifestOptions(gateway=gateway))
     objects = read_objects(kube, namespace=where, style=style)
     found = [fit_one(objects, item, namespace=where, style=style) for item in items]
     _show(found, form)

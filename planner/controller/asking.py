@@ -70,7 +70,7 @@ class Asker:
         busy
             Whether a pod is soon to say something new.
         """
-        there = {pod.name: pod for pod in pods if pod.address is not None and not pod.deleting}
+        there = {pod.name: pod for pod in pods if _tells(pod) and not pod.deleting}
         self._due = {name: self._due.get(name, now) for name in there}
         for name, pod in there.items():
             if self._due[name] <= now:
@@ -119,6 +119,11 @@ class Asker:
         if answer.status != 200:
             raise ValueError(f"HTTP {answer.status}")
         return dict(json.loads(answer.data))
+
+
+def _tells(pod: PodView) -> bool:
+    """Return whether a pod has a status of ours to tell; a transformer's, for one, has none."""
+    return pod.address is not None and bool(pod.shard or pod.gateway)
 
 
 def _host(address: str) -> str:

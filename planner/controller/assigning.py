@@ -17,6 +17,7 @@ from planner.controller.world import World
 from planner.controller.writes import Level, Told
 from planner.domain.model import Model
 from planner.domain.placement import Shard
+from planner.domain.services import Service
 from planner.manifests.deployment import predictor_name
 
 _LONGEST = 900
@@ -118,7 +119,8 @@ class Assigner:
     def _settle(self, wish: _Wish, waiting: Sequence[Model], now: float) -> None:
         begin = time.perf_counter()
         known = ANNOTATION_URL in wish.view.annotations
-        around = Surroundings(used=self._foreign, closed=self._closed, waiting=waiting)
+        fronted = self._scene.style.options.gateway == "nginx"
+        around = Surroundings(used=self._foreign, closed=self._closed, fronted=fronted, waiting=waiting)
         hint = wish.view.parent if known else None
         before = wish.plan.copies(wish.model.name)
         found = settle(wish.plan, wish.group, wish.model, hint=hint, around=around)
@@ -135,6 +137,8 @@ class Assigner:
         scene.touch(found.touched, name, now)
         for shard in found.opened:
             self._opened(wish.plan, shard, f"for model {name}, which fits into no open shard")
+        if found.stood is not None:
+            self._stood(wish.plan, found.stood, f"for model {name}")
         if found.refused:
             short = f"{found.refused} of {wish.model.replicas} replicas refused: {found.reason}"
             self._refuse(wish.view, Refused(reason="NoRoom", sentence=short))
@@ -186,19 +190,15 @@ class Assigner:
     def _opened(self, plan: LivingPlan, shard: Shard, why: str) -> None:
         self._scene.unserved = self._scene.unfronted = True
         self._scene.decided["opened"] += 1
-        source = self._scene.world.config_maps.get(plan.fleet.source)
         where = f" on {shard.node}" if shard.node else ""
         told = f"shard {shard.name} of type {shard.shard_type}{where} {why}"
-        self._scene.told.append(
-            Told(
-                kind="ConfigMap",
-                name=plan.fleet.source,
-                uid=source.uid if source else "",
-                level="Normal",
-                reason="ShardOpened",
-                message=told,
-            )
-        )
+        self._scene.tell_of(plan.fleet.source, "ShardOpened", told)
+
+    def _stood(self, plan: LivingPlan, service: Service, why: str) -> None:
+        self._scene.unfronted = True
+        where = f" on {', '.join(service.nodes)}" if service.nodes else ""
+        told = f"transformer {service.transformer} for group {service.group}{where} {why}"
+        self._scene.tell_of(plan.fleet.source, "TransformerOpened", told)
 
     def _look_around(self) -> None:
         """Look up the names that others have, or that are being given up, and nodes that take no pods."""

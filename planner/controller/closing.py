@@ -10,8 +10,9 @@ from planner.controller.objects import is_document_of, server_kind
 from planner.controller.publishing import Publisher
 from planner.controller.routing import Router
 from planner.controller.scene import Scene
+from planner.controller.standing import Key
 from planner.controller.views import ANNOTATION_OPENED_BY, CONTROLLER, ShardView, is_ours
-from planner.controller.writes import Kind, Told, Write, delete
+from planner.controller.writes import Kind, Write, delete
 from planner.manifests.deployment import predictor_name
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
 from planner.manifests.routes import shard_service_name
@@ -38,10 +39,11 @@ class Closer:
     def __init__(self, scene: Scene, publisher: Publisher, router: Router) -> None:
         self._scene, self._publisher, self._router = scene, publisher, router
         self._due: dict[str, float] = {}
+        self._unused: dict[Key, float] = {}
 
     def next(self) -> float | None:
-        """Return when some shard may be closed; None if none is empty."""
-        return min(self._due.values(), default=None)
+        """Return when some shard, or transformer, may be closed; None if none is empty or unused."""
+        return min((*self._due.values(), *self._unused.values()), default=None)
 
     def look(self, now: float) -> bool:
         """Close what may be closed, open again what is asked for; returns whether room has become free."""
@@ -59,7 +61,7 @@ class Closer:
                 self._close(idle[name], name, empty_s)
             else:
                 self._due[name] = now + _AGAIN_S
-        return freed
+        return self._look_at_transformers(now, empty_s) or freed
 
     def writes(self) -> Iterator[Write]:
         """Yield what may be deleted of the shards that are being closed."""
@@ -68,6 +70,23 @@ class Closer:
                 yield from self._deletions(name)
 
     # ---------------------------------------------------------------------------------------------- inside
+
+    def _look_at_transformers(self, now: float, empty_s: float) -> bool:
+        """Let transformers go that no model has named for long; their objects are then left over."""
+        unused = {key: plan for plan in self._scene.fleets.plans.values() for key in plan.standing.unused}
+        self._unused = {key: self._unused.get(key, now + empty_s) for key in unused}
+        gone = False
+        for key in [key for key, due in self._unused.items() if due <= now]:
+            group, name = key
+            if not self._router.follows(group):
+                self._unused[key] = now + _AGAIN_S
+                continue
+            del self._unused[key]
+            unused[key].standing.leave(key)
+            self._scene.unfronted = gone = True
+            told = f"transformer {name} of group {group}, which nobody named for {empty_s:.0f} s"
+            self._scene.tell_of(unused[key].fleet.source, "TransformerClosed", told)
+        return gone
 
     def _closable(self, plan: LivingPlan) -> Iterator[str]:
         """Yield the empty shards of a plan that may be closed at all.
@@ -109,7 +128,11 @@ class Closer:
         kind = plan.shards[name].shard_type
         plan.close(name)
         self._scene.decided["closed"] += 1
-        self._tell(plan, "ShardClosed", f"shard {name} of type {kind}, which was empty for {empty_s:.0f} s")
+        self._scene.tell_of(
+            plan.fleet.source,
+            "ShardClosed",
+            f"shard {name} of type {kind}, which was empty for {empty_s:.0f} s",
+        )
 
     def _follow(self, plan: LivingPlan, name: str, now: float) -> bool:
         """Open a shard again that a TrainedModel has come to name, or count it no more once it is gone."""
@@ -119,7 +142,9 @@ class Closer:
             self._scene.touch((name,), None, now)
             self._scene.unserved = self._scene.unfronted = True
             self._scene.decided["opened"] += 1
-            self._tell(plan, "ShardOpened", f"shard {name} again, which a TrainedModel names")
+            self._scene.tell_of(
+                plan.fleet.source, "ShardOpened", f"shard {name} again, which a TrainedModel names"
+            )
             return True
         if server is None and next(self._deletions(name), None) is None:
             plan.count_no_more(name)
@@ -150,19 +175,6 @@ class Closer:
             yield delete(
                 server_kind(mode), server.name, uid=server.uid, resource_version=server.resource_version
             )
-
-    def _tell(self, plan: LivingPlan, reason: str, message: str) -> None:
-        source = self._scene.world.config_maps.get(plan.fleet.source)
-        self._scene.told.append(
-            Told(
-                kind="ConfigMap",
-                name=plan.fleet.source,
-                uid=source.uid if source else "",
-                level="Normal",
-                reason=reason,
-                message=message,
-            )
-        )
 
 
 def _is_managed(view: ShardView) -> bool:

@@ -12,6 +12,7 @@ from planner.controller.views import ConfigMapView, ModelView
 from planner.controller.wishes import group_of
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
+from planner.domain.services import Service
 from planner.errors import Fault, InputError
 from planner.manifests.deployment import STANDALONE_SERVERS
 from planner.manifests.inferenceservice import SERVERS
@@ -122,17 +123,40 @@ def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
     """
     _check_backends(plan, fleet, view)
     _check_shards(plan, fleet, view)
+    _check_transformers(plan, fleet, view)
     fresh = LivingPlan(fleet)
     for name in sorted(plan.shards):
         fresh.open(plan.shards[name])
     for name in sorted(plan.closing):
         fresh.keep_closing(plan.closing[name])
+    for service in plan.standing.services:
+        _carry(fresh, service, view)
     for name in list(plan.models()):
         group = plan.group_of_model(name)
         for copy in plan.copies(name):
             if group is not None:
                 fresh.seat(group, copy.model, copy.placed)
     return fresh
+
+
+def _carry(fresh: LivingPlan, service: Service, view: ConfigMapView) -> None:
+    """Have a transformer stand where it stood; where other pods are asked for, as many as possible stay."""
+    if service.transformer not in fresh.fleet.parts.transformers:
+        return
+    if fresh.standing.is_whole(service):
+        fresh.standing.take(service)
+        return
+    try:
+        fresh.standing.stand((service.group, service.transformer), fresh.counted, earlier=service)
+    except InputError as error:
+        raise InputError([_fault(view, str(fault)) for fault in error.faults]) from error
+
+
+def _check_transformers(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None:
+    for group, name in plan.standing.needed:
+        if name not in fleet.parts.transformers:
+            what = f"models of group {group} pass through transformer {name!r}"
+            raise InputError([_fault(view, f"{what}, which is not there any more")])
 
 
 def _check_shards(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None:

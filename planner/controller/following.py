@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from planner.controller.assigning import names_of_others
@@ -32,6 +33,7 @@ from planner.controller.views import (
 from planner.controller.wishes import WishError, wish_of
 from planner.controller.world import Change, World
 from planner.domain.model import Model
+from planner.errors import InputError
 from planner.manifests.names import LABEL_GROUP, LABEL_SHARD
 
 _log = logging.getLogger(__name__)
@@ -146,6 +148,8 @@ class Follower:
         _take_out(plan, plan.copies(wish.name))
         for shard in reversed(settled.opened):
             plan.take_back(shard)
+        if settled.stood is not None:
+            plan.standing.leave((group, settled.stood.transformer))
         plan.forget(group, wish.name)
         if holder is not None:
             for copy in before:
@@ -254,6 +258,10 @@ class Follower:
             shard: entry for shard, entry in self._entries.get(name, {}).values() if shard in plan.shards
         }
         seat_all(plan, view, entries, _held(plan, entries))
+        for key in plan.standing.needed:
+            with suppress(InputError):  # no room: nor is there for the model that is judged
+                if key not in plan.standing:
+                    plan.standing.stand(key, plan.counted)
         self._place_rest(plan, group, view)
 
     def _place_rest(self, plan: LivingPlan, group: str, view: ModelView) -> None:

@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from planner.controller.fleet import Fleet, scenario_of_group
 from planner.controller.opening import Estate
+from planner.controller.standing import Standing
 from planner.domain.memory import need
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
@@ -54,6 +55,7 @@ class LivingPlan:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.estate = Estate(fleet)
+        self.standing = Standing(fleet, self.estate)
         self.shards: dict[str, Shard] = {}
         self.closing: dict[str, Shard] = {}
         """Shards that nothing comes to any more, counted until their objects are gone."""
@@ -165,6 +167,11 @@ class LivingPlan:
         """Return what keeps a replica off every open shard of a group."""
         return self._placers[group].obstacles(model, replica)
 
+    @property
+    def counted(self) -> tuple[Shard, ...]:
+        """Return the shards that take room: those that are open, and those that are being closed."""
+        return (*self.shards.values(), *self.closing.values())
+
     # --------------------------------------------------------------------------------------------- changes
 
     def open(self, shard: Shard) -> None:
@@ -254,8 +261,10 @@ class LivingPlan:
         self._placers[self.group_of_shard(shard.name)].open(shard)
 
     def _take_off(self, placed: Placed) -> None:
-        del self._on[placed.shard][placed.model, placed.replica]
+        copy = self._on[placed.shard].pop((placed.model, placed.replica))
         del self._copies[placed.model][placed.replica]
+        if copy.model.transformer is not None:
+            self.standing.count((self.group_of_shard(placed.shard), copy.model.transformer), -1)
         if not self._on[placed.shard]:
             self.idle.add(placed.shard)
 
@@ -265,6 +274,8 @@ class LivingPlan:
             self._together[group, model.together].add(model.name)
         self._copies[placed.model][placed.replica] = copy
         self._on[placed.shard][placed.model, placed.replica] = copy
+        if model.transformer is not None:
+            self.standing.count((group, model.transformer), 1)
         self.idle.discard(placed.shard)
         if placed.model not in self._group_of:
             self._group_of[placed.model] = group

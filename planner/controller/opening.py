@@ -9,6 +9,7 @@ from planner.controller.fleet import Fleet, scenario_of_group
 from planner.domain.fleet import ShardType
 from planner.domain.model import Model
 from planner.domain.placement import Placement, Shard
+from planner.domain.services import Service, beside
 from planner.domain.verify import domain_of
 from planner.online.placer import Placer
 from planner.solve.openings import Limit, Opening, Openings
@@ -43,6 +44,12 @@ class Estate:
         self._number = {item.name: index for index, item in enumerate(self._types)}
         self._node = {node.name: index for index, node in enumerate(fleet.scenario.nodes)}
         self._taken: dict[str, Opening] = {}
+
+    def stand(self, services: Sequence[Service]) -> None:
+        """Count the pods of transformers, and no others: what they leave is for shards."""
+        self._book = Openings(make_problem(beside(self._fleet.scenario, services)))
+        for opening in self._taken.values():
+            self._book.take(opening)
 
     def take(self, shard: Shard) -> None:
         """Count a shard that is open."""

@@ -6,13 +6,22 @@ import dataclasses
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from planner.controller.fleet import Fleet
-from planner.controller.living import LEAVING, LivingPlan
-from planner.controller.views import ConfigMapView, ModelView, ShardView, Texts, is_ours, seat_of
+from planner.controller.living import LEAVING, Copy, LivingPlan
+from planner.controller.views import (
+    ANNOTATION_NODES,
+    ConfigMapView,
+    ModelView,
+    ShardView,
+    Texts,
+    is_ours,
+    seat_of,
+)
 from planner.controller.wishes import WishError, group_of, wish_of
 from planner.controller.world import World
 from planner.domain.fleet import ShardType
@@ -20,7 +29,16 @@ from planner.domain.footprint import Amount, FootprintOption
 from planner.domain.memory import need
 from planner.domain.model import Model, options_for
 from planner.domain.placement import Placed, Shard
-from planner.manifests.names import LABEL_GROUP, LABEL_SHARD, LABEL_SHARD_TYPE
+from planner.domain.services import Service, service_name
+from planner.manifests.gateway import LABEL_GATEWAY
+from planner.manifests.names import (
+    LABEL_GROUP,
+    LABEL_MANAGED_BY,
+    LABEL_SHARD,
+    LABEL_SHARD_TYPE,
+    MANAGED_BY,
+)
+from planner.manifests.transformer import LABEL_TRANSFORMER
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +64,9 @@ def restore(fleet: Fleet, world: World) -> LivingPlan:
     plan = LivingPlan(fleet)
     for shard in told_shards(fleet, world):
         plan.open(shard)
+    for service in filter(plan.standing.is_whole, told_services(fleet, world)):
+        plan.standing.take(service)
+    former = cache(lambda: former_transformers(fleet, world))
     entries: dict[str, dict[str, Entry]] = defaultdict(dict)
     for view in world.config_maps.values():
         shard_name = view.labels.get(LABEL_SHARD)
@@ -56,7 +77,7 @@ def restore(fleet: Fleet, world: World) -> LivingPlan:
     for name in _order(entries):
         model = world.models.get(name)
         if model is not None and not model.deleting:
-            seat_all(plan, model, entries[name], held)
+            seat_all(plan, model, entries[name], held, former=former)
     return plan
 
 
@@ -76,6 +97,40 @@ def told_shards(fleet: Fleet, world: World) -> list[Shard]:
             if shard is not None:
                 found[name] = shard
     return [found[name] for name in sorted(found)]
+
+
+def told_services(fleet: Fleet, world: World) -> Iterator[Service]:
+    """Yield the transformers of a fleet that the objects tell of, with the nodes of their pods."""
+    for view in world.deployments.values():
+        group, name = view.labels.get(LABEL_GROUP), view.labels.get(LABEL_TRANSFORMER)
+        if view.labels.get(LABEL_MANAGED_BY) != MANAGED_BY or view.deleting or name is None:
+            continue
+        if group in fleet.groups and name in fleet.parts.transformers:
+            nodes = view.annotations.get(ANNOTATION_NODES, "")
+            yield Service(
+                group=group, transformer=name, nodes=tuple(node for node in nodes.split(",") if node)
+            )
+
+
+def former_transformers(fleet: Fleet, world: World) -> dict[str, str]:
+    """Return what the requests of models pass through, as the routes of a fleet's gateways tell it.
+
+    A model whose TrainedModel cannot be read any more is served as it was, and not past its transformer.
+    """
+    found: dict[str, str] = {}
+    for view in world.config_maps.values():
+        group = view.labels.get(LABEL_GROUP)
+        if LABEL_GATEWAY not in view.labels or group not in fleet.groups:
+            continue
+        for text in view.data.values():
+            try:
+                through = json.loads(text).get("through", {})
+                told = {str(model): str(service) for model, service in through.items()}
+            except (ValueError, AttributeError, RecursionError):
+                continue  # it is written anew
+            prefix = service_name(group, "")
+            found.update((model, service.removeprefix(prefix)) for model, service in told.items())
+    return found
 
 
 def lost_shards(fleet: Fleet, world: World) -> Iterator[str]:
@@ -153,12 +208,26 @@ def _order(entries: Mapping[str, Mapping[str, Entry]]) -> list[str]:
 
 
 def seat_all(
-    plan: LivingPlan, view: ModelView, entries: Mapping[str, Entry], held: dict[str, set[int]]
+    plan: LivingPlan,
+    view: ModelView,
+    entries: Mapping[str, Entry],
+    held: dict[str, set[int]],
+    *,
+    former: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Seat the copies of a model: replicas in the order of their shards, its parent first, then the leaving.
 
     More copies than replicas, of which none is marked as leaving, are a move that had just begun: they are
     left out.
+
+    Parameters
+    ----------
+    plan, view, entries
+        Where, whom, and what documents say of it, by shard.
+    held
+        Devices of each shard that somebody has for himself.
+    former
+        What requests of models passed through, for one whose TrainedModel cannot be read.
     """
     group = group_of(view, plan.fleet)
     here = {shard: entry for shard, entry in entries.items() if plan.group_of_shard(shard) == group}
@@ -168,17 +237,21 @@ def seat_all(
         wish: Model | None = wish_of(view, plan.fleet, group)
     except WishError:
         wish = None
+    through = former().get(view.name) if wish is None else wish.transformer
     leaving = view.leaving & here.keys() if here.keys() - view.leaving else frozenset()
     staying = sorted(here.keys() - leaving, key=lambda shard: (shard != view.parent, shard))
     numbered = list(enumerate(staying[: wish.replicas] if wish else staying))
     numbered += [(LEAVING + index, shard) for index, shard in enumerate(sorted(leaving))]
     for replica, shard in numbered:
-        _seat(plan, group, view, wish, replica=replica, shard=shard, entry=here[shard], held=held)
+        copy = _copy(plan, view, wish, replica=replica, shard=shard, entry=here[shard], held=held)
+        if copy is not None:
+            model = copy.model
+            same = model.transformer == through
+            plan.seat(group, model if same else dataclasses.replace(model, transformer=through), copy.placed)
 
 
-def _seat(  # noqa: PLR0913 - one parameter a fact of the copy
+def _copy(  # noqa: PLR0913 - one parameter a fact of the copy
     plan: LivingPlan,
-    group: str,
     view: ModelView,
     wish: Model | None,
     *,
@@ -186,16 +259,17 @@ def _seat(  # noqa: PLR0913 - one parameter a fact of the copy
     shard: str,
     entry: Entry,
     held: dict[str, set[int]],
-) -> None:
+) -> Copy | None:
+    """Return a copy as a document tells of it; None where its shard has no such devices."""
     kind = plan.fleet.parts.shard_types[plan.shards[shard].shard_type]
     devices = entry.devices or _idle_device(kind, held[shard])
     if not devices or any(device >= kind.device_count for device in devices):
-        return
+        return None
     model, option = booked(plan.fleet, kind, view, wish, entry)
     if len(devices) > 1:
         held[shard].update(devices)
     placed = Placed(model=view.name, replica=replica, shard=shard, devices=devices, option=option)
-    plan.seat(group, model, placed)
+    return Copy(model=model, placed=placed)
 
 
 def _idle_device(kind: ShardType, held: Iterable[int]) -> tuple[int, ...]:

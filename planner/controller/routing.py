@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from planner.controller.conditions import FAILURES
-from planner.controller.growing import mounting
+from planner.controller.fronting import brought_up, is_gateway, left_over, mounting, wanted_fronts
 from planner.controller.living import LivingPlan
 from planner.controller.objects import config_map_writes
 from planner.controller.pace import Postponed
 from planner.controller.scene import Scene
 from planner.controller.views import ConfigMapView, PodView, ShardView
-from planner.controller.writes import Kind, Write, create
-from planner.manifests.gateway import LABEL_GATEWAY, ROUTES, gateway_objects, slots_for
-from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, MANAGED_BY, plan_labels
-from planner.manifests.routes import (
-    gateway_name,
-    group_routes,
-    routes_config_maps,
-    routes_name,
-    shard_service,
-)
+from planner.controller.writes import Write, create
+from planner.manifests.gateway import LABEL_GATEWAY
+from planner.manifests.names import LABEL_GROUP, plan_labels
+from planner.manifests.routes import gateway_name, group_routes, routes_config_maps
 
 _log = logging.getLogger(__name__)
 
@@ -124,50 +117,39 @@ class Router:
     # -------------------------------------------------------------------------------------------- gateways
 
     def _missing(self, now: float) -> Iterator[Write]:
-        """Yield the creation of what is not there; as with servers, what is there is never changed.
+        """Yield what is not there as it should be.
 
-        What is still not there afterwards is looked at again after a while: it may be that it may not be
-        created, and all that a namespace's gateways are made of is much to go through.
+        What is still not afterwards is looked at again after a while: it may be that it may not be written,
+        and all that a namespace's gateways are made of is much to go through.
         """
-        scene, world = self._scene, self._scene.world
+        scene = self._scene
         if scene.unfronted:
             self._wait_s = _FIRST_LOOK_S
             for plan in scene.fleets.plans.values():
                 for group in plan.fleet.groups:
                     self._postponed.add(group, now)
-        known: Mapping[str, Iterable[str]] = {
-            "Deployment": world.deployments,
-            "Service": world.services,
-            "PodDisruptionBudget": world.budgets,
-        }
         lacking = False
         for plan in scene.fleets.plans.values():
-            for kind, body in self._wanted(plan):
-                if body["metadata"]["name"] not in known[kind]:
-                    lacking = True
-                    yield create(kind, body)
+            for write in self._fronts_of(plan):
+                lacking = True
+                yield write
         scene.unfronted = False
         self._look = now + self._wait_s if lacking else None
         self._wait_s = min(2 * self._wait_s, _LONGEST_LOOK_S)
 
-    def _wanted(self, plan: LivingPlan) -> Iterator[tuple[Kind, dict[str, Any]]]:
-        scenario = plan.fleet.scenario
-        for shard in sorted(plan.shards):
-            labels = plan_labels(scenario)
-            yield "Service", shard_service(shard, namespace=scenario.namespace, labels=labels)
-        for group in plan.fleet.groups:
-            for item in self._gateway(plan, group):
-                yield item["kind"], item
-
-    def _gateway(self, plan: LivingPlan, group: str) -> tuple[dict[str, Any], ...]:
-        scenario = plan.fleet.scenario
-        return gateway_objects(
-            group,
-            namespace=scenario.namespace,
-            labels=plan_labels(scenario),
-            documents=self._documents.get(group, 1),
-            options=self._scene.style.options,
-        )
+    def _fronts_of(self, plan: LivingPlan) -> Iterator[Write]:
+        world = self._scene.world
+        known: Mapping[str, Mapping[str, ShardView]] = {
+            "Deployment": world.deployments,
+            "Service": world.services,
+            "PodDisruptionBudget": world.budgets,
+        }
+        for kind, body in wanted_fronts(plan, self._scene.style.options, self._documents):
+            view = known[kind].get(body["metadata"]["name"])
+            write = create(kind, body) if view is None else brought_up(view, kind, body)
+            if write is not None:
+                yield write
+        yield from left_over(plan, world)
 
     # ---------------------------------------------------------------------------------------------- routes
 
@@ -178,7 +160,8 @@ class Router:
             return
         scenario, known = plan.fleet.scenario, self._scene.world.config_maps
         models = {name: self._answering(plan, name, before) for name, before in self._models(plan, group)}
-        routes = group_routes(group, namespace=scenario.namespace, models=models)
+        through = {name: item for name in models if (item := _transformer(plan, name)) is not None}
+        routes = group_routes(group, namespace=scenario.namespace, models=models, transformers=through)
         self._generations[group] = routes.generation
         try:
             maps = routes_config_maps(
@@ -203,11 +186,7 @@ class Router:
         """Return what makes a group's gateways mount all routes, where they have become too many for them."""
         self._documents[group] = documents
         view = self._scene.world.deployments.get(gateway_name(group))
-        if view is None or not is_gateway(view):
-            return []
-        if {routes_name(group, chunk) for chunk in range(documents)} <= view.mounted(ROUTES):
-            return []
-        write = mounting(view, ROUTES, [routes_name(group, chunk) for chunk in range(slots_for(documents))])
+        write = None if view is None or not is_gateway(view) else mounting(view, group, documents)
         return [] if write is None else [write]
 
     def _plan(self, group: str) -> LivingPlan | None:
@@ -242,9 +221,10 @@ class Router:
         return [*answering[False], *answering[True]]
 
 
-def is_gateway(view: ShardView) -> bool:
-    """Return whether a Deployment is a gateway of ours."""
-    return view.labels.get(LABEL_MANAGED_BY) == MANAGED_BY and LABEL_GATEWAY in view.labels
+def _transformer(plan: LivingPlan, name: str) -> str | None:
+    """Return what the requests of a model pass through: its copies on their way out are asked alike."""
+    first = next(iter(plan.copies(name)), None)
+    return None if first is None else first.model.transformer
 
 
 def is_routes_of(view: ConfigMapView, group: str) -> bool:

@@ -85,6 +85,20 @@ class Scene:
                 self.unnamed.add(name)
                 self.untold.add(name)
 
+    def tell_of(self, fleet: str, reason: str, message: str) -> None:
+        """Have an event told of a fleet's document."""
+        source = self.world.config_maps.get(fleet)
+        self.told.append(
+            Told(
+                kind="ConfigMap",
+                name=fleet,
+                uid=source.uid if source else "",
+                level="Normal",
+                reason=reason,
+                message=message,
+            )
+        )
+
     def may_be_written(self, view: ModelView) -> bool:
         """Return whether a TrainedModel may be written while its parent stays as it is.
 

@@ -11,6 +11,8 @@ from planner.controller.opening import Site, cheapest_site, free_name, outside
 from planner.domain.model import Model
 from planner.domain.placement import Shard
 from planner.domain.rules import UNITS
+from planner.domain.services import Service
+from planner.errors import Fault, InputError
 from planner.online.reasons import Obstacle
 from planner.report.placing import obstacle_sentence
 from planner.report.words import RULE_NAMES, amount
@@ -27,12 +29,15 @@ class Surroundings:
         Names that no new shard may have.
     closed
         Nodes on which nothing is opened.
+    fronted
+        Whether gateways lead requests through transformers.
     waiting
         Models of the group that wait for a place, this one among them: a new shard is for all of them.
     """
 
     used: Container[str] = frozenset()
     closed: Container[str] = frozenset()
+    fronted: bool = True
     waiting: Sequence[Model] = ()
 
 
@@ -46,6 +51,8 @@ class Settled:
         Shards whose contents have changed.
     opened
         Shards that were opened for it.
+    stood
+        The transformer that was made to stand for it; None for none.
     refused
         Replicas that have no place, or none for what they ask for now.
     reason
@@ -56,6 +63,7 @@ class Settled:
     opened: tuple[Shard, ...]
     refused: int
     reason: str
+    stood: Service | None = None
 
 
 class _Attempt:
@@ -191,7 +199,13 @@ def settle(
     around
         What else counts.
     """
-    attempt = _Attempt(plan, group, model, around or Surroundings())
+    around = around or Surroundings()
+    try:
+        stood = _stand(plan, group, model, around)
+    except InputError as error:
+        reason = f"no room for transformer {model.transformer}: {error}"
+        return Settled(touched=frozenset(), opened=(), refused=model.replicas, reason=reason)
+    attempt = _Attempt(plan, group, model, around)
     attempt.drop_surplus()
     for copy in attempt.staying():
         if copy.model != model:
@@ -202,12 +216,33 @@ def settle(
         if replica not in there and not attempt.place(replica, hint if replica == 0 else None):
             refused += 1
             attempt.give_up(replica)
+    if stood is not None and (group, stood.transformer) in plan.standing.unused:
+        plan.standing.leave((group, stood.transformer))
+        stood = None
     return Settled(
         touched=frozenset(attempt.touched),
         opened=tuple(attempt.opened),
         refused=refused,
         reason=attempt.obstacle if refused else "",
+        stood=stood,
     )
+
+
+def _stand(plan: LivingPlan, group: str, model: Model, around: Surroundings) -> Service | None:
+    """Have what a model's requests pass through stand, before its shard does; None if nothing has to.
+
+    Raises
+    ------
+    InputError
+        There is no room for it, or no gateway that leads requests there.
+    """
+    if model.transformer is None:
+        return None
+    if not around.fronted:
+        message = "requests pass through it at a gateway of ours; the controller has none (--gateway nginx)"
+        raise InputError([Fault(path="transformer", message=message)])
+    key = group, model.transformer
+    return None if key in plan.standing else plan.standing.stand(key, plan.counted, closed=around.closed)
 
 
 def release(plan: LivingPlan, name: str, shards: Iterable[str]) -> frozenset[str]:
@@ -237,4 +272,5 @@ def limit_sentence(limit: Limit) -> str:
 def _alike(one: Model, other: Model) -> bool:
     """Return whether two models ask for the same, wherever their files are."""
     files = {"storage_uri": "", "framework": None, "labels": (), "priority": 0, "replicas": 1}
+    files |= {"transformer": None}
     return dataclasses.replace(one, **files) == dataclasses.replace(other, **files)  # type: ignore[arg-type]

@@ -32,6 +32,12 @@ ANNOTATION_OPENED_BY = "shardpack.dev/opened-by"
 CONTROLLER = "controller"
 """On the server of a shard: whoever opened it may close it. A plan's shards have none."""
 
+ANNOTATION_NODES = "shardpack.dev/nodes"
+"""On the Deployment of a transformer: the node of each of its pods, with commas between."""
+
+ANNOTATION_SPEC = "shardpack.dev/spec"
+"""On the Deployment of a transformer: SHA-256 of the spec that it was written with."""
+
 LABEL_ROLE = "shardpack.dev/role"
 ROLE_FLEET = "fleet"
 FLEET_KEY = "scenario.yaml"
@@ -113,6 +119,8 @@ class ShardView:
         Whether it is on its way out.
     volumes
         Those of a Deployment's pods.
+    ports
+        ``ports_of`` it.
     """
 
     name: str
@@ -122,6 +130,7 @@ class ShardView:
     annotations: Texts
     deleting: bool
     volumes: tuple[Object, ...] = ()
+    ports: frozenset[int] = frozenset()
 
     def mounted(self, volume: str) -> frozenset[str]:
         """Return the ConfigMaps that a volume of its pods projects, whether they exist or not."""
@@ -225,7 +234,17 @@ def read_shard(item: Object) -> ShardView:
         annotations=metadata.get("annotations") or NO_TEXTS,
         deleting=metadata.get("deletionTimestamp") is not None,
         volumes=tuple((template.get("spec") or {}).get("volumes") or ()),
+        ports=ports_of(item),
     )
+
+
+def ports_of(item: Object) -> frozenset[int]:
+    """Return the ports of a Service, or those on which the containers of a Deployment listen."""
+    spec = item.get("spec") or {}
+    pod = (spec.get("template") or {}).get("spec") or {}
+    inside = (port for one in pod.get("containers") or () for port in one.get("ports") or ())
+    found = [port.get("port") for port in spec.get("ports") or ()]
+    return frozenset(port for port in (*found, *(one.get("containerPort") for one in inside)) if port)
 
 
 def read_pod(item: Object) -> PodView:

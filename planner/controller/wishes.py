@@ -70,6 +70,9 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     if model.backend not in fleet.parts.backends:
         known = ", ".join(sorted(fleet.parts.backends))
         raise WishError(f"backend: {model.backend!r} is not known; known are {known}")
+    if model.transformer is not None and model.transformer not in fleet.parts.transformers:
+        known = ", ".join(sorted(fleet.parts.transformers)) or "none"
+        raise WishError(f"transformer: {model.transformer!r} is not of the fleet; it has {known}")
     return _as_kserve_counts(model, view.memory) if fleet.counts_memory else model
 
 
@@ -108,10 +111,6 @@ def _annotated(view: ModelView) -> dict[str, Any]:
     own = next((field for field in _FROM_SPEC if field in said), None)
     if own is not None:
         raise WishError(f"annotation {ANNOTATION_MODEL}: {own} is the object's own to say")
-    if said.get("transformer") is not None:
-        raise WishError(
-            f"annotation {ANNOTATION_MODEL}: a fleet has no transformers; plan the models instead"
-        )
     return said
 
 

@@ -93,6 +93,12 @@ def wanted_services(scenario: Scenario) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
+def all_services(scenario: Scenario) -> tuple[tuple[str, str], ...]:
+    """Return (group, transformer) of every service that models which are not known yet may need, sorted."""
+    groups = {item.group for item in scenario.shard_types}
+    return tuple(sorted((group, item.name) for group in groups for item in scenario.transformers))
+
+
 def used_services(scenario: Scenario, placement: Placement) -> tuple[tuple[str, str], ...]:
     """Return (group, transformer) of every service that a placement's models need, sorted."""
     through = {model.name: model.transformer for model in scenario.models if model.transformer is not None}

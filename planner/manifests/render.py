@@ -12,7 +12,7 @@ from planner.domain.scenario import Scenario, names
 from planner.errors import Fault, InputError
 from planner.manifests.contents import ShardContents, shard_contents, shards_of_models
 from planner.manifests.gateway import gateway_objects
-from planner.manifests.inferenceservice import HOSTNAME, SERVERS, inference_service
+from planner.manifests.inferenceservice import SERVERS, inference_service
 from planner.manifests.model_config import ShardDocuments, config_maps, shard_documents
 from planner.manifests.names import name_faults, plan_labels, shard_labels
 from planner.manifests.options import ManifestOptions
@@ -27,7 +27,7 @@ from planner.manifests.routes import (
 from planner.manifests.routes_http import http_routes
 from planner.manifests.text import yaml_text
 from planner.manifests.trainedmodel import trained_model
-from planner.manifests.transformer import transformer_objects
+from planner.manifests.transformer import hosts_of, transformer_objects
 
 KUSTOMIZATION = "kustomization.yaml"
 HEADER = "# Written by shardpack; edit the scenario instead, or build an overlay on this folder."
@@ -162,14 +162,13 @@ def _transformer_faults(plan: Plan, options: ManifestOptions) -> Iterator[Fault]
 
 def _transformer_files(plan: Plan, scenario: Scenario) -> Iterator[ManifestFile]:
     parts, labels = names(scenario), plan_labels(plan)
-    hosts = {name: dict(node.labels).get(HOSTNAME, name) for name, node in parts.nodes.items()}
     for service in plan.services:
         objects = transformer_objects(
             service,
             parts.transformers[service.transformer],
             namespace=plan.namespace,
             labels=labels,
-            hosts=tuple(hosts[name] for name in service.nodes),
+            hosts=hosts_of(service, parts.nodes),
         )
         yield _file(f"transformers/{service.name}.yaml", *objects)
 

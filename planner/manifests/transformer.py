@@ -6,9 +6,10 @@ path at ``PREDICTOR_URL``: a second port of the gateway, which leads straight to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from planner.domain.fleet import Transformer
+from planner.domain.fleet import Node, Transformer
 from planner.domain.services import PREDICTOR_HOST, PREDICTOR_URL, Service
 from planner.manifests.gateway import DIRECT_PORT
 from planner.manifests.inferenceservice import HOSTNAME
@@ -26,6 +27,11 @@ _END_S = 30
 def predictor_url(group: str, namespace: str) -> str:
     """Return where a transformer finds the models of its group, without the path."""
     return f"http://{gateway_name(group)}.{namespace}.svc:{DIRECT_PORT}"
+
+
+def hosts_of(service: Service, nodes: Mapping[str, Node]) -> tuple[str, ...]:
+    """Return the hostname of the node of each of a service's pods, as the nodes' labels say it."""
+    return tuple(dict(nodes[name].labels).get(HOSTNAME, name) for name in service.nodes)
 
 
 def transformer_objects(

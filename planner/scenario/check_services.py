@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from planner.domain.references import in_group
 from planner.domain.scenario import Scenario
 from planner.domain.services import possible_groups, service_name, wanted_services
@@ -30,13 +32,16 @@ def check_services(scenario: Scenario, draft: Draft, log: FaultLog) -> None:
                 f" {' or '.join(sorted(groups))}; give their shard types one group"
             )
             log.add(item.document, (*item.loc, "transformer"), message)
-    _names(scenario, draft, log)
+    check_service_names(scenario, wanted_services(scenario), draft, log)
 
 
-def _names(scenario: Scenario, draft: Draft, log: FaultLog) -> None:
+def check_service_names(
+    scenario: Scenario, services: Iterable[tuple[str, str]], draft: Draft, log: FaultLog
+) -> None:
+    """Note services, each a group and a transformer, whose names cannot be."""
     places = {item.value.name: item for item in draft.transformers}
     groups = {item.group for item in scenario.shard_types}
-    for group, transformer in wanted_services(scenario):
+    for group, transformer in services:
         item, service = places[transformer], service_name(group, transformer)
         taken = next((other for other in groups if in_group(service, other)), None)
         if len(service) > _LONGEST_NAME:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from planner.domain.fleet import Transformer
 from planner.domain.model import Model
 from planner.domain.scenario import Scenario
+from planner.domain.services import all_services
 from planner.scenario.catalogue import Catalogue, add_parts, shipped_catalogue
 from planner.scenario.check_fleet import check_node_classes
-from planner.scenario.check_services import check_services
+from planner.scenario.check_services import check_service_names, check_services
 from planner.scenario.checks import check
 from planner.scenario.documents import Document, parse_document, read_document
 from planner.scenario.draft import Draft, Located
@@ -71,7 +72,8 @@ def parse_scenario(text: str, *, file: str, directory: Path | None = None) -> Sc
 def parse_fleet(text: str, *, file: str) -> Scenario:
     """Return a fleet that models are still to come for: a scenario whose ``models`` may be left out.
 
-    Models are not known yet, so all backends of the catalogue are part of it. It has no relative paths.
+    Models are not known yet, so all backends of the catalogue and all of its transformers are part of it. It
+    has no relative paths.
 
     Raises
     ------
@@ -88,11 +90,13 @@ def parse_fleet(text: str, *, file: str) -> Scenario:
         log.raise_if_any()
     draft = _draft(pieces, root=None, log=log)
     check(draft, log)
-    for item in draft.transformers:
-        log.add(item.document, item.loc, "models of a fleet pass through no transformers; plan them instead")
     log.raise_if_any()
     backends = tuple(draft.catalogue.backends[name] for name in sorted(draft.catalogue.backends))
-    return dataclasses.replace(_scenario(draft), backends=backends)
+    transformers = _transformers(draft, {item.value.name for item in draft.transformers})
+    scenario = dataclasses.replace(_scenario(draft), backends=backends, transformers=transformers)
+    check_service_names(scenario, all_services(scenario), draft, log)
+    log.raise_if_any()
+    return scenario
 
 
 @contextmanager
@@ -145,7 +149,7 @@ def _scenario(draft: Draft) -> Scenario:
     )
 
 
-def _transformers(draft: Draft, named: set[str | None]) -> tuple[Transformer, ...]:
+def _transformers(draft: Draft, named: Collection[str | None]) -> tuple[Transformer, ...]:
     found = (item.value for item in draft.transformers if item.value.name in named)
     return tuple(sorted(found, key=lambda item: item.name))
 

@@ -148,9 +148,26 @@ def test_a_config_map_without_the_document_is_refused() -> None:
     assert json.dumps(item)
 
 
-def test_what_a_fleet_does_not_run_is_refused() -> None:
-    transformers = "  transformers: [{name: scale, image: x, resources: {cpu: 1, memory: 1Gi}}]\n"
-    with pytest.raises(InputError, match="pass through no transformers"):
-        a_fleet(a_fleet_text() + transformers)
-    with pytest.raises(WishError, match="a fleet has no transformers"):
+TRANSFORMERS = "  transformers: [{name: scale, image: x, resources: {cpu: 1, memory: 1Gi}}]\n"
+
+
+def test_a_model_names_a_transformer_of_its_fleet_or_none() -> None:
+    fleet = a_fleet(a_fleet_text() + TRANSFORMERS)
+    assert set(fleet.parts.transformers) == {"scale"}
+    view = read_model(a_trained_model("m", says={"transformer": "scale"}))
+    assert wish_of(view, fleet, "news").transformer == "scale"
+    with pytest.raises(WishError, match="'scale' is not of the fleet; it has none"):
         wish(says={"transformer": "scale"})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("s" * 60, "characters, and 63 is most"),
+        ("7", "has the name of a shard of group 'news-transformer'"),
+    ],
+)
+def test_a_transformer_whose_service_could_not_be_called_so_is_refused(name: str, told: str) -> None:
+    text = a_fleet_text(extra=CPU_TYPE.replace("group: news", "group: news-transformer"))
+    with pytest.raises(InputError, match=told):
+        a_fleet(text + TRANSFORMERS.replace("scale", f"'{name}'"))
