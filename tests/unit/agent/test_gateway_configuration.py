@@ -35,7 +35,7 @@ def servers(routes: Routes) -> dict[str, str]:
     return dict(re.findall(r"upstream (\S+) { (.*) }", switch_text(PLACE, routes, ADDRESSES, tag="t")))
 
 
-def test_models_of_the_same_shards_share_an_upstream():
+def test_models_of_the_same_shards_share_an_upstream() -> None:
     routes = some_routes(one=["a"], two=["a"], moves=["a", "b"])
     found = mapped(routes)
     assert found["one"] == found["two"] != found["moves"]
@@ -47,31 +47,31 @@ def test_models_of_the_same_shards_share_an_upstream():
     ]
 
 
-def test_a_model_without_a_shard_that_is_there_waits():
+def test_a_model_without_a_shard_that_is_there_waits() -> None:
     found = mapped(some_routes(waits=[], lost=["gone"], half=["gone", "a"], one=["a"]))
     assert (found["waits"], found["lost"]) == ("waits", "waits")
     assert found["half"] == found["one"]
 
 
-def test_names_that_differ_by_case_alone_are_compared_exactly():
+def test_names_that_differ_by_case_alone_are_compared_exactly() -> None:
     routes = routes_of(group="news", shards=SHARDS, models={"m.x": ["a"], "M.x": ["b"], "n": ["a"]})
     assert set(mapped(routes)) == {"~^m[.]x$", "~^M[.]x$", "n"}
 
 
 @pytest.mark.parametrize(("models", "size"), [(0, 2048), (1024, 2048), (1025, 4096), (100_000, 262_144)])
-def test_tables_grow_with_the_models(models, size):
+def test_tables_grow_with_the_models(models: int, size: int) -> None:
     routes = routes_of(group="news", shards=SHARDS, models={f"m{n}": ["a"] for n in range(models)})
     assert f"map_hash_max_size {size};" in switch_text(PLACE, routes, ADDRESSES, tag="t")
 
 
-def test_addresses_of_version_6_stand_in_brackets():
+def test_addresses_of_version_6_stand_in_brackets() -> None:
     text = door_text(Place(address="::", port=1, folder="/f", user="root"), token="t")
     assert "listen [::]:1 " in text
     assert "user root;" in text
     assert server_address("fd00::1", 80) == "[fd00::1]:80"
 
 
-def test_connections_to_shards_and_to_the_switch_are_never_kept():
+def test_connections_to_shards_and_to_the_switch_are_never_kept() -> None:
     for text in (door_text(PLACE, token="t"), switch_text(PLACE, some_routes(m=["a"]), ADDRESSES, tag="t")):
         assert "keepalive " not in text
         assert "proxy_set_header Connection" not in text
@@ -94,7 +94,7 @@ class Names:
         return tuple(f"{address}:{port}" for address in found)
 
 
-def test_names_are_looked_up_and_addresses_are_not():
+def test_names_are_looked_up_and_addresses_are_not() -> None:
     routes = routes_of(
         group="g", shards={"a": "a.svc:80", "b": "10.0.0.9:81", "c": "[fd00::2]:82"}, models={}
     )
@@ -105,7 +105,7 @@ def test_names_are_looked_up_and_addresses_are_not():
     }
 
 
-def test_a_name_service_that_is_down_takes_no_shard_away():
+def test_a_name_service_that_is_down_takes_no_shard_away() -> None:
     names = Names(a=("10.0.0.1",), b=OSError("nobody answers"))
     routes = routes_of(group="g", shards={"a": "a:80", "b": "b:80"}, models={})
     book = AddressBook(names)
@@ -119,7 +119,7 @@ def test_a_name_service_that_is_down_takes_no_shard_away():
 # ------------------------------------------------------------------------------------------------- its words
 
 
-def test_the_status_says_what_a_move_waits_for():
+def test_the_status_says_what_a_move_waits_for() -> None:
     state = GatewayState(group="news", generation="new", observed_generation="old", draining=2)
     document = status_document(state)
     assert (document["generation"], document["observedGeneration"], document["draining"]) == ("new", "old", 2)
@@ -144,7 +144,7 @@ def routes_through(services: tuple[str, ...] = ("10.0.0.9:80",)) -> str:
     return switch_text(DIRECT, routes, {**ADDRESSES, "scale": services}, tag="t")
 
 
-def test_a_model_goes_to_its_transformer_and_others_to_their_shards():
+def test_a_model_goes_to_its_transformer_and_others_to_their_shards() -> None:
     text = routes_through()
     block = text[text.index("$shardpack_service {") :]
     assert block.splitlines()[1:4] == [
@@ -155,7 +155,7 @@ def test_a_model_goes_to_its_transformer_and_others_to_their_shards():
     assert "upstream through-scale { random two least_conn; server 10.0.0.9:80 max_fails=0; }" in text
 
 
-def test_the_second_server_of_the_switch_goes_to_shards_alone():
+def test_the_second_server_of_the_switch_goes_to_shards_alone() -> None:
     first, second = routes_through().split("  server {\n")[1:]
     assert "listen unix:/run/shardpack/switch.sock" in first
     assert "proxy_pass http://$shardpack_service;" in first
@@ -164,20 +164,20 @@ def test_the_second_server_of_the_switch_goes_to_shards_alone():
     assert "$shardpack_service" not in second
 
 
-def test_a_transformer_that_is_not_there_is_waited_for():
+def test_a_transformer_that_is_not_there_is_waited_for() -> None:
     text = routes_through(services=())
     assert '    "~^m$" waits;' in text
     assert "upstream through-" not in text
 
 
-def test_without_transformers_both_configurations_are_what_they_were():
+def test_without_transformers_both_configurations_are_what_they_were() -> None:
     door, switch = door_text(PLACE, token="x"), switch_text(PLACE, some_routes(m=["a"]), ADDRESSES, tag="t")
     assert "direct" not in door + switch
     assert "$shardpack_service" not in switch
     assert door.count("listen ") == switch.count("listen ") == 1
 
 
-def test_the_door_has_a_port_for_transformers_where_it_is_asked_for():
+def test_the_door_has_a_port_for_transformers_where_it_is_asked_for() -> None:
     ports = re.findall(
         r"listen 0.0.0.0:(\d+) .*\n(?:.*\n)*?.*proxy_pass http://unix:\S+/(\w+).sock",
         door_text(DIRECT, token="x"),
@@ -185,7 +185,7 @@ def test_the_door_has_a_port_for_transformers_where_it_is_asked_for():
     assert ports == [("8080", "switch"), ("8081", "direct")]
 
 
-def test_addresses_of_services_are_looked_up_too():
+def test_addresses_of_services_are_looked_up_too() -> None:
     routes = routes_of(
         group="news",
         shards={"a": "10.0.0.1:80"},
