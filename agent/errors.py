@@ -10,7 +10,8 @@
     │   └── SupersededError       nobody wants these files any more: not a failure
     └── ServerError          a call to the model server
         ├── UnreachableError      no answer, or none in time: what the server did is unknown
-        │   └── NoConnectionError     no connection, or one that broke: as from a port that is closed
+        │   ├── NoConnectionError     no connection, or one that broke: as from a port that is closed
+        │   └── UnansweredError       the server has taken the call and does not answer it in time
         ├── RefusedError          the server answered with an error; carries status and text
         └── ProbeError            a model is loaded and does not answer
 
@@ -91,6 +92,10 @@ class UnreachableError(ServerError):
 
 class NoConnectionError(UnreachableError):
     """There is no connection to the server's port, or it broke."""
+
+
+class UnansweredError(UnreachableError):
+    """The server took a call and did not answer it in time."""
 
 
 class RefusedError(ServerError):

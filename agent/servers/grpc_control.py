@@ -10,7 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.errors import NoConnectionError, RefusedError, Retry, SettingsError, UnreachableError
+from agent.errors import (
+    NoConnectionError,
+    RefusedError,
+    Retry,
+    SettingsError,
+    UnansweredError,
+    UnreachableError,
+)
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import LONGEST_MESSAGE
 
@@ -28,7 +35,7 @@ _STATUS: dict[str, tuple[int, Retry]] = {
 }
 _UNANSWERED = {
     "UNAVAILABLE": NoConnectionError,
-    "DEADLINE_EXCEEDED": UnreachableError,
+    "DEADLINE_EXCEEDED": UnansweredError,
     "CANCELLED": UnreachableError,
 }
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import urllib3
 
-from agent.errors import RefusedError, Retry, UnreachableError
+from agent.connections import Connections
+from agent.errors import RefusedError, Retry, UnansweredError, UnreachableError
 from agent.servers.headers import NO_HEADERS, Headers
 
 LONGEST_MESSAGE = 2000
@@ -97,7 +98,7 @@ class Http:
         self._url = address.url.rstrip("/")
         self._headers = address.headers
         ca = None if address.ca is None else str(address.ca)
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ca_certs=ca)
+        self._pool = Connections(maxsize=connections, retries=False, ca_certs=ca)
 
     def get(self, path: str, *, most_bytes: int = _LONGEST_ANSWER) -> object:
         """Return the JSON document of a good answer to a GET.
@@ -144,15 +145,17 @@ class Http:
         method, path, body, headers
             The call; ``headers`` beside those of every call.
         read_s
-            Seconds without a byte of the answer, and until all of it is there: it cannot trickle for longer
-            than twice as long.
+            Seconds until the head of the answer is there, without a byte of its body, and until all of it is
+            there: it cannot trickle for longer than twice as long.
         most_bytes
             Of the body.
 
         Raises
         ------
         UnreachableError
-            There is none, or not in time.
+            There is none.
+        UnansweredError
+            Not in time.
         """
         until_s = time.monotonic() + self.timeouts.connect_s + read_s
         timeout = urllib3.Timeout(connect=self.timeouts.connect_s, read=read_s)
@@ -170,6 +173,10 @@ class Http:
             )
             body_read, whole = _read(response, most_bytes=most_bytes, until_s=until_s)
             return Answer(response.status, body_read, whole)
+        except urllib3.exceptions.ConnectTimeoutError as error:
+            raise UnreachableError(f"{method} {path}: {error}") from error
+        except urllib3.exceptions.TimeoutError as error:
+            raise UnansweredError(f"{method} {path}: {error}") from error
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"{method} {path}: {error}") from error
 
@@ -190,7 +197,7 @@ def _read(response: urllib3.BaseHTTPResponse, *, most_bytes: int, until_s: float
                 break
             content += piece
             if time.monotonic() > until_s:
-                raise urllib3.exceptions.HTTPError("its answer did not end in time")
+                raise urllib3.exceptions.TimeoutError("its answer did not end in time")
     finally:
         if whole:
             response.drain_conn()

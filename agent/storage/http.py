@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import urllib3
 
+from agent.connections import Connections
 from agent.errors import StorageError
 from agent.storage.limits import CHUNK_BYTES, Budget
 from agent.storage.source import Item, Listing, checked_path
@@ -26,7 +27,7 @@ _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 _REDIRECTS = 3
 _LEAST_BYTES_PER_S = 1024
 _WINDOW_S = 60.0
-_pool = urllib3.PoolManager(maxsize=64)
+_pool = Connections(maxsize=64)
 # A signature is made anew for every URL and says nothing about the object.
 _SIGNATURE = re.compile(
     r"(?i)x-(?:amz|goog)-.*|s[iekprv]|sig(?:nature)?|st|skoid|sktid|skt|ske|sks|skv|spr|token|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
