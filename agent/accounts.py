@@ -27,19 +27,20 @@ class DeviceAccount:
     fixed_bytes
         What the plan reckons beside models; None where the documents do not say.
     planned_bytes, loaded_bytes
-        Steady bytes of the models that are planned here, and of those that the server holds here now.
+        Steady bytes of the models that are planned here, and of those that the server holds here now; None
+        for these where a model may be here or on another device.
     """
 
     memory: DeviceMemory
     fixed_bytes: int | None
     planned_bytes: int
-    loaded_bytes: int
+    loaded_bytes: int | None
 
     @property
     def unattributed_bytes(self) -> int | None:
         """What is used beyond foreign memory and the plan's figures; below zero where these are generous."""
         memory = self.memory
-        if self.fixed_bytes is None or memory.reserved_bytes is None:
+        if self.fixed_bytes is None or memory.reserved_bytes is None or self.loaded_bytes is None:
             return None
         return memory.used_bytes - (memory.foreign_bytes or 0) - self.fixed_bytes - self.loaded_bytes
 
@@ -72,17 +73,20 @@ def account(
     """
     device = f"gpu:{memory.index}"
     costs = (cost.fixed_bytes for cost in fixed if _is_of(cost, memory))
-    loaded = (
-        _steady_bytes(targets.get(name), seen)
-        for name, seen in models.items()
-        if seen.held and device in held_devices(seen)
-    )
+    here = {name: seen for name, seen in models.items() if seen.held and device in held_devices(seen)}
+    loaded = (_steady_bytes(targets.get(name), seen) for name, seen in here.items())
     return DeviceAccount(
         memory=memory,
         fixed_bytes=next(costs, None),
         planned_bytes=planned_bytes(targets, device=device),
-        loaded_bytes=sum(loaded),
+        loaded_bytes=None if any(_may_be_elsewhere(seen) for seen in here.values()) else sum(loaded),
     )
+
+
+def _may_be_elsewhere(seen: Seen) -> bool:
+    """Return whether it is open on which of several devices a model is: a move of it was not answered."""
+    copy = seen.installed
+    return copy is not None and copy.loaded_pin is None and len(copy.loaded_devices) > 1
 
 
 def _is_of(cost: FixedCost, memory: DeviceMemory) -> bool:

@@ -7,24 +7,32 @@ afterwards, over all models.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from heapq import heapify, heappop, heapreplace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.observed import PROBE_FAILED, Copy, Observed, Seen
+from agent.observed import NO_ROOM, PROBE_FAILED, Copy, Observed, Seen
 from agent.pins import CPU, UNPINNED, Pin, Target
+
+_TRIES_BESIDE = 4
+"""So often room for an old and a new copy of a model is looked for before the old one is unloaded for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """Fetch a model's files beside the repository, after some failed attempts."""
+    """Fetch a model's files beside the repository, after some failed attempts.
+
+    Parameters
+    ----------
+    update
+        Whether an older copy is there that stays in use if this fails.
+    """
 
     name: str
     storage_uri: str
     urgency: tuple[int, int]
     attempts: int = 0
+    update: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +40,17 @@ class Install:
     """Move a fetched copy into the repository, its pin in its config; the server does not hold the model.
 
     A server that starts with every model of the repository then loads it where it should.
+
+    Parameters
+    ----------
+    update
+        Whether the older copy that is there is kept, to come back if this one does not load.
     """
 
     name: str
     pin: Pin
     framework: str
+    update: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,11 @@ class Load:
     kept, kept_bytes
         GPUs on which the server holds the model now, or may hold it, and goes on doing so; what it holds of
         each, None where nobody has seen that. Triton keeps the instances that stay where they are.
+    update
+        Whether the fetched copy takes the place of the older one that serves: the server builds it beside
+        that one, which serves on until it is there, and also if it fails.
+    hung
+        Tries in a row that the server took and did not answer in time.
     """
 
     name: str
@@ -66,6 +85,8 @@ class Load:
     peak_bytes: int = 0
     kept: tuple[str, ...] = ()
     kept_bytes: int | None = None
+    update: bool = False
+    hung: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +106,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """Delete a fetched copy that is not wanted any more."""
+    """Delete a fetched copy that is not wanted any more, and a former one that is not needed any more."""
 
     name: str
 
@@ -116,8 +137,8 @@ def next_action(name: str, target: Target | None, observed: Observed) -> Action 
     if target.model.state == "standby":
         return _towards_standby(target, seen, observed)
     if not _is_current(target, seen.installed):
-        return _towards_files(target, seen, observed)
-    if seen.staged is not None:
+        return _towards_newer(target, seen, observed)
+    if seen.staged is not None and seen.former is None:
         return Discard(name=name)
     return _towards_loaded(target, seen, observed)
 
@@ -141,22 +162,68 @@ def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
     return Remove(name=name)
 
 
-def _towards_files(target: Target, seen: Seen, observed: Observed) -> Action | None:
+def _towards_newer(target: Target, seen: Seen, observed: Observed) -> Action | None:
+    """Return what gets a copy loaded that is not in the repository; an older one is in use until then."""
+    if seen.installed is None or seen.installed.storage_uri is None:  # not the agent's
+        return _towards_files(target, seen, observed)
+    if seen.former is not None and (seen.held or seen.unsure):
+        return _towards_loaded(target, seen, observed)  # which of the two serves has to be known first
+    if _comes_first(seen, observed):
+        return None if _serves(seen) else _towards_loaded(target, seen, observed)
+    if seen.ready and _is_current(target, seen.staged) and not _is_apart(seen):
+        if target.pin is None or not observed.server_live:
+            return None
+        return _load(target, target.pin, update=True)
+    return _towards_files(target, seen, observed, update=True)
+
+
+def _comes_first(seen: Seen, observed: Observed) -> bool:
+    """Return whether an older copy has its turn: the newer one has failed, and waits, or neither serves."""
+    if seen.setback is None:
+        return False
+    waits = observed.now_s < seen.setback.retry_at_s
+    is_missing = observed.server_live and seen.failure is None and not _serves(seen)
+    return waits or (is_missing and not _is_apart(seen))
+
+
+def _serves(seen: Seen) -> bool:
+    """Return whether the copy in the repository is certainly the one that answers."""
+    known = seen.installed is not None and seen.installed.loaded_pin is not None
+    return seen.ready and known and not _is_sick(seen)
+
+
+def _is_apart(seen: Seen) -> bool:
+    """Return whether a copy that serves has to leave before the newer one is loaded.
+
+    That is so where devices had no room for both, several times in a row. It may turn out that the newer one
+    alone has no room either, so that is tried ever more rarely: after 4 failures, 8, 16, and so on.
+    """
+    setback = seen.setback
+    if setback is None or setback.reason != NO_ROOM or setback.attempts < _TRIES_BESIDE:
+        return False
+    return setback.attempts & (setback.attempts - 1) == 0
+
+
+def _towards_files(target: Target, seen: Seen, observed: Observed, *, update: bool = False) -> Action | None:
     model = target.model
     if not _is_current(target, seen.staged):
+        failure = seen.setback if update else seen.failure
         return Download(
             name=model.name,
             storage_uri=model.storage_uri,
             urgency=_urgency(target),
-            attempts=0 if seen.failure is None else seen.failure.attempts,
+            attempts=0 if failure is None else failure.attempts,
+            update=update,
         )
+    if target.pin is None and update:
+        return None
     if seen.held or (seen.unsure and seen.installed is not None):
         return _towards_free(model.name, seen, observed)
     if seen.installed is not None and not observed.may_touch_files:
         return None  # it may hold the copy that would be replaced
     if target.pin is None:
         return None
-    return Install(name=model.name, pin=target.pin, framework=model.framework)
+    return Install(name=model.name, pin=target.pin, framework=model.framework, update=update)
 
 
 def _towards_standby(target: Target, seen: Seen, observed: Observed) -> Action | None:
@@ -183,26 +250,39 @@ def _towards_free(name: str, seen: Seen, observed: Observed) -> Action | None:
 def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | None:
     if not observed.server_live or target.pin is None or seen.installed is None:
         return None
-    sick = seen.failure is not None and seen.failure.reason == PROBE_FAILED
+    sick = _is_sick(seen)
     leaves = seen.row is not None and seen.row.state == "UNLOADING"
-    if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not sick):
+    stuck = sick or (seen.setback is not None and seen.setback.reason == PROBE_FAILED)
+    if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not stuck):
         return None
-    ready = seen.row is not None and seen.row.state == "READY"
-    if ready and sick:
+    if seen.ready and sick:
         return _towards_free(target.model.name, seen, observed)
-    if ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
-        return None
+    if seen.ready and seen.installed.loaded_pin == (target.pin.instance_group or ""):
+        return None if seen.former is None else Discard(name=target.model.name)
+    kept = _kept_devices(target.pin, seen.installed) if seen.ready else ()
+    return replace(
+        _load(target, target.pin),
+        kept=kept,
+        kept_bytes=seen.installed.measured_bytes if kept and seen.installed.loaded_pin is not None else None,
+        hung=seen.failure.hung if seen.failure is not None else 0,
+    )
+
+
+def _load(target: Target, pin: Pin, *, update: bool = False) -> Load:
     model = target.model
-    kept = _kept_devices(target.pin, seen.installed) if ready else ()
     return Load(
         name=model.name,
-        pin=target.pin,
+        pin=pin,
         framework=model.framework,
         urgency=_urgency(target),
         peak_bytes=model.load_peak_bytes,
-        kept=kept,
-        kept_bytes=seen.installed.measured_bytes if kept and seen.installed.loaded_pin is not None else None,
+        update=update,
     )
+
+
+def _is_sick(seen: Seen) -> bool:
+    """Return whether a model is loaded, as far as is known, and does not answer."""
+    return seen.failure is not None and seen.failure.reason == PROBE_FAILED
 
 
 def _kept_devices(pin: Pin, copy: Copy) -> tuple[str, ...]:
@@ -217,7 +297,7 @@ def _urgency(target: Target) -> tuple[int, int]:
 
 
 def held_devices(seen: Seen) -> tuple[str, ...]:
-    """Return where a held model has its memory, as far as is known."""
+    """Return where a held model has its memory, as far as is known: all places where it may be."""
     return seen.installed.loaded_devices if seen.installed is not None else ()
 
 
@@ -237,8 +317,8 @@ Rank = tuple[int, int, tuple[int, int], str]
 def rank(action: Action) -> Rank:
     """Return the sort key of an action: what frees room comes before what takes it.
 
-    A download that has failed comes after all that have failed less often: those of a store that hangs would
-    otherwise take every turn.
+    A download that has failed comes after all that have failed less often, and so does a load that the server
+    did not answer: those of a store, or those models, that hang would otherwise take every turn.
     """
     match action:
         case Unload() | Remove() | Discard() | Stow():
@@ -248,158 +328,9 @@ def rank(action: Action) -> Rank:
         case Download():
             return 2, action.attempts, action.urgency, action.name
         case Load():
-            return 2, 0, action.urgency, action.name
+            return 2, action.hung, action.urgency, action.name
         case _:
             assert_never(action)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lanes:
-    """How many actions may run side by side.
-
-    Parameters
-    ----------
-    downloads
-        Of them, one is kept from a store that has all others as long as another store's wait.
-    files
-        Other work on files: it takes moments and does not wait for downloads, which may take hours.
-    server
-        Calls to the server. Every load holds one of its HTTP threads until it ends (Triton has 8 by default),
-        so this stays below their number or health checks hang.
-    loads_per_device
-        Loads on one GPU: the plan leaves room for the load peaks of so many.
-    """
-
-    downloads: int = 4
-    files: int = 2
-    server: int = 4
-    loads_per_device: int = 1
-
-    @property
-    def threads(self) -> int:
-        """How many actions there are at most at a time."""
-        return self.downloads + self.files + self.server
-
-
-Queue = str | tuple[str, ...]
-"""What actions wait for: a store, a free hand for files, one for the server, or loads' devices."""
-
-
-def queue_of(action: Action) -> Queue:
-    """Return what an action waits for: where one cannot start, none behind it in its queue can either."""
-    match action:
-        case Download():
-            return f"downloads from {_store(action)}"
-        case Load():
-            return gpus(action.pin.devices)
-        case Unload():
-            return "unloads"
-        case _:
-            return "files"
-
-
-def _store(download: Download) -> str:
-    """Return the scheme and the host or bucket of a URI: what is silent for one model is so for others."""
-    scheme, mark, rest = download.storage_uri.partition("://")
-    return f"{scheme}{mark}{rest.partition('/')[0]}" if mark else ""
-
-
-def admit(
-    queues: Iterable[Sequence[Action]],
-    running: Collection[Action],
-    *,
-    lanes: Lanes,
-    freeing: Collection[str] = (),
-) -> tuple[Action, ...]:
-    """Return which of the waiting actions may start now, most urgent first.
-
-    Parameters
-    ----------
-    queues
-        What waits, a sequence for every `queue_of`, each in the order of `rank`. Only their heads are looked
-        at, so that thousands may wait.
-    running
-        Under way.
-    lanes
-        How many may run.
-    freeing
-        Devices on which an unload is under way: a load before its end would need both models' memory.
-    """
-    hands = _Hands(lanes, running, freeing)
-    admitted: list[Action] = []
-    heads = [(hands.turn(queue[0]), queue, 0) for queue in queues if queue]
-    heapify(heads)
-    while heads:
-        _, queue, at = heads[0]
-        admits = hands.take(queue[at])
-        if admits:
-            admitted.append(queue[at])
-        if admits and at + 1 < len(queue):
-            heapreplace(heads, (hands.turn(queue[at + 1]), queue, at + 1))
-        else:
-            heappop(heads)
-    return tuple(admitted)
-
-
-class _Hands:
-    """What is free while actions are admitted."""
-
-    def __init__(self, lanes: Lanes, running: Collection[Action], freeing: Collection[str]) -> None:
-        self._lanes = lanes
-        self._downloads = self._server = self._files = 0
-        self._busy: Counter[str] = Counter()
-        self._stores: Counter[str] = Counter()
-        for action in running:
-            self._begin(action)
-        self._closed = set(freeing)
-
-    def turn(self, action: Action) -> tuple[bool, Rank]:
-        """Return the sort key of a queue's head: a store that has all lanes but one is the last resort."""
-        has_most = isinstance(action, Download) and (
-            self._stores[_store(action)] >= max(1, self._lanes.downloads - 1)
-        )
-        return has_most, rank(action)
-
-    def take(self, action: Action) -> bool:
-        """Begin an action if it may; an unload that waits closes its devices all the same."""
-        if isinstance(action, Unload):
-            self._closed.update(gpus(action.devices))
-        admits = self._admits(action)
-        if admits:
-            self._begin(action)
-        return admits
-
-    def _admits(self, action: Action) -> bool:
-        match action:
-            case Download():
-                return self._downloads < self._lanes.downloads
-            case Install() | Stow() | Remove() | Discard():
-                return self._files < self._lanes.files
-            case Unload():
-                return self._server < self._lanes.server
-            case Load():
-                free = all(
-                    device not in self._closed and self._busy[device] < self._lanes.loads_per_device
-                    for device in gpus(action.pin.devices)
-                )
-                return free and self._server < self._lanes.server
-            case _:
-                assert_never(action)
-
-    def _begin(self, action: Action) -> None:
-        match action:
-            case Download():
-                self._downloads += 1
-                self._stores[_store(action)] += 1
-            case Install() | Stow() | Remove() | Discard():
-                self._files += 1
-            case Unload():
-                self._server += 1
-            case Load():
-                self._server += 1
-                self._busy.update(gpus(action.pin.devices))
-            case _:
-                assert_never(action)
 
 
 def gpus(devices: Iterable[str]) -> tuple[str, ...]:

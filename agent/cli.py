@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.desired import PROBE_KINDS
 from agent.errors import SettingsError
 from agent.flags import Seconds, name_variables, visible_devices
+from agent.lanes import Lanes
 from agent.logs import start_logging
 from agent.metrics import package_version
 from agent.servers.headers import read_headers

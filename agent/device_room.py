@@ -112,7 +112,9 @@ def _wanted_bytes(load: Load, index: int) -> int:
 
 def _used_by_others(load: Load, devices: Iterable[DeviceMemory]) -> dict[int, int]:
     """Return what is used of each device, less what the model itself holds there."""
-    found = {}
+    found: dict[int, int] = {}
+    if load.update:
+        return found  # the older copy goes when this one is there, and nobody tells when it has gone
     for device in devices:
         if f"gpu:{device.index}" not in load.kept:
             found[device.index] = device.used_bytes

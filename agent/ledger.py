@@ -10,7 +10,8 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.actions import Action, Queue, held_devices, next_action, queue_of, rank
+from agent.actions import Action, held_devices, next_action, rank
+from agent.lanes import Queue, queue_of
 from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
@@ -49,7 +50,7 @@ class Waiting:
 
     @property
     def queues(self) -> Collection[Sequence[Action]]:
-        """By what they wait for, see `agent.actions.queue_of`; a view."""
+        """By what they wait for, see `agent.lanes.queue_of`; a view."""
         return self._queues.values()
 
     def put(self, name: str, action: Action | None) -> None:
@@ -98,6 +99,7 @@ class Ledger:
         self.running: dict[str, Action] = {}
         self.targets: Mapping[str, Target] = {}
         self.server_live = False
+        self._aimed = False
         self._server_absent = server_absent
         self._lock = threading.Lock()
         self._models = dict(models)
@@ -156,15 +158,20 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------ writing
 
     def aim(self, targets: Mapping[str, Target], *, now_s: float, wall_s: float) -> None:
-        """Take up new targets and decide anew; what failed is tried again where it is asked for otherwise."""
+        """Take up new targets, and decide anew what is asked for otherwise; what failed there is tried again.
+
+        What follows for a model depends on its own target alone, so of thousands those that stay are left as
+        they are. The first time all are gone through: an earlier run may have left what nobody wants.
+        """
         before, self.targets = self.targets, targets
-        for name, seen in list(self._models.items()):
-            asked_anew = before.get(name) != targets.get(name)
-            if asked_anew and (seen.failure is not None or seen.probation is not None):
-                self._put(name, replace(seen, failure=None, probation=None))
-        self.decide_all(now_s=now_s)
-        for name in {*targets, *self._models, *self._since}:
+        asked_anew = [name for name in {*before, *targets} if before.get(name) != targets.get(name)]
+        for name in asked_anew if self._aimed else {*asked_anew, *self._models}:
+            seen = self.seen(name)
+            if (seen.failure, seen.probation, seen.setback) != (None, None, None):
+                self._put(name, replace(seen, failure=None, probation=None, setback=None))
+            self.decide(name, now_s=now_s)
             self._note(name, wall_s)
+        self._aimed = True
 
     def start(self, action: Action, *, wall_s: float) -> None:
         """Note that an action is under way."""
@@ -302,9 +309,16 @@ def _mark(names: set[str], name: str, is_in: bool) -> None:  # noqa: FBT001 - wh
 def _on_another_process(seen: Seen) -> Seen:
     """Return what is known of a model on a new server process: what the old one refused is forgotten."""
     unreachable = seen.failure is not None and seen.failure.reason == SERVER_UNREACHABLE
-    if seen.probation is None and (seen.failure is None or unreachable):
+    # What was refused is tried again where the older copy serves; elsewhere that comes first.
+    again = seen.setback is not None and seen.setback.state == "FailedToLoad" and seen.ready
+    if seen.probation is None and (seen.failure is None or unreachable) and not again:
         return seen
-    return replace(seen, failure=seen.failure if unreachable else None, probation=None)
+    return replace(
+        seen,
+        failure=seen.failure if unreachable else None,
+        setback=None if again else seen.setback,
+        probation=None,
+    )
 
 
 def _is_sick(seen: Seen) -> bool:

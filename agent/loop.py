@@ -1,15 +1,15 @@
 """The loop: observe, decide, act; and again.
 
-One thread decides. Workers carry out actions and look at the server, and report through an inbox that holds
-at most one message a worker and one hint: nothing can overflow, and what is missed is seen at the next look.
+Three parts, each in a module of its own: `agent.lookout` looks at the server, `agent.ledger` knows every
+model and has decided what follows for it (`agent.actions`), `agent.crew` carries that out. One thread
+decides, here. Workers carry out actions and look, and report through an inbox that holds at most one message
+a worker and one hint: nothing can overflow, and what is missed is seen at the next look.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -17,33 +17,31 @@ from random import Random
 from threading import Event
 from typing import assert_never
 
-from agent.actions import Action, Download, Lanes, admit
+from agent.actions import Action, Download
+from agent.clock import Clock
+from agent.crew import Crew, Finished, Retries
 from agent.desired import ProbeKind
 from agent.device_room import DeviceRoom
 from agent.documents import Documents
-from agent.errors import ServerError
+from agent.lanes import Lanes, admit
 from agent.ledger import Ledger, Look
-from agent.liveness import Liveness
+from agent.lookout import Looked, Lookout
 from agent.observed import Seen
 from agent.outcomes import (
     SERVER_UNREACHABLE,
     Failed,
     Outcome,
-    Site,
     UnloadAsked,
     after,
-    carry_out,
-    failed_tries,
-    find_fault,
     not_answering,
     not_kept,
     tell,
-    unexpected,
 )
 from agent.pins import targets
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
+from agent.site import Site, find_fault
 from agent.status import Snapshot, fetched
 from agent.workers import Workers
 
@@ -51,20 +49,6 @@ log = logging.getLogger(__name__)
 
 _STUCK_S = 120.0  # the loop's own steps take milliseconds
 _DOCUMENTS_S = 60.0  # a kubelet mounts them before a container starts; a set may be half swapped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """Time, as the loop asks for it.
-
-    Parameters
-    ----------
-    monotonic, wall
-        Seconds that only run forward, and seconds since the epoch.
-    """
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +62,6 @@ class _Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class _Finished:
-    action: Action
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    found: Look | str
-    info: ServerInfo | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Faulty:
     """A loaded model does not answer."""
 
@@ -97,7 +69,7 @@ class _Faulty:
     fault: str
 
 
-_Message = _Faulty | _Hint | _Stop | _Finished | _Looked
+_Message = _Faulty | _Hint | _Stop | Finished | Looked
 
 
 @dataclass(slots=True)
@@ -128,17 +100,14 @@ class Loop:
     clock: Clock = field(default_factory=Clock)
     random: Random = field(default_factory=Random)
     _ledger: Ledger = field(init=False)
-    _workers: Workers = field(init=False)
+    _lookout: Lookout = field(init=False)
+    _crew: Crew = field(init=False)
+    _retries: Retries = field(init=False)
     _inbox: SimpleQueue[_Message] = field(init=False, default_factory=SimpleQueue)
     _hinted: Event = field(init=False, default_factory=Event)
-    _unwanted: dict[str, Event] = field(init=False, default_factory=dict)
-    _retries: list[tuple[float, str]] = field(init=False, default_factory=list)
     _stopping: bool = field(init=False, default=False)
     _turned_at_s: float = field(init=False, default=0.0)
     _read_at_s: float = field(init=False, default=0.0)
-    _look_at_s: float = field(init=False, default=0.0)
-    _looking: bool = field(init=False, default=False)
-    _liveness: Liveness = field(init=False, default_factory=Liveness)
 
     # ------------------------------------------------------------------------------------- from other threads
 
@@ -172,7 +141,7 @@ class Loop:
     def snapshot(self) -> Snapshot:
         """Return everything that the agent tells of itself."""
         models, running, since = self._ledger.copies()
-        liveness, overdue = self._liveness, self._overdue_fault
+        liveness, overdue = self._lookout.liveness, self._lookout.overdue_fault
         return Snapshot(
             desired=self.documents.desired,
             document_fault=self.documents.fault,
@@ -192,9 +161,9 @@ class Loop:
 
     def readiness(self) -> tuple[bool, str]:
         """Return whether traffic may come, and a sentence about it."""
-        liveness, ledger = self._liveness, self._ledger
+        liveness, ledger = self._lookout.liveness, self._ledger
         if liveness.ready:
-            fault = self._overdue_fault
+            fault = self._lookout.overdue_fault
             return fault is None, fault or "ready"
         if self.documents.desired is None:
             return False, f"no complete document yet: {self.documents.fault or 'none was read'}"
@@ -206,16 +175,6 @@ class Loop:
     def _come(self) -> int:
         """How many of the desired models are what readiness waits for."""
         return self._ledger.attempted if self.settings.ready_when == "attempted" else self._ledger.served
-
-    @property
-    def _overdue_fault(self) -> str | None:
-        """What there is to say of a look that has not come back for far too long; None where none is."""
-        seconds = self._liveness.silence_s(self.clock.monotonic())
-        # Where a server does one thing at a time, a look waits until that is done.
-        timeouts = self.settings.timeouts
-        busy_s = 0.0 if self.server.most_calls is None else timeouts.load_s + timeouts.unload_s
-        overdue = seconds > self.settings.patience_s + busy_s
-        return f"a look at the server has not ended for {seconds:.0f} s" if overdue else None
 
     # ----------------------------------------------------------------------------------------------- the loop
 
@@ -235,27 +194,42 @@ class Loop:
         self.repository.prepare()
         self.repository.recover()
         installed, staged = self.repository.installed(), self.repository.staged()
+        former = self.repository.former()
         models = {
             name: Seen(
                 installed=installed.get(name),
                 staged=staged.get(name),
+                former=former.get(name),
                 unsure=name in installed and not server_absent,
             )
             for name in {*installed, *staged}
         }
         self._ledger = Ledger(models, server_absent=server_absent)
-        self._workers = Workers(self.settings.lanes.threads + 1)  # and one that looks
+        self._hire()
         self.documents.recall()
         self._turned_at_s = self.clock.monotonic()
         self._aim()
+
+    def _hire(self) -> None:
+        """Begin the work of those who look and act, on threads of their own."""
+        submit = Workers(self.settings.lanes.threads + 1).submit  # one looks
+        self._crew = Crew(site=self._site, submit=submit, report=self._inbox.put)
+        self._retries = Retries(settings=self.settings, random=self.random)
+        self._lookout = Lookout(
+            settings=self.settings,
+            server=self.server,
+            repository=self.repository,
+            clock=self.clock,
+            submit=submit,
+            report=self._inbox.put,
+        )
 
     def run(self) -> None:
         """Observe, decide, act until told to stop."""
         while not self._stopping:
             self._turn()
             self._wait()
-        for event in self._unwanted.values():
-            event.set()
+        self._crew.leave()
         self.server.rest()
 
     def fetch(self, *, most_s: float) -> bool:
@@ -271,7 +245,7 @@ class Loop:
         bool
             Whether everything was had that can be had soon; not if time ran out or it was told to stop.
         """
-        self._look_at_s = math.inf
+        self._lookout.close()
         began_s = self.clock.monotonic()
         while not self._stopping:
             self._turn()
@@ -281,8 +255,7 @@ class Loop:
             self._wait(began_s + patience_s)
             if self.clock.monotonic() >= began_s + patience_s:
                 break
-        for event in self._unwanted.values():
-            event.set()
+        self._crew.leave()
         return False
 
     def _has_fetched(self) -> bool:
@@ -302,12 +275,8 @@ class Loop:
                     extra={"models": len(self.documents.desired.models) if self.documents.desired else 0},
                 )
                 self._aim()
-        if now_s >= self._look_at_s and not self._looking:
-            self._looking = True
-            self._liveness.asked_at_s = now_s
-            self._workers.submit(self._look)
-        while self._retries and self._retries[0][0] <= now_s:
-            _, name = heapq.heappop(self._retries)
+        self._lookout.look_when_due(now_s)
+        for name in self._retries.take(now_s):
             self._ledger.decide(name, now_s=now_s)
         self._start_actions()
         if not self._ledger.running:
@@ -316,13 +285,9 @@ class Loop:
     def _wait(self, until_s: float = math.inf) -> None:
         """Take over every message that has come, or wait for the first one until something is due."""
         now_s = self.clock.monotonic()
-        due = [self._read_at_s, until_s]
-        if not self._looking:
-            due.append(self._look_at_s)
-        if self._retries:
-            due.append(self._retries[0][0])
+        due_at_s = min(self._read_at_s, until_s, self._lookout.due_at_s, self._retries.next_at_s)
         try:
-            self._take(self._inbox.get(timeout=max(0.0, min(due) - now_s)))
+            self._take(self._inbox.get(timeout=max(0.0, due_at_s - now_s)))
             while True:
                 self._take(self._inbox.get_nowait())
         except Empty:
@@ -337,9 +302,9 @@ class Loop:
                 self._stopping = True
             case _Faulty(name=name, fault=fault):
                 self._take_fault(name, fault)
-            case _Finished(action=action, outcome=outcome):
+            case Finished(action=action, outcome=outcome):
                 self._finish(action, outcome)
-            case _Looked(found=found, info=info):
+            case Looked(found=found, info=info):
                 self._take_look(found, info)
             case _:
                 assert_never(message)
@@ -358,7 +323,7 @@ class Loop:
             if isinstance(action, Download) and (
                 target is None or target.model.storage_uri != action.storage_uri
             ):
-                self._unwanted[name].set()
+                self._crew.break_off(name)
 
     def _start_actions(self) -> None:
         if self.documents.desired is None:
@@ -371,9 +336,8 @@ class Loop:
             return
         ledger.waiting.take(admitted)
         for action in admitted:
-            self._unwanted[action.name] = Event()
             ledger.start(action, wall_s=self.clock.wall())
-            self._workers.submit(lambda action=action: self._act(action))  # type: ignore[misc]  # bound now, not later
+            self._crew.start(action)
 
     def _lanes(self) -> Lanes:
         """Return what may run side by side; some servers do one thing at a time."""
@@ -386,21 +350,10 @@ class Loop:
         if desired is None:
             return
         ledger = self._ledger
-        if ledger.attempted == len(ledger.targets) and self._liveness.settle(desired.generation):
+        if ledger.attempted == len(ledger.targets) and self._lookout.liveness.settle(desired.generation):
             log.info("every model was attempted", extra={"models": len(ledger.targets)})
-        if self._come == len(ledger.targets) and self._liveness.open():
+        if self._come == len(ledger.targets) and self._lookout.liveness.open():
             log.info("ready", extra={"models": len(ledger.targets)})
-
-    # ------------------------------------------------------------------------------------------------- acting
-
-    def _act(self, action: Action) -> None:
-        """Carry out one action on a worker's thread."""
-        try:
-            outcome = carry_out(action, self._site(), unwanted=self._unwanted[action.name].is_set)
-        except Exception as error:  # a fault of ours must not stop the other models
-            log.exception("an action ended in an error that nobody expected", extra={"model": action.name})
-            outcome = unexpected(action, error)
-        self._inbox.put(_Finished(action, outcome))
 
     def _site(self) -> Site:
         return Site(
@@ -428,71 +381,37 @@ class Loop:
 
     def _finish(self, action: Action, outcome: Outcome) -> None:
         now_s = self.clock.monotonic()
-        self._unwanted.pop(action.name, None)
+        self._crew.end(action.name)
         self.count(action, outcome)
         self._conclude(action.name, outcome, now_s=now_s)
         tell(action, outcome)
         if isinstance(outcome, Failed) and outcome.reason == SERVER_UNREACHABLE:
             self._ledger.lose_server(now_s=now_s)
-            self._look_at_s = now_s
+            self._lookout.look_by(now_s)
         if self._ledger.unloading:
-            self._look_at_s = min(self._look_at_s, now_s + self.settings.settle_s)
+            self._lookout.look_by(now_s + self.settings.settle_s)
 
     def _conclude(self, name: str, outcome: Outcome, *, now_s: float) -> None:
         """Note what came of an action, and when to try again if it failed."""
         before = self._ledger.seen(name)
-        seen = after(before, outcome, now_s=now_s, wait_s=self._wait_s(before, outcome))
+        seen = after(before, outcome, now_s=now_s, wait_s=self._retries.wait_s(before, outcome))
         self._ledger.finish(name, seen, now_s=now_s, wall_s=self.clock.wall())
-        if seen.failure is not None and isinstance(outcome, Failed | UnloadAsked):
-            heapq.heappush(self._retries, (seen.failure.retry_at_s, name))
-
-    def _wait_s(self, before: Seen, outcome: Outcome) -> float:
-        if not isinstance(outcome, Failed):
-            return 0.0
-        attempts = failed_tries(before, outcome.state) + 1
-        settings = self.settings
-        backoffs = {"soon": settings.stumble, "late": settings.refusal, "rarely": settings.dead_end}
-        return backoffs[outcome.retry].wait_s(attempts, self.random)
-
-    def _look(self) -> None:
-        """Look at the server and the repository on a worker's thread."""
-        began_s = self.clock.monotonic()
-        info = self._liveness.info
-        try:
-            if info is None:
-                info = self.server.info()
-            found: Look | str = Look(
-                rows=self.server.index(), folders=self.repository.installed_names(), began_s=began_s
-            )
-        except (ServerError, OSError) as error:
-            found = str(error)
-        except Exception as error:  # as above: the agent goes on and says so
-            log.exception("a look at the server ended in an error that nobody expected")
-            found = repr(error)
-        self._inbox.put(_Looked(found, info))
+        if isinstance(outcome, Failed | UnloadAsked):
+            self._retries.note(name, seen, now_s=now_s)
 
     def _take_look(self, found: Look | str, info: ServerInfo | None) -> None:
-        self._looking, self._liveness.asked_at_s = False, None
+        self._lookout.end()
         now_s, wall_s = self.clock.monotonic(), self.clock.wall()
         if isinstance(found, str):
-            self._miss(found, now_s)
+            self._lookout.miss(found)
+            self._ledger.lose_server(now_s=now_s)
             return
         lost = self._ledger.lost(found)
         restarted = self._ledger.look(found, now_s=now_s, wall_s=wall_s)
         for name, row in () if restarted else lost.items():
             self._conclude(name, not_kept(row), now_s=now_s)
             log.warning("the server did not keep a model", extra={"model": name, "error": row.reason})
-        if self._liveness.answer(info, restarted=restarted, wall_s=wall_s):
-            log.info("a server process is there", extra={"server": info.kind if info else None})
-        self._look_at_s = now_s + (self.settings.settle_s if self._ledger.unloading else self.settings.poll_s)
+        self._lookout.answer(info, restarted=restarted, unloading=self._ledger.unloading)
         self._settle()
         if not self._ledger.running:
             self.server.rest()
-
-    def _miss(self, error: str, now_s: float) -> None:
-        """Note a look without an answer, and look again ever later."""
-        if self._liveness.miss(error):
-            log.warning("the server does not answer", extra={"error": error})
-        self._ledger.lose_server(now_s=now_s)
-        wait_s = self.settings.settle_s * 2 ** min(self._liveness.unanswered, 10)
-        self._look_at_s = now_s + min(self.settings.poll_s, wait_s)

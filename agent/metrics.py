@@ -21,7 +21,7 @@ from agent.actions import Action
 from agent.memory import DeviceMemory, Memory
 from agent.observed import NOTHING
 from agent.outcomes import Downloaded, Dropped, Failed, Loaded, Outcome
-from agent.status import STATES, Snapshot, device_account
+from agent.status import STATES, Snapshot, device_account, update_fault
 
 # From a tiny model's millisecond to the minutes of a large one.
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
@@ -142,6 +142,15 @@ class _Scrape(Collector):
         for state in STATES:
             counts.add_metric([state], tally[state])
         yield counts
+        failed = sum(
+            update_fault(target, snapshot.models.get(name, NOTHING)) is not None
+            for name, target in snapshot.targets.items()
+        )
+        yield _single(
+            "shardpack_agent_failed_updates",
+            "Models that serve as before, since an update of them failed.",
+            failed,
+        )
         if len(states) <= self._most_models:
             each = GaugeMetricFamily(
                 "shardpack_agent_model_state", "1 for the state a model is in.", labels=["model", "state"]
@@ -201,7 +210,7 @@ def _model_memory(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
     yield from (planned, measured)
 
 
-def _single(name: str, text: str, value: bool) -> GaugeMetricFamily:  # noqa: FBT001  # the value of a gauge
+def _single(name: str, text: str, value: int) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=float(value))
 
 

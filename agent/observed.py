@@ -17,6 +17,9 @@ PROBATION_S = 60.0
 """For so long the server has to hold a model before its load counts as a success for good: as long as the
 longest period between two looks."""
 
+NO_ROOM = "NoRoom"
+"""The reason of a load that was not asked for: a device has less free than it may take."""
+
 PROBE_FAILED = "ProbeFailed"
 """The reason of a model that is loaded and does not answer: only an unload and a load help."""
 
@@ -45,7 +48,7 @@ class Copy:
         The ``instance_group`` text with which the copy is loaded if it is: that of its config, empty for the
         author's own. None when the config was written, or about to be, since it may have been loaded.
     loaded_devices
-        The devices of that pin.
+        The devices of that pin; where it is None, all on which the model may be if it is loaded.
     measured_bytes
         What the use of one of them grew by while the copy was loaded, the last time that this could be told.
     unenforced
@@ -79,6 +82,8 @@ class Failure:
         When to try again, on the clock of `Observed.now_s`.
     retry
         Whether that may soon help.
+    hung
+        Loads in a row that the server took and did not answer in time.
     """
 
     state: FailedState
@@ -87,6 +92,7 @@ class Failure:
     attempts: int
     retry_at_s: float
     retry: Retry = "soon"
+    hung: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +123,14 @@ class Seen:
         The copy in the repository.
     staged
         A complete download beside it.
+    former
+        The copy that gave its place to the one in the repository, kept until that one has loaded: the server
+        may still hold it, and it comes back if the new one is refused.
     failure
         What went wrong last; None after a success.
+    setback
+        What became of the copy that is wanted, where the one in the repository, an older one, goes on in its
+        place: it serves, or is loaded again, until the other is tried again.
     unload_asked_at_s
         When the unload was asked that the index does not confirm yet.
     load_seconds
@@ -133,11 +145,18 @@ class Seen:
     row: IndexRow | None = None
     installed: Copy | None = None
     staged: Copy | None = None
+    former: Copy | None = None
     failure: Failure | None = None
+    setback: Failure | None = None
     unload_asked_at_s: float | None = None
     load_seconds: float | None = None
     unsure: bool = False
     probation: Probation | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server says that the model serves."""
+        return self.row is not None and self.row.state == "READY"
 
     @property
     def held(self) -> bool:

@@ -1,28 +1,14 @@
-"""Carry out one action, and say what came of it; what is known afterwards is a pure function of that."""
+"""What came of an action, and what is known of a model afterwards. PURE."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow, Unload
-from agent.desired import ProbeKind
-from agent.device_room import DeviceRoom
+from agent.actions import Action
 from agent.errors import (
-    NoRoomError,
-    PinError,
-    ProbeError,
-    RefusedError,
     Retry,
-    ServerError,
-    StorageError,
-    SupersededError,
-    UnreachableError,
 )
 from agent.observed import (
     NOTHING,
@@ -34,8 +20,8 @@ from agent.observed import (
     Probation,
     Seen,
 )
-from agent.repository import Repository
-from agent.servers.port import IndexRow, ModelServer
+from agent.records import Copies
+from agent.servers.port import IndexRow
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +38,10 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """A staged copy is in the repository."""
+    """A staged copy is in the repository, and the former one beside it if that was kept."""
 
     copy: Copy
+    former: Copy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +53,19 @@ class Stowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The model serves where it should."""
+    """The model serves where it should.
+
+    Parameters
+    ----------
+    copy, seconds
+        What serves, and how long it took.
+    update
+        Whether it is the fetched copy that took the place of an older one.
+    """
 
     copy: Copy
     seconds: float
+    update: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """No staged copy is left."""
+    """No staged copy is left, and no former one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,198 +96,29 @@ class Failed:
     ----------
     state, reason, message, retry
         As of a `Failure`.
-    pin_forgotten
-        Whether it was a load that got so far that the pin in the model's config may be another than before.
+    update
+        Whether a copy should have come in place of an older one, which is in the repository (again).
+    hung
+        Whether it was a load that the server took and did not answer in time.
+    copies
+        What lies where after a load; None where nothing has changed.
     """
 
     state: FailedState
     reason: str
     message: str
     retry: Retry
-    pin_forgotten: bool = False
+    update: bool = False
+    hung: bool = False
+    copies: Copies | None = None
 
 
 Outcome = Downloaded | Installed | Stowed | Loaded | UnloadAsked | Removed | Discarded | Dropped | Failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where actions are carried out.
-
-    Parameters
-    ----------
-    repository, server, room
-        The files, the model server and the devices' memory.
-    seconds
-        A clock that only runs forward.
-    probe
-        How a model is looked at after its load.
-    """
-
-    repository: Repository
-    server: ModelServer
-    room: DeviceRoom = field(default_factory=DeviceRoom)
-    seconds: Callable[[], float] = time.monotonic
-    probe: Callable[[str], ProbeKind] = lambda _name: "none"
-
-
-def carry_out(action: Action, site: Site, *, unwanted: Callable[[], bool]) -> Outcome:
-    """Do what an action says.
-
-    Parameters
-    ----------
-    action, site
-        What to do, and where.
-    unwanted
-        Asked during a download; true ends it.
-    """
-    try:
-        return _carry_out(action, site, unwanted)
-    except SupersededError:
-        return Dropped()
-    except (
-        StorageError,
-        PinError,
-        NoRoomError,
-        UnreachableError,
-        RefusedError,
-        ProbeError,
-        OSError,
-        UnicodeError,
-    ) as error:
-        return replace(_failed(action, error), pin_forgotten=_forgets_pin(action, site))
-
-
-def _forgets_pin(action: Action, site: Site) -> bool:
-    """Return whether a failed action has left a copy in the repository of which the pin is not known."""
-    if not isinstance(action, Load):
-        return False
-    try:
-        return not site.repository.knows_pin(action.name)
-    except OSError:
-        return True  # at worst it is loaded once more
-
-
-def unexpected(action: Action, error: Exception) -> Failed:
-    """Return what has come of an action that ended in a fault of the agent's own. PURE."""
-    forgets = isinstance(action, Load)
-    return Failed(
-        state="FailedToLoad", reason="Internal", message=repr(error), retry="late", pin_forgotten=forgets
-    )
-
-
-def _carry_out(  # noqa: PLR0911 - one a case
-    action: Action, site: Site, unwanted: Callable[[], bool]
-) -> Outcome:
-    repository, server = site.repository, site.server
-    match action:
-        case Download(name=name, storage_uri=uri):
-            return Downloaded(copy=repository.download(name, uri, unwanted=unwanted, seconds=site.seconds))
-        case Install(name=name, pin=pin, framework=framework):
-            return Installed(copy=repository.install(name, pin, framework, layout=server.layout))
-        case Stow(name=name):
-            return Stowed(copy=repository.stow(name))
-        case Load():
-            return _load(action, site)
-        case Unload(name=name):
-            server.unload(name)
-            return UnloadAsked()
-        case Remove(name=name):
-            repository.remove(name)
-            return Removed()
-        case Discard(name=name):
-            repository.discard_staged(name)
-            return Discarded()
-        case _:
-            assert_never(action)
-
-
-def _load(load: Load, site: Site) -> Loaded:
-    started_s = site.seconds()
-    with site.room.held(load) as weighing:
-        site.repository.place(load.name, load.pin, load.framework, layout=site.server.layout)
-        site.server.load(load.name)
-        taken = site.room.taken(weighing)
-        _check(load.name, site)
-    copy = site.repository.remember_loaded(load.name, load.pin, measured_bytes=taken)
-    return Loaded(copy=copy, seconds=site.seconds() - started_s)
-
-
-def _check(name: str, site: Site) -> None:
-    """Refuse a model that does not answer, and take it from the server: loading it again would not help."""
-    fault = find_fault(name, site)
-    if fault is None:
-        return
-    with contextlib.suppress(ServerError):
-        site.server.unload(name)
-    raise ProbeError(fault)
-
-
-def find_fault(name: str, site: Site) -> str | None:
-    """Return what is wrong with a loaded model, looked at as it is asked for; None if nothing is known."""
-    kind = site.probe(name)
-    if kind == "none":
-        return None
-    given = site.repository.test_request(name) if kind == "infer" else None
-    return site.server.find_fault(name, infer=kind == "infer", given=given)
-
-
 def not_answering(fault: str) -> Failed:
     """Return what has become of a loaded model that does not answer. PURE."""
     return Failed(state="FailedToLoad", reason=PROBE_FAILED, message=fault, retry="late")
-
-
-def _failed(action: Action, error: Exception) -> Failed:
-    reason, retry = _judged(action, error)
-    return Failed(state=_failed_state(action, error), reason=reason, message=str(error), retry=retry)
-
-
-def _failed_state(action: Action, error: Exception) -> FailedState:
-    if isinstance(error, PinError | UnicodeError):
-        return "FailedToLoad"  # the files are there, their config is of no use
-    match action:
-        case Download() | Install():
-            return "DownloadFailed"
-        case Load():
-            return "FailedToLoad"
-        case Unload() | Remove() | Discard() | Stow():
-            return "Unloading"
-        case _:
-            assert_never(action)
-
-
-def _judged(action: Action, error: Exception) -> tuple[str, Retry]:  # noqa: PLR0911 - one a case
-    """Return one word for an error, and whether another try may soon help."""
-    match error:
-        case StorageError(reason=reason, retry=retry):
-            return reason, retry
-        case PinError(reason=reason):
-            return reason, "late"
-        case ProbeError():
-            return PROBE_FAILED, "late"
-        case NoRoomError():
-            return "NoRoom", "soon"
-        case UnreachableError():
-            return SERVER_UNREACHABLE, "soon"
-        case RefusedError():
-            return _judged_refusal(action, error)
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return "DiskFull", "soon"
-        case PermissionError() | OSError(errno=errno.EROFS):
-            return "Denied", "soon"
-        case UnicodeError():
-            return "BadConfig", "late"
-        case _:
-            return "IoError", "soon"
-
-
-def _judged_refusal(action: Action, error: RefusedError) -> tuple[str, Retry]:
-    if error.status in (401, 403):
-        return "Denied", "late"
-    if isinstance(action, Load):
-        return "LoadRefused", error.retry
-    # It keeps memory that others wait for, so what may pass is asked again soon.
-    return "UnloadRefused", "soon" if error.status >= 500 else error.retry
 
 
 def after(  # noqa: PLR0911 - one a case
@@ -311,20 +138,13 @@ def after(  # noqa: PLR0911 - one a case
     match outcome:
         case Downloaded(copy=copy):
             return replace(seen, staged=copy, failure=None)
-        case Installed(copy=copy):
-            return replace(seen, installed=copy, staged=None, row=None, failure=None, probation=None)
+        case Installed(copy=copy, former=former):
+            setback = None if former is None else seen.setback
+            return replace(_with_other_files(seen), installed=copy, former=former, setback=setback)
         case Stowed(copy=copy):
-            return replace(seen, installed=None, staged=copy, row=None, failure=None, probation=None)
-        case Loaded(copy=copy, seconds=load_seconds):
-            return replace(
-                seen,
-                installed=copy,
-                row=IndexRow("READY"),
-                failure=None,
-                load_seconds=load_seconds,
-                unsure=False,
-                probation=Probation(since_s=now_s, attempts=failed_tries(seen, "FailedToLoad")),
-            )
+            return replace(_with_other_files(seen), staged=copy)
+        case Loaded():
+            return _after_load(seen, outcome, now_s=now_s)
         case UnloadAsked():
             return replace(
                 seen,
@@ -337,7 +157,7 @@ def after(  # noqa: PLR0911 - one a case
         case Removed():
             return NOTHING
         case Discarded():
-            return replace(seen, staged=None, failure=None)
+            return replace(seen, staged=None, former=None, failure=None)
         case Dropped():
             return seen
         case Failed():
@@ -346,28 +166,56 @@ def after(  # noqa: PLR0911 - one a case
             assert_never(outcome)
 
 
+def _with_other_files(seen: Seen) -> Seen:
+    """Return what is known of a model that the server does not hold, without what its files were."""
+    return replace(seen, installed=None, staged=None, former=None, row=None, failure=None, probation=None)
+
+
+def _after_load(seen: Seen, outcome: Loaded, *, now_s: float) -> Seen:
+    # An older copy may be loaded while the newer one is staged and waits for another try.
+    updated = outcome.update or seen.former is not None
+    tries = seen.setback.attempts if updated and seen.setback is not None else 0
+    return replace(
+        seen,
+        installed=outcome.copy,
+        staged=None if outcome.update else seen.staged,
+        former=None,
+        row=IndexRow("READY"),
+        failure=None,
+        setback=None if updated else seen.setback,
+        load_seconds=outcome.seconds,
+        unsure=False,
+        probation=Probation(since_s=now_s, attempts=max(tries, failed_tries(seen, "FailedToLoad"))),
+    )
+
+
 def _after_failure(seen: Seen, outcome: Failed, *, retry_at_s: float) -> Seen:
     failure = Failure(
         state=outcome.state,
         reason=outcome.reason,
         message=outcome.message,
-        attempts=failed_tries(seen, outcome.state) + 1,
+        attempts=failed_tries(seen, outcome.state, update=outcome.update) + 1,
         retry_at_s=retry_at_s,
         retry=outcome.retry,
+        hung=_hung_tries(seen, outcome),
     )
+    if outcome.copies is not None:
+        copies = outcome.copies
+        seen = replace(seen, installed=copies.installed, staged=copies.staged, former=copies.former)
+    if outcome.update:
+        return replace(seen, failure=None, setback=failure)
     of_load = outcome.state == "FailedToLoad"
     return replace(
         seen,
-        installed=_without_pin(seen.installed) if outcome.pin_forgotten else seen.installed,
         failure=failure,
         unsure=seen.unsure or (of_load and outcome.reason == SERVER_UNREACHABLE),
         probation=None if of_load else seen.probation,  # the tries before the load are in the failure now
     )
 
 
-def _without_pin(copy: Copy | None) -> Copy | None:
-    """Return a copy as its record has it since another pin was written: where it is loaded is not known."""
-    return None if copy is None else replace(copy, loaded_pin=None)
+def _hung_tries(seen: Seen, outcome: Failed) -> int:
+    before = 0 if seen.failure is None else seen.failure.hung
+    return before + 1 if outcome.hung else 0
 
 
 def _still_sick(seen: Seen, *, now_s: float) -> Failure | None:
@@ -378,8 +226,18 @@ def _still_sick(seen: Seen, *, now_s: float) -> Failure | None:
     return replace(failure, retry_at_s=now_s + UNLOAD_PATIENCE_S)
 
 
-def failed_tries(seen: Seen, state: FailedState) -> int:
-    """Return how many tries in a row have failed before one that would fail with a state. PURE."""
+def failed_tries(seen: Seen, state: FailedState, *, update: bool = False) -> int:
+    """Return how many tries in a row have failed before one that would fail with a state. PURE.
+
+    Parameters
+    ----------
+    seen, state
+        What is known of the model, and the state.
+    update
+        Whether they are those of a copy that an older one stands in for.
+    """
+    if update:
+        return 0 if seen.setback is None else seen.setback.attempts
     if seen.failure is not None:
         return seen.failure.attempts
     if seen.probation is not None and state == "FailedToLoad":

@@ -6,6 +6,8 @@ Two trees on one filesystem, so that everything moves by rename::
     <state-dir>/parts/<model>/      a download under way; worthless after a crash
     <state-dir>/staged/<model>/     a complete download or a standby: model/, record.json, config.pbtxt
     <state-dir>/records/<model>/    the same without model/, which has been moved to <model-dir>
+    <state-dir>/former/<model>/     like staged: the copy that the one in <model-dir> took the place of; it
+                                    comes back if that one is refused
     <state-dir>/trash/<chance>/     being deleted
     <state-dir>/contents/           what was fetched, by its hash (`agent.storage.contents`): the files of
                                     models are links to it, so that the same bytes are not fetched twice
@@ -30,14 +32,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from agent.desired import MODEL_NAME
 from agent.errors import SettingsError, StorageError
+from agent.former import FormerCopies
 from agent.layouts import triton
-from agent.layouts.port import Arrangement, Asked, Layout, only_version
+from agent.layouts.port import Asked, Layout, only_version
+from agent.model_folder import arrange, is_arranged
 from agent.observed import Copy
 from agent.pins import Pin
+from agent.records import MODEL, RECORD, Copies, is_complete, read_record, write_record
 from agent.storage import Contents, Limits, Reach, SharedCache, check_apart, fetch
 from agent.storage.contents import put
 from agent.storage.file import claim_path, local_path, overlap
@@ -46,8 +50,6 @@ from agent.storage.uri import public
 
 log = logging.getLogger(__name__)
 
-_RECORD = "record.json"
-_MODEL = "model"
 _PROBE = "probe.json"
 _LARGEST_PROBE = 1 << 20
 
@@ -97,7 +99,7 @@ class Repository:
         try:
             for folder in (
                 model_dir,
-                *(state_dir / part for part in ("parts", "staged", "records", "trash")),
+                *(state_dir / part for part in ("parts", "staged", "records", "former", "trash")),
             ):
                 folder.mkdir(parents=True, exist_ok=True)
             # First of all, or a full disk would keep the agent from making room.
@@ -118,21 +120,23 @@ class Repository:
 
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended."""
-        for staged in (self.state_dir / "staged").iterdir():
-            if (staged / _MODEL).is_dir() and (staged / _RECORD).is_file():
-                continue
-            # `install` moved the files and was stopped before it moved the record.
-            if (
-                (staged / _RECORD).is_file()
-                and not self._record(staged.name).exists()
-                and self._live(staged.name).is_dir()
-            ):
-                staged.rename(self._record(staged.name))
-            else:
-                self._discard(staged)
+        names = {path.name for part in ("staged", "former") for path in (self.state_dir / part).iterdir()}
+        for name in names:
+            self._mend(name)
         for record in (self.state_dir / "records").iterdir():
             if not self._live(record.name).is_dir():
                 self._discard(record)
+
+    def _mend(self, name: str) -> None:
+        self._former.mend(name)
+        staged = self._staged(name)
+        if is_complete(staged):
+            return
+        # `install` moved the files and was stopped before it moved the record.
+        if (staged / RECORD).is_file() and not self._record(name).exists() and self._live(name).is_dir():
+            staged.rename(self._record(name))
+        else:
+            self._discard(staged)
 
     def installed(self) -> dict[str, Copy]:
         """Return the copies in the repository; those that the agent did not put there have no URI."""
@@ -140,7 +144,7 @@ class Repository:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         records = os.fspath(self.state_dir / "records")
         return {
-            name: _read_record(os.path.join(records, name)) or Copy()  # noqa: PTH118 - thousands at a start
+            name: read_record(os.path.join(records, name)) or Copy()  # noqa: PTH118 - thousands at a start
             for name in names
             if MODEL_NAME.fullmatch(name)
         }
@@ -152,8 +156,22 @@ class Repository:
 
     def staged(self) -> dict[str, Copy]:
         """Return the complete downloads that wait for their turn."""
-        copies = {path.name: _read_record(path) for path in (self.state_dir / "staged").iterdir()}
+        copies = {path.name: read_record(path) for path in (self.state_dir / "staged").iterdir()}
         return {name: copy for name, copy in copies.items() if copy is not None}
+
+    def former(self) -> dict[str, Copy]:
+        """Return the copies that were put aside for newer ones."""
+        names = [path.name for path in (self.state_dir / "former").iterdir()]
+        copies = {name: self._former.read(name) for name in names}
+        return {name: copy for name, copy in copies.items() if copy is not None}
+
+    def copies(self, name: str) -> Copies:
+        """Return what there is of a model."""
+        return Copies(
+            installed=self._known(name) if self._live(name).is_dir() else None,
+            staged=read_record(self._staged(name)),
+            former=self._former.read(name),
+        )
 
     # ------------------------------------------------------------------------------------------------- acting
 
@@ -222,40 +240,99 @@ class Repository:
         if (folder / CONFIG).is_file():
             # A link where there can be one: the kept content stays in use when `place` writes another.
             put(folder / CONFIG, ready / CONFIG)
-        folder.rename(ready / _MODEL)
-        (ready / _RECORD).write_text(json.dumps(asdict(copy)), encoding="utf-8")
+        folder.rename(ready / MODEL)
+        (ready / RECORD).write_text(json.dumps(asdict(copy)), encoding="utf-8")
         self._discard(self._staged(name))
         ready.rename(self._staged(name))
         return copy
 
-    def install(self, name: str, pin: Pin, framework: str, *, layout: Layout = triton.lay_out) -> Copy:
+    def install(
+        self, name: str, pin: Pin, framework: str, *, layout: Layout = triton.lay_out, keep: bool = False
+    ) -> Copy:
         """Move a staged copy into the repository, in place of any other; the server must not hold it.
+
+        Parameters
+        ----------
+        name, pin, framework, layout
+            The model, and how it is laid out for its server.
+        keep
+            Whether the copy that is there is put aside: see `restore`.
 
         Raises
         ------
         PinError
             The model cannot be laid out for its server.
         """
-        staged = self._staged(name)
-        copy = _read_record(staged)
-        if copy is None:
-            raise FileNotFoundError(f"no staged copy of {name}")
-        folder = staged / _MODEL
-        wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=staged))
-        self._arrange(folder, wanted)
         # Whoever loads it from now on finds this pin.
         copy = replace(
-            copy,
+            self._laid_out(name, pin, framework, layout),
             loaded_pin=pin.instance_group or "",
             loaded_devices=pin.devices,
-            unenforced=wanted.unenforced,
         )
-        _write_record(staged, copy)
-        self._discard(self._live(name))
-        self._discard(self._record(name))
-        (staged / _MODEL).rename(self._live(name))
-        staged.rename(self._record(name))
+        self._put_in_place(name, copy, keep=keep)
         return copy
+
+    def exchange(self, name: str, pin: Pin, framework: str, *, layout: Layout = triton.lay_out) -> None:
+        """Move a staged copy into the repository, and the one aside that the server goes on holding.
+
+        Raises
+        ------
+        PinError
+            The model cannot be laid out for its server.
+        """
+        before = self._known(name)
+        copy = replace(
+            self._laid_out(name, pin, framework, layout),
+            loaded_pin=None,
+            loaded_devices=_either(before.loaded_devices, pin.devices),
+        )
+        self._put_in_place(name, copy, keep=True)
+
+    def restore(self, name: str, *, serves: bool) -> bool:
+        """Put the copy back that was put aside, and stage the other; return whether there was one.
+
+        Parameters
+        ----------
+        name
+            The model.
+        serves
+            Whether it is certain that the server holds the copy that comes back where it was.
+        """
+        if not self._former.restore(name):
+            return False
+        if not serves:
+            self._write_record(name, replace(self._known(name), loaded_pin=None))
+        return True
+
+    def discard_former(self, name: str) -> None:
+        """Delete the copy that was put aside: the newer one has loaded."""
+        self._discard(self._former_of(name))
+
+    def _laid_out(self, name: str, pin: Pin, framework: str, layout: Layout) -> Copy:
+        """Make a staged copy what its server needs, and return its record."""
+        staged = self._staged(name)
+        copy = read_record(staged)
+        if copy is None:
+            raise FileNotFoundError(f"no staged copy of {name}")
+        folder = staged / MODEL
+        wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=staged))
+        arrange(folder, wanted, temporary=self._trash_path)
+        return replace(copy, unenforced=wanted.unenforced)
+
+    def _put_in_place(self, name: str, copy: Copy, *, keep: bool) -> None:
+        staged = self._staged(name)
+        write_record(staged, copy)
+        try:
+            if keep:
+                self._former.keep(name)
+            else:
+                for path in (self._live(name), self._record(name), self._former_of(name)):
+                    self._discard(path)
+            (staged / MODEL).rename(self._live(name))
+            staged.rename(self._record(name))
+        except OSError:
+            self._mend(name)
+            raise
 
     def stow(self, name: str) -> Copy:
         """Move a copy out of the repository and keep it staged; the server must not hold it.
@@ -263,9 +340,10 @@ class Repository:
         The steps of `install` backwards: stopped between them, `recover` undoes the first.
         """
         self._discard(self._staged(name))
+        self._discard(self._former_of(name))
         self._record(name).rename(self._staged(name))
-        self._live(name).rename(self._staged(name) / _MODEL)
-        copy = _read_record(self._staged(name))
+        self._live(name).rename(self._staged(name) / MODEL)
+        copy = read_record(self._staged(name))
         if copy is None:
             raise FileNotFoundError(f"no record of {name}")
         return copy
@@ -281,17 +359,16 @@ class Repository:
         folder, record = self._live(name), self._record(name)
         wanted = layout(Asked(name=name, pin=pin, framework=framework, folder=folder, record=record))
         known = self._known(name)
-        if _is_arranged(folder, wanted):
+        if is_arranged(folder, wanted):
             if known.unenforced != wanted.unenforced:
                 self._write_record(name, replace(known, unenforced=wanted.unenforced))
             return
         # The pin that was loaded is forgotten first: stopped after the next line, the agent loads again.
-        self._write_record(name, replace(known, loaded_pin=None, unenforced=wanted.unenforced))
-        self._arrange(folder, wanted)
-
-    def knows_pin(self, name: str) -> bool:
-        """Return whether the record says with which pin the copy in the repository is loaded, if it is."""
-        return self._known(name).loaded_pin is not None
+        devices = _either(known.loaded_devices, pin.devices)
+        self._write_record(
+            name, replace(known, loaded_pin=None, loaded_devices=devices, unenforced=wanted.unenforced)
+        )
+        arrange(folder, wanted, temporary=self._trash_path)
 
     def remember_loaded(self, name: str, pin: Pin, *, measured_bytes: int | None = None) -> Copy:
         """Note that the copy in the repository is loaded with this pin, and what that was seen to take."""
@@ -324,6 +401,7 @@ class Repository:
         self._discard(self._live(name))
         self._discard(self._record(name))
         self._discard(self._staged(name))
+        self._discard(self._former_of(name))
 
     def discard_staged(self, name: str) -> None:
         """Delete a download that is not wanted any more."""
@@ -340,25 +418,25 @@ class Repository:
     def _record(self, name: str) -> Path:
         return self.state_dir / "records" / name
 
+    def _former_of(self, name: str) -> Path:
+        return self.state_dir / "former" / name
+
+    @property
+    def _former(self) -> FormerCopies:
+        return FormerCopies(
+            live=self._live,
+            staged=self._staged,
+            record=self._record,
+            former=self._former_of,
+            discard=self._discard,
+        )
+
     def _known(self, name: str) -> Copy:
-        return _read_record(self._record(name)) or Copy()
+        return read_record(self._record(name)) or Copy()
 
     def _write_record(self, name: str, copy: Copy) -> None:
         self._record(name).mkdir(exist_ok=True)
-        _write_record(self._record(name), copy)
-
-    def _arrange(self, folder: Path, wanted: Arrangement) -> None:
-        """Make a model's folder what it should be; stopped in the middle, it is done again."""
-        if wanted.raised is not None:
-            _raise_entries(folder / wanted.raised)
-        for path, content in wanted.files.items():
-            temporary = self._trash_path()
-            temporary.write_bytes(content)
-            if path in wanted.programs:
-                temporary.chmod(0o755)
-            temporary.rename(folder / path)
-        for path in wanted.absent:
-            (folder / path).unlink(missing_ok=True)
+        write_record(self._record(name), copy)
 
     def _trash_path(self) -> Path:
         return self.state_dir / "trash" / secrets.token_hex(8)
@@ -373,44 +451,9 @@ class Repository:
         _try_to_delete(trash)
 
 
-def _is_arranged(folder: Path, wanted: Arrangement) -> bool:
-    if wanted.raised is not None or any((folder / path).exists() for path in wanted.absent):
-        return False
-    return all(
-        (folder / path).is_file() and (folder / path).read_bytes() == content
-        for path, content in wanted.files.items()
-    )
-
-
-def _raise_entries(folder: Path) -> None:
-    """Move what is in a folder beside it, and the folder away; what has a name that is taken stays."""
-    for entry in list(folder.iterdir()):
-        if not (folder.parent / entry.name).exists():
-            entry.rename(folder.parent / entry.name)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _write_record(folder: Path, copy: Copy) -> None:
-    temporary = folder / f".{_RECORD}"
-    temporary.write_text(json.dumps(asdict(copy)), encoding="utf-8")
-    temporary.rename(folder / _RECORD)
-
-
-def _read_record(folder: str | Path) -> Copy | None:
-    """Return a record, or None where there is none that can be read."""
-    try:
-        with open(os.path.join(folder, _RECORD), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - as above
-            fields: dict[str, Any] = json.load(file)
-        return Copy(**{**fields, "loaded_devices": tuple(fields["loaded_devices"])})
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError, NotADirectoryError) as error:
-        log.warning(
-            "a record cannot be read; its model will be downloaded again",
-            extra={"folder": str(folder), "error": str(error)},
-        )
-        return None
+def _either(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Return all devices of two pins: the model may be on those of either."""
+    return (*one, *(device for device in other if device not in one))
 
 
 def _empty(folder: Path) -> None:

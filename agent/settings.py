@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from agent.actions import Lanes
 from agent.backoff import Backoff
 from agent.desired import ProbeKind
 from agent.errors import SettingsError
+from agent.lanes import Lanes
 from agent.servers.headers import NO_HEADERS, Headers
 from agent.servers.http import Timeouts
 from agent.servers.port import ServerKind

@@ -16,7 +16,7 @@ from agent.accounts import DeviceAccount, account
 from agent.actions import Action, Download, Install, Load, Unload
 from agent.desired import Desired
 from agent.memory import DeviceMemory, Memory
-from agent.observed import NOTHING, PROBE_FAILED, Seen
+from agent.observed import NOTHING, PROBE_FAILED, Failure, Seen
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
 from agent.servers.port import HTTP, Control, ServerInfo
@@ -38,6 +38,9 @@ STATES: tuple[ModelState, ...] = (
 )
 
 _dumps: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+
+UPDATE_FAILED = "UpdateFailed"
+"""The reason of a model that serves as it was asked for before, since what is asked for now has failed."""
 
 _TRIES_WITHOUT_SERVER = 3
 """A load that met no server counts as attempted only after so many tries: the server may just be starting."""
@@ -117,9 +120,37 @@ def state_of(target: Target | None, seen: Seen, action: Action | None) -> ModelS
         return "Unloading"
     if target.fault is not None:
         return "FailedToLoad"
-    if seen.failure is not None:
+    if seen.failure is not None and not _stays(seen):
         return seen.failure.state
     return _settled_state(target, seen)
+
+
+def _stays(seen: Seen) -> bool:
+    """Return whether a model serves on though a load of it has failed: one that should have moved it."""
+    failure = seen.failure
+    return (
+        failure is not None
+        and failure.state == "FailedToLoad"
+        and failure.reason != PROBE_FAILED
+        and seen.ready
+    )
+
+
+def update_fault(target: Target | None, seen: Seen) -> Failure | None:
+    """Return why a model is not as its target asks while it serves as it was asked for before.
+
+    None where nothing has failed, or where nothing serves.
+    """
+    if target is None or not seen.ready:
+        return None
+    if seen.setback is not None and not _has_files(target, seen):
+        return seen.setback
+    return seen.failure if _stays(seen) else None
+
+
+def served_uri(seen: Seen) -> str | None:
+    """Return where the copy comes from that serves; None where none does, or it is not known which."""
+    return seen.installed.storage_uri if seen.ready and seen.installed and seen.former is None else None
 
 
 def _moving_state(seen: Seen, action: Action | None) -> ModelState | None:
@@ -135,6 +166,8 @@ def _moving_state(seen: Seen, action: Action | None) -> ModelState | None:
 
 
 def _settled_state(target: Target, seen: Seen) -> ModelState:
+    if update_fault(target, seen) is not None:
+        return "Loaded"
     if not _has_files(target, seen):
         return "Pending"
     if target.model.state == "standby":
@@ -148,6 +181,8 @@ def attempted(target: Target, seen: Seen) -> bool:
         return True
     if seen.failure is not None:
         return seen.failure.reason != SERVER_UNREACHABLE or seen.failure.attempts >= _TRIES_WITHOUT_SERVER
+    if seen.setback is not None and not _has_files(target, seen):
+        return seen.ready  # else the older copy is loaded first
     if not _has_files(target, seen):
         return False
     return target.model.state == "standby" or (seen.row is not None and seen.row.state == "READY")
@@ -157,6 +192,8 @@ def fetched(target: Target, seen: Seen) -> bool:
     """Return whether a model's files are where a starting server needs them, or cannot be had soon."""
     if seen.failure is not None:
         return seen.failure.retry != "soon" or seen.failure.attempts >= _TRIES_TO_FETCH
+    if seen.setback is not None:
+        return seen.setback.retry != "soon" or seen.setback.attempts >= _TRIES_TO_FETCH
     outside = target.model.state == "standby" or target.pin is None
     copy = seen.staged if outside and seen.installed is None else seen.installed
     return copy is not None and copy.storage_uri == target.model.storage_uri
@@ -238,13 +275,13 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
     reason, message = _explanation(target, seen)
     if reason is None and state == "Loaded" and target is not None:
         reason, message = _unenforced(target, seen, visible=snapshot.visible_count)
-    copy = seen.installed or seen.staged
+    copy, served = seen.installed or seen.staged, served_uri(seen)
     return {
         "state": state,
         "reason": reason,
         "message": message,
         "since": _time(since),
-        "attempts": seen.failure.attempts if seen.failure else 0,
+        "attempts": _attempts(target, seen),
         "bytes": copy.total_bytes if copy else None,
         "downloadSeconds": _rounded(copy.download_seconds if copy else None),
         "loadSeconds": _rounded(seen.load_seconds),
@@ -252,6 +289,7 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
         "plannedBytes": target.model.steady_bytes if target else None,
         "measuredBytes": copy.measured_bytes if copy else None,
         "storageUri": public(copy.storage_uri) if copy and copy.storage_uri else None,
+        "servedUri": public(served) if served else None,
         "digest": copy.digest if copy else None,
     }
 
@@ -259,6 +297,9 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
 def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | None]:
     if target is not None and target.fault is not None:
         return target.fault.reason, str(target.fault)
+    fault = update_fault(target, seen)
+    if fault is not None:
+        return UPDATE_FAILED, f"{fault.reason}: {fault.message}; what was there before serves on"
     if seen.failure is not None:
         return seen.failure.reason, seen.failure.message
     if target is not None and seen.held and not _has_files(target, seen):
@@ -275,6 +316,11 @@ def _unenforced(target: Target, seen: Seen, *, visible: int | None) -> tuple[str
     if fault is None or target.pin is None or len(target.pin.ordinals) == visible:
         return None, None
     return "PinNotEnforced", fault
+
+
+def _attempts(target: Target | None, seen: Seen) -> int:
+    failure = seen.failure or (seen.setback if update_fault(target, seen) is not None else None)
+    return failure.attempts if failure is not None else 0
 
 
 def _device_entry(account: DeviceAccount) -> dict[str, Any]:

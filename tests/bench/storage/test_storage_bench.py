@@ -16,7 +16,7 @@ from random import Random
 
 import pytest
 
-from agent.actions import Lanes
+from agent.lanes import Lanes
 from agent.repository import Repository
 from agent.storage import Limits, Reach
 from tests.bench.records import commit, keep

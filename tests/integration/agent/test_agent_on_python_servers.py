@@ -123,6 +123,26 @@ def test_a_model_that_does_not_load_is_told_and_holds_up_nobody(
     eventually(lambda: agent.states() == {"bad": "Loaded", "good": "Loaded"}, "the repaired one")
 
 
+def test_a_version_that_does_not_load_leaves_the_former_one_in_service(
+    agent: AgentProcess, server: PythonServer, trained: Path, tmp_path: Path
+) -> None:
+    bad, last = tmp_path / "bad", tmp_path / "last"
+    bad.mkdir()
+    (bad / ("model.joblib" if is_mlserver(server) else "model.json")).write_text('{"fail": "out of tape"')
+    shutil.copytree(trained, last)
+    place(agent, server, model("m", trained))
+    agent.start()
+    agent.wait_ready()
+    place(agent, server, model("m", bad))
+    eventually(lambda: outcome(agent, "m") == ("Loaded", "UpdateFailed"), "the setback")
+    assert agent.status()["models"]["m"]["servedUri"] == trained.as_uri()
+    assert doubled(server, "m") == pytest.approx(42.0)
+    place(agent, server, model("m", last))
+    eventually(lambda: agent.status()["models"]["m"]["servedUri"] == last.as_uri(), "the last one")
+    eventually(lambda: outcome(agent, "m") == ("Loaded", None), "and told")
+    assert agent.done("unload") == 0
+
+
 def test_a_model_on_a_gpu_is_refused_and_not_loaded_somewhere_else(
     agent: AgentProcess, server: PythonServer, trained: Path
 ) -> None:

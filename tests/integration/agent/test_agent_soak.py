@@ -21,13 +21,13 @@ MODELS = 60
 EVENTS = 120
 
 
-def some_models(random: Random, uris: dict[tuple[str, int], str]) -> list[DesiredModel]:
+def some_models(random: Random, uris: dict[tuple[str, int], str], *, versions: int) -> list[DesiredModel]:
     names = sorted({name for name, _ in uris})
     chosen = random.sample(names, random.randrange(len(names) + 1))
     return [
         wanted(
             name,
-            storage_uri=uris[name, random.randrange(2)],
+            storage_uri=uris[name, random.randrange(versions)],
             instances=random.choice([1, 1, 2]),
             state=random.choice(["resident", "resident", "resident", "standby"]),
         )
@@ -48,14 +48,18 @@ def test_after_every_storm_the_server_holds_what_is_desired(
         for number in range(MODELS)
         for version in range(2)
     }
-    desired = some_models(random, uris)
+    bad = {
+        (f"m{number}", 2): model_folder(store / f"m{number}-2", parameters={"fail": "out of tape"})
+        for number in range(MODELS)
+    }
+    desired = some_models(random, uris, versions=2)
     mount_files(agent.configs, documents(*desired))
     agent.start()
     for _ in range(EVENTS):
         time.sleep(random.random() / 5)
         match random.choices(["swap", "agent", "server", "broken"], [10, 4, 1, 1])[0]:
             case "swap":
-                desired = some_models(random, uris)
+                desired = some_models(random, uris | bad, versions=3)
                 mount_files(agent.configs, documents(*desired))
             case "agent":
                 agent.kill()
@@ -65,6 +69,7 @@ def test_after_every_storm_the_server_holds_what_is_desired(
                 server.start()
             case "broken":
                 mount_files(agent.configs, {"placement-0.json": "{"})
+    desired = some_models(random, uris, versions=2)
     mount_files(agent.configs, documents(*desired))
     states = {model.name: "Standby" if model.state == "standby" else "Loaded" for model in desired}
     eventually(lambda: agent.states() == states, "the states as desired")

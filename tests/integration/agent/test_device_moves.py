@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import urllib3
 
 from planner.rehearsal.build import NativeParts
 from planner.rehearsal.gpus import SimulatedGpu, peak_bytes
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_process import eventually
 from tests.support.gpu_shard import MIB, POOL_BYTES, GpuShard, a_gpu_shard
+from tests.support.model_traffic import Traffic
 from tests.support.triton_server import post, ready, times_loaded
 
 pytestmark = pytest.mark.triton
@@ -25,51 +24,12 @@ GPUS = tuple(
     SimulatedGpu(uuid=f"GPU-{letter}", product="Tesla T4", memory_bytes=104 * MIB, reserved_bytes=2 * MIB)
     for letter in "abcd"
 )
-QUESTION = json.dumps(
-    {"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [1], "data": [7]}]}
-).encode()
 
 
 @pytest.fixture
 def shard(tmp_path: Path, native: NativeParts, triton_home: TritonHome) -> Iterator[GpuShard]:
     with a_gpu_shard(tmp_path, *GPUS, native=native, home=triton_home) as made:
         yield made
-
-
-class Traffic:
-    """Threads that ask a model without pause and note what is not the right answer."""
-
-    def __init__(self, url: str, *, threads: int) -> None:
-        self._url = url
-        self._pool = urllib3.PoolManager(maxsize=threads, retries=False, timeout=30)
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
-        self.answers = 0
-        self.failures: list[str] = []
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-        self._pool.clear()
-
-    def _ask(self) -> None:
-        while not self._ended.is_set():
-            try:
-                answer = self._pool.request("POST", self._url, body=QUESTION)
-                right = answer.status == 200 and answer.json()["outputs"][0]["data"] == [7.0]
-                text = "" if right else f"{answer.status} {answer.data!r}"
-            except (urllib3.exceptions.HTTPError, ValueError, LookupError) as error:
-                text = repr(error)
-            if text:
-                self.failures.append(text)
-            else:
-                self.answers += 1
 
 
 def used_mib(shard: GpuShard) -> dict[str, int]:
@@ -144,7 +104,8 @@ def test_a_move_to_a_full_gpu_is_refused_and_the_model_serves_on_where_it_is(sha
     shard.agent.start()
     shard.agent.wait_ready()
     shard.mount(full, shard.model("m", "GPU-b", size=30 * MIB))
-    eventually(lambda: entry(shard, "m")["reason"] == "NoRoom", "refused")
+    eventually(lambda: entry(shard, "m")["reason"] == "UpdateFailed", "refused")
+    assert entry(shard, "m")["message"].startswith("NoRoom: ")
     assert used_mib(shard) == {"GPU-a": 30, "GPU-b": 80}
     assert ready(shard.server) == {"full", "m"}
     shard.mount(shard.model("m", "GPU-b", size=30 * MIB))
@@ -165,16 +126,18 @@ def test_more_instances_need_room_for_those_that_come_and_the_model_is_weighed_w
     assert 'outcome="failed"' not in shard.agent.get("/metrics")[1]
 
 
-def test_new_files_of_a_model_never_stand_beside_the_old_ones_on_a_gpu(shard: GpuShard) -> None:
-    shard.mount(shard.model("m", "GPU-c", size=60 * MIB))
+@pytest.mark.parametrize(("before", "now", "peak"), [(30, 40, 70), (60, 70, 70)])
+def test_new_files_of_a_model_stand_beside_the_old_ones_only_where_both_fit(
+    shard: GpuShard, before: int, now: int, peak: int
+) -> None:
+    shard.mount(shard.model("m", "GPU-c", size=before * MIB))
     shard.agent.start()
     shard.agent.wait_ready()
-    shard.mount(shard.model("m", "GPU-c", size=70 * MIB, version="-new"))
-    eventually(lambda: used_mib(shard) == {"GPU-c": 70}, "the new files serve")
-    held = peak_bytes(shard.gpus, shard.server.pid, gpu=2)
-    assert held == POOL_BYTES + 70 * MIB
-    eventually(lambda: (shard.agent.done("load"), shard.agent.done("unload")) == (2, 1), "counted")
-    assert 'outcome="failed"' not in shard.agent.get("/metrics")[1]
+    shard.mount(shard.model("m", "GPU-c", size=now * MIB, version="-new"))
+    eventually(lambda: used_mib(shard) == {"GPU-c": now}, "the new files serve")
+    assert peak_bytes(shard.gpus, shard.server.pid, gpu=2) == POOL_BYTES + peak * MIB
+    unloads = 0 if peak > now else 1
+    eventually(lambda: (shard.agent.done("load"), shard.agent.done("unload")) == (2, unloads), "counted")
 
 
 def uuids() -> tuple[str, ...]:

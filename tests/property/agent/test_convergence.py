@@ -17,14 +17,13 @@ from agent.actions import (
     Discard,
     Download,
     Install,
-    Lanes,
     Load,
     Remove,
     Stow,
     Unload,
-    admit,
     next_actions,
 )
+from agent.lanes import Lanes, admit
 from agent.ledger import Waiting
 from agent.observed import Copy, Observed, Seen, with_row
 from agent.outcomes import (
@@ -41,13 +40,17 @@ from agent.outcomes import (
     after,
 )
 from agent.pins import Pin, Target
+from agent.records import Copies
 from agent.servers.port import IndexRow
+from agent.status import served_uri
 from tests.support.agent_models import on_gpu, target
 
 NAMES = ("a", "b")
 Desire = dict[str, tuple[str, int, str]]
 Ending = Literal["well", "at once", "half-way", "unanswered"]
 LANES = Lanes(downloads=2, server=2)
+BROKEN = "file:///broken"
+"""What comes from there is refused by the server."""
 
 
 @dataclass
@@ -55,6 +58,7 @@ class World:
     """Disk and server: what is true, whatever the agent believes."""
 
     staged: dict[str, Copy] = field(default_factory=dict)
+    former: dict[str, Copy] = field(default_factory=dict)
     installed: dict[str, Copy] = field(default_factory=dict)
     rows: dict[str, IndexRow] = field(default_factory=dict)
     served: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
@@ -70,25 +74,15 @@ class World:
             case Download(storage_uri=uri):
                 self.staged[name] = Copy(storage_uri=uri)
                 return Downloaded(copy=self.staged[name])
-            case Install(pin=pin):
-                self.leave_alone_what_is_held(name)
-                self.installed[name] = _placed(self.staged.pop(name), pin)
-                self.configs[name] = pin.instance_group or ""
-                return Installed(copy=self.installed[name])
+            case Install():
+                return self.install(action)
             case Stow():
                 self.leave_alone_what_is_held(name)
                 self.staged[name] = self.installed.pop(name)
+                self.former.pop(name, None)
                 return Stowed(copy=self.staged[name])
-            case Load(pin=pin):
-                assert self.installed[name].storage_uri is not None
-                self.loads += 1
-                self.finish_loads(name)  # calls for one model queue in order
-                text = pin.instance_group or ""
-                self.installed[name] = _placed(self.installed[name], pin)
-                self.configs[name] = text
-                self.rows[name] = IndexRow("READY")
-                self.served[name] = (self.installed[name].storage_uri, text)
-                return Loaded(copy=self.installed[name], seconds=0.0)
+            case Load():
+                return self.load(action)
             case Unload():
                 self.finish_loads(name)  # calls for one model queue in order
                 self.rows[name] = IndexRow("UNLOADING")
@@ -97,24 +91,88 @@ class World:
                 self.leave_alone_what_is_held(name)
                 self.installed.pop(name, None)
                 self.staged.pop(name, None)
+                self.former.pop(name, None)
                 return Removed()
             case Discard():
                 self.staged.pop(name, None)
+                if self.former.pop(name, None) is not None and name in self.served:
+                    assert self.served[name][0] == self.installed[name].storage_uri
                 return Discarded()
             case _:
                 assert_never(action)
 
+    def load(self, load: Load) -> Outcome:
+        name = load.name
+        assert self.installed[name].storage_uri is not None
+        self.loads += 1
+        self.finish_loads(name)  # calls for one model queue in order
+        self.place(load)
+        if self.installed[name].storage_uri == BROKEN:
+            return self.refuse(load)
+        self.installed[name] = _placed(self.installed[name], load.pin)
+        self.former.pop(name, None)
+        self.serve(name, load.pin)
+        return Loaded(copy=self.installed[name], seconds=0.0, update=load.update)
+
+    def install(self, install: Install) -> Outcome:
+        name = install.name
+        self.leave_alone_what_is_held(name)
+        if not install.update:
+            self.former.pop(name, None)
+        elif name not in self.former:
+            self.former[name] = self.installed[name]
+        self.installed[name] = _placed(self.staged.pop(name), install.pin)
+        self.configs[name] = install.pin.instance_group or ""
+        return Installed(copy=self.installed[name], former=self.former.get(name))
+
     def fail(self, action: Action, ends: Ending) -> Failed:
-        """Fail before anything has happened, or, of a load, once its pin is written; or have it go on."""
-        reason, forgets = "Chance", False
-        if isinstance(action, Load) and ends != "at once":
-            self.place(action)
-            forgets = self.installed[action.name].loaded_pin is None
-            if ends == "unanswered":
-                self.on_their_way[action.name] = action
-                reason = SERVER_UNREACHABLE
+        """Fail before anything has happened, or, of a load, once its files are in place; or have it go on."""
+        match action:
+            case Load(name=name) if ends == "half-way":
+                self.finish_loads(name)
+                self.place(action)
+                return self.refuse(action)
+            case Load(name=name) if ends == "unanswered":
+                self.place(action)
+                self.on_their_way[name] = action
+                return self.failed(reason=SERVER_UNREACHABLE, copies=self.copies(name))
+            case Load(name=name, update=update):
+                back = name in self.former and self.restore(action)
+                return self.failed(update=update or back, copies=self.copies(name))
+            case Download(update=update) | Install(update=update):
+                return self.failed(update=update)
+            case _:
+                return self.failed()
+
+    def failed(self, *, reason: str = "Chance", update: bool = False, copies: Copies | None = None) -> Failed:
         return Failed(
-            state="FailedToLoad", reason=reason, message="chance", retry="soon", pin_forgotten=forgets
+            state="FailedToLoad", reason=reason, message="x", retry="soon", update=update, copies=copies
+        )
+
+    def refuse(self, load: Load) -> Failed:
+        """Answer a load with an error: what served serves on."""
+        name = load.name
+        if name not in self.served:
+            self.rows[name] = IndexRow("UNAVAILABLE", "refused")
+        back = name in self.former and self.restore(load)
+        return self.failed(update=back, copies=self.copies(name))
+
+    def restore(self, load: Load) -> bool:
+        """Put the former copy back; return that it was done."""
+        name = load.name
+        copy = self.former.pop(name)
+        self.staged[name] = self.installed[name]
+        self.installed[name] = copy if load.update else replace(copy, loaded_pin=None)
+        self.configs[name] = copy.loaded_pin or ""
+        return True
+
+    def serve(self, name: str, pin: Pin) -> None:
+        self.rows[name] = IndexRow("READY")
+        self.served[name] = (self.installed[name].storage_uri, pin.instance_group or "")
+
+    def copies(self, name: str) -> Copies:
+        return Copies(
+            installed=self.installed.get(name), staged=self.staged.get(name), former=self.former.get(name)
         )
 
     def leave_alone_what_is_held(self, name: str) -> None:
@@ -126,9 +184,12 @@ class World:
         """Let loads arrive whose caller was killed: the server goes on, nobody notes it."""
         for name in names:
             load = self.on_their_way.pop(name, None)
-            if load is not None and name in self.installed:
-                self.rows[name] = IndexRow("READY")
-                self.served[name] = (self.installed[name].storage_uri, load.pin.instance_group or "")
+            if load is None or name not in self.installed:
+                continue
+            if self.installed[name].storage_uri != BROKEN:
+                self.serve(name, load.pin)
+            elif name not in self.served:
+                self.rows[name] = IndexRow("UNAVAILABLE", "refused")
 
     def finish_unloads(self) -> None:
         for name, row in self.rows.items():
@@ -142,9 +203,15 @@ class World:
         self.on_their_way[load.name] = load
 
     def place(self, load: Load) -> None:
-        """Write a load's pin where it is not there, and forget which one is loaded."""
+        """Bring a newer copy, or a load's pin, where it is not there, and forget which pin is loaded."""
         text = load.pin.instance_group or ""
-        if self.configs.get(load.name) != text:
+        if load.update:
+            assert self.rows[load.name].state == "READY"
+            assert load.name not in self.former
+            self.former[load.name] = self.installed[load.name]
+            self.installed[load.name] = replace(self.staged.pop(load.name), loaded_pin=None)
+            self.configs[load.name] = text
+        elif self.configs.get(load.name) != text:
             self.installed[load.name] = replace(self.installed[load.name], loaded_pin=None)
             self.configs[load.name] = text
 
@@ -154,6 +221,9 @@ class World:
         self.rows.clear()
         self.served.clear()
         for name, copy in self.installed.items() if with_all else ():
+            if copy.storage_uri == BROKEN:
+                self.rows[name] = IndexRow("UNAVAILABLE", "refused")
+                continue
             self.rows[name] = IndexRow("READY")
             self.served[name] = (copy.storage_uri, self.configs.get(name, ""))
 
@@ -181,6 +251,7 @@ class Agent:
             name: Seen(
                 installed=world.installed.get(name),
                 staged=world.staged.get(name),
+                former=world.former.get(name),
                 unsure=name in world.installed,
             )
             for name in NAMES
@@ -212,29 +283,38 @@ class Agent:
             if isinstance(action, Load):
                 self.world.send(action)
 
-    def settle(self) -> int:
-        """Go on until there is nothing to do; return how many rounds it took."""
-        for rounds in range(60):
+    def settle_for(self, *, rounds: int) -> int:
+        """Go on, so many rounds at most, until there is nothing to do; return how many rounds it took."""
+        for done in range(rounds):
             self.now_s += 5.0
             self.world.finish_unloads()
             self.world.finish_loads(*NAMES)
             self.look()
             actions = self.admitted()
             if not actions:
-                return rounds
+                return done
             for action in actions:
                 self.act(action)
+        return rounds
+
+    def settle(self) -> int:
+        """Go on until there is nothing to do; return how many rounds it took."""
+        rounds = self.settle_for(rounds=60)
+        if rounds < 60:
+            return rounds
         raise AssertionError(f"no end: {self.admitted()}")
 
 
-desires = st.dictionaries(
-    st.sampled_from(NAMES),
-    st.tuples(
-        st.sampled_from(["file:///x", "file:///y"]),
-        st.integers(0, 1),
-        st.sampled_from(["resident", "standby"]),
-    ),
-)
+def asking(*uris: str) -> st.SearchStrategy[Desire]:
+    """Return desires for models that come from these places."""
+    states = st.sampled_from(["resident", "standby"])
+    return st.dictionaries(
+        st.sampled_from(NAMES), st.tuples(st.sampled_from(uris), st.integers(0, 1), states)
+    )
+
+
+desires = asking("file:///x", "file:///y", BROKEN)
+good_desires = asking("file:///x", "file:///y")
 acts = st.tuples(st.just("act"), st.integers(1, 4), st.sampled_from(get_args(Ending)))
 events = st.one_of(
     st.tuples(st.just("desire"), desires),
@@ -293,7 +373,7 @@ def moved_and_back(ends: Ending, *then: tuple[object, ...]) -> list[tuple[object
 @settings(max_examples=600, deadline=None)
 @example(ON_0, moved_and_back("unanswered", ("loads arrive",)), ON_0)
 @example(ON_0, moved_and_back("half-way", ("server restarts", True)), ON_0)
-@given(desires, st.lists(events, min_size=5, max_size=40), desires)
+@given(good_desires, st.lists(events, min_size=5, max_size=40), good_desires)
 def test_it_ends_as_desired_and_then_rests(
     first: Desire, history: list[tuple[object, ...]], last: Desire
 ) -> None:
@@ -312,7 +392,45 @@ def test_it_ends_as_desired_and_then_rests(
         assert {name: copy.storage_uri for name, copy in copies.items()} == {
             name: uri for name, (uri, _, wanted) in last.items() if wanted == state
         }
+    assert world.former == {}
     done = world.loads
     agent.restart()
     assert agent.settle() == 0
     assert world.loads == done
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(events.filter(lambda event: event[0] not in ("desire", "server restarts")), max_size=30))
+def test_what_serves_goes_on_serving_whatever_becomes_of_its_update(
+    history: list[tuple[object, ...]],
+) -> None:
+    world = World(installed={"a": Copy(storage_uri="file:///x")})
+    agent = Agent(world, targets=wanted(ON_0))
+    agent.restart()
+    agent.settle()
+    good, _ = world.served["a"]
+    agent.targets = wanted({"a": (BROKEN, 1, "resident")})
+    for event in history:
+        agent.now_s += 0.5
+        happen(agent, event)
+        assert world.served["a"][0] == good
+        assert world.rows["a"].state == "READY"
+    agent.settle_for(rounds=5)
+    assert world.served["a"][0] == good
+    assert agent.seen["a"].installed == world.installed["a"]
+    assert served_uri(agent.seen["a"]) == "file:///x"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(events.filter(lambda event: event[0] != "desire"), max_size=30))
+def test_what_served_is_loaded_again_where_its_update_fails(history: list[tuple[object, ...]]) -> None:
+    world = World(installed={"a": Copy(storage_uri="file:///x")})
+    agent = Agent(world, targets=wanted(ON_0))
+    agent.restart()
+    agent.settle()
+    agent.targets = wanted({"a": (BROKEN, 0, "resident")})
+    for event in history:
+        agent.now_s += 0.5
+        happen(agent, event)
+    agent.settle_for(rounds=12)
+    assert world.served["a"][0] == "file:///x"

@@ -64,6 +64,16 @@ def test_fixed_costs_are_found_by_uuid_before_ordinal(
     assert (found.residual_bytes is None) is (expected is None)
 
 
+def test_a_model_that_may_be_on_either_device_leaves_nothing_to_be_told_of_both() -> None:
+    lost = replace(copy(), loaded_pin=None, loaded_devices=("gpu:0", "gpu:1"))
+    models = {"here": Seen(installed=lost, row=row("READY"))}
+    for device in (DEVICE, replace(DEVICE, index=0)):
+        found = account(device, targets=TARGETS, models=models, fixed=FIXED)
+        assert (found.loaded_bytes, found.unattributed_bytes, found.residual_bytes) == (None, None, None)
+    gone = {"here": replace(models["here"], row=row("UNAVAILABLE"))}
+    assert account(DEVICE, targets=TARGETS, models=gone, fixed=FIXED).loaded_bytes == 0
+
+
 def test_a_model_that_leaves_counts_with_what_it_was_seen_to_take() -> None:
     leaving = Seen(installed=replace(copy(loaded_on=ON_DEVICE), measured_bytes=90), row=row("UNLOADING"))
     found = account(DEVICE, targets={}, models={"here": leaving}, fixed=FIXED)

@@ -11,15 +11,14 @@ from agent.actions import (
     Action,
     Discard,
     Download,
-    Lanes,
     Load,
     Remove,
     Stow,
     Unload,
-    admit,
     next_action,
     next_actions,
 )
+from agent.lanes import Lanes, admit
 from agent.ledger import Waiting
 from agent.observed import NOTHING, Failure, Observed, Seen
 from agent.pins import Target
@@ -38,6 +37,10 @@ MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.p
 UNLOAD = Unload(name="m", devices=("cpu",))
 ASKED = Unload(name="m", devices=())
 SERVES = Seen(installed=copy(loaded_on=M), row=row("READY"))
+OLD_SERVES = Seen(installed=copy(OTHER, loaded_on=M), row=row("READY"))
+DISCARD = Discard(name="m")
+INSTALL_NEWER = replace(INSTALL, update=True)
+UPDATE = replace(LOAD, update=True) if LOAD else None
 FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retry_at_s=101.0)
 
 
@@ -59,15 +62,21 @@ FAILED = Failure(state="FailedToLoad", reason="x", message="x", attempts=1, retr
         ("pin cannot be resolved", FAULTY, Seen(installed=copy()), None),
         ("a leftover is staged", M, Seen(installed=copy(loaded_on=M), staged=copy()), Discard(name="m")),
         ("folder of unknown origin", M, Seen(installed=copy(None)), DOWNLOAD),
-        ("old copy serves", M, Seen(installed=copy(OTHER, loaded_on=M), row=row("READY")), DOWNLOAD),
+        ("old copy serves", M, OLD_SERVES, replace(DOWNLOAD, update=True)),
         (
             "old copy serves, new one fetched",
             M,
-            Seen(installed=copy(OTHER, loaded_on=M), staged=copy(), row=row("READY")),
-            UNLOAD,
+            replace(OLD_SERVES, staged=copy()),
+            UPDATE,
+        ),
+        (
+            "somebody else's copy serves, new one fetched",
+            M,
+            Seen(installed=copy(None), staged=copy(), row=row("READY")),
+            ASKED,
         ),
         ("old copy unloads", M, Seen(installed=copy(OTHER), staged=copy(), row=row("UNLOADING")), None),
-        ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
+        ("old copy is unloaded", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL_NEWER),
         ("standby serves", STANDBY, SERVES, UNLOAD),
         ("standby is out of the repository", STANDBY, Seen(staged=copy()), None),
         ("standby, old copy there", STANDBY, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
@@ -116,7 +125,12 @@ def test_next_step_while_the_server_does_not_answer(
 @pytest.mark.parametrize(
     ("situation", "wanted", "seen", "step"),
     [
-        ("an old copy is replaced", M, Seen(installed=copy(OTHER), staged=copy()), INSTALL),
+        (
+            "an old copy is put aside",
+            M,
+            Seen(installed=copy(OTHER), staged=copy()),
+            INSTALL_NEWER,
+        ),
         ("nothing is loaded", M, Seen(installed=copy()), None),
         ("what is not wanted is deleted", None, Seen(installed=copy()), Remove(name="m")),
         ("a standby is moved out", STANDBY, Seen(installed=copy()), Stow(name="m")),
@@ -127,6 +141,70 @@ def test_next_step_where_there_is_no_server(
 ) -> None:
     world = Observed(models={"m": seen}, server_live=False, server_absent=True, now_s=100.0)
     assert next_action("m", wanted, world) == step
+
+
+UPDATED = Seen(
+    installed=replace(copy(), loaded_devices=("cpu",)), former=copy(OTHER, loaded_on=M), row=row("READY")
+)
+REFUSED = replace(OLD_SERVES, staged=copy(), setback=FAILED)
+LOST = replace(REFUSED, row=None)
+
+
+def short_of_room(attempts: int) -> Seen:
+    return replace(REFUSED, setback=replace(FAILED, reason="NoRoom", attempts=attempts, retry_at_s=100.0))
+
+
+@pytest.mark.parametrize(
+    ("situation", "wanted", "seen", "step"),
+    [
+        ("a load of the new copy was not answered", M, replace(UPDATED, unsure=True), LOAD),
+        ("and something newer is wanted", target(storage_uri="file:///newest"), UPDATED, LOAD),
+        ("and it is not wanted any more", None, UPDATED, UNLOAD),
+        (
+            "the new copy serves, the former one is still there",
+            M,
+            replace(SERVES, former=copy()),
+            Discard(name="m"),
+        ),
+        ("the new copy was refused", M, REFUSED, None),
+        ("it was refused and the server has lost the old one", M, LOST, LOAD),
+        ("also when its wait is over", M, replace(LOST, setback=replace(FAILED, retry_at_s=1.0)), LOAD),
+        (
+            "neither loads",
+            M,
+            replace(LOST, setback=replace(FAILED, retry_at_s=1.0), failure=replace(FAILED, retry_at_s=1.0)),
+            INSTALL_NEWER,
+        ),
+        ("its wait is over", M, replace(REFUSED, setback=replace(FAILED, retry_at_s=100.0)), UPDATE),
+        (
+            "the new files were not had, and the wait is over",
+            M,
+            replace(OLD_SERVES, setback=replace(FAILED, retry_at_s=100.0, attempts=3)),
+            replace(DOWNLOAD, update=True, attempts=3),
+        ),
+        ("old and new have no room together, three times", M, short_of_room(3), UPDATE),
+        ("four times", M, short_of_room(4), UNLOAD),
+        ("and the old one has left", M, replace(short_of_room(4), row=None), INSTALL_NEWER),
+        ("five times", M, short_of_room(5), UPDATE),
+        ("it is refused and may not be known to serve", M, replace(REFUSED, installed=copy(OTHER)), LOAD),
+        (
+            "a pin that cannot be resolved takes nothing away",
+            FAULTY,
+            replace(OLD_SERVES, staged=copy()),
+            None,
+        ),
+    ],
+)
+def test_next_step_of_an_update(
+    situation: str, wanted: Target | None, seen: Seen, step: Action | None
+) -> None:
+    assert next_action("m", wanted, observed({"m": seen})) == step
+
+
+def test_without_a_server_a_copy_that_could_not_be_had_is_fetched_again() -> None:
+    due = replace(LOST, staged=None, setback=replace(FAILED, retry_at_s=1.0))
+    step = next_action("m", M, observed({"m": due}, live=False))
+    assert step == replace(DOWNLOAD, update=True, attempts=1)
 
 
 def test_a_failure_is_retried_when_its_wait_is_over() -> None:
@@ -201,6 +279,37 @@ def test_lanes_are_bounded_and_apart() -> None:
     assert sorted(names(admit(queues(waiting), [], lanes=lanes))) == ["d0", "d1", "l0", "l1", "l2"]
     running: list[Action] = [load("r"), Download(name="s", storage_uri=URI, urgency=(0, 0))]
     assert sorted(names(admit(queues(waiting), running, lanes=lanes))) == ["d0", "l0", "l1"]
+
+
+def test_loads_that_hung_get_half_of_the_lanes_and_come_last() -> None:
+    hung = [replace(load(f"h{i}"), hung=1 + i) for i in range(3)]
+    assert names(admit(queues(hung), [], lanes=Lanes(server=4))) == ["h0", "h1"]
+    assert names(admit(queues(hung), [], lanes=Lanes(server=1))) == ["h0"]
+    assert names(admit(queues([*hung, load("new")]), hung[:1], lanes=Lanes(server=4))) == ["new", "h0"]
+    others = [load(f"n{i}") for i in range(4)]
+    assert names(admit(queues([*hung, *others]), [], lanes=Lanes(server=4))) == ["n0", "n1", "n2", "n3"]
+    on_gpus = [replace(load("h", 0), hung=1), load("n", 0)]
+    assert names(admit(queues(on_gpus), [], lanes=Lanes(server=4))) == ["n"]
+
+
+def test_an_unload_waits_for_no_load() -> None:
+    loads = [load(f"l{i}") for i in range(4)]
+    unloads = [Unload(name=f"u{i}", devices=()) for i in range(2)]
+    assert names(admit(queues([load("l"), *unloads]), loads, lanes=Lanes(server=4))) == ["u0"]
+    assert names(admit(queues(unloads), [*loads, unloads[0]], lanes=Lanes(server=4))) == []
+    assert names(admit(queues(unloads), loads[:1], lanes=Lanes(server=1))) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_models_that_hang_again_and_again_keep_no_other_waiting_for_ever(most: int) -> None:
+    waiting = {f"h{i:02}": load(f"h{i:02}") for i in range(20)} | {"z": load("z")}
+    for _ in range(21):
+        begun = admit(queues(list(waiting.values())), [], lanes=Lanes(server=most))
+        if waiting["z"] in begun:
+            return
+        for action in begun:
+            waiting[action.name] = replace(waiting[action.name], hung=waiting[action.name].hung + 1)
+    raise AssertionError("it has not begun")
 
 
 def test_work_on_files_does_not_wait_for_downloads() -> None:

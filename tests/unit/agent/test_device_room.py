@@ -116,6 +116,16 @@ def test_a_model_that_is_changed_in_place_is_weighed_whole(kept: int, grown: int
         assert room.taken(weighing) == measured * MIB
 
 
+def test_a_new_copy_beside_the_old_one_needs_all_its_room_and_is_not_weighed() -> None:
+    devices = Devices()
+    room = DeviceRoom(devices)
+    with room.held(replace(load(0, mib=50), update=True)) as weighing:
+        devices.used[0] += 40 * MIB
+        assert room.taken(weighing) is None
+    with pytest.raises(NoRoomError), room.held(replace(load(0, mib=50), update=True)):
+        pass
+
+
 def test_a_change_of_what_nobody_has_weighed_needs_all_its_room_and_is_not_weighed() -> None:
     devices = Devices()
     room = DeviceRoom(devices)

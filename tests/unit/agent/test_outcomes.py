@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload, next_action
-from agent.errors import RefusedError, UnreachableError
+from agent.device_room import DeviceRoom
+from agent.errors import RefusedError, UnansweredError, UnreachableError
 from agent.layouts.triton import lay_out
+from agent.memory import DeviceMemory
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
 from agent.outcomes import (
     Discarded,
@@ -19,18 +22,17 @@ from agent.outcomes import (
     Loaded,
     Outcome,
     Removed,
-    Site,
     Stowed,
     UnloadAsked,
     after,
-    carry_out,
     not_answering,
     not_kept,
-    unexpected,
 )
+from agent.records import Copies
 from agent.repository import Repository
 from agent.servers.http import Answer, refusal
 from agent.servers.port import HTTP, IndexRow, ServerInfo
+from agent.site import Site, carry_out, unexpected
 from agent.storage import Limits
 from tests.support.agent_models import copy, install, model_folder, observed, on_gpu, row, target
 
@@ -114,6 +116,7 @@ def test_every_action_does_its_part(repository: Repository, tmp_path: Path) -> N
     [
         (RefusedError(400, "no memory"), "LoadRefused", "late"),
         (UnreachableError("gone"), "ServerUnreachable", "soon"),
+        (UnansweredError("too late"), "ServerUnreachable", "soon"),
         (OSError(errno.ENOSPC, "full"), "DiskFull", "soon"),
         (OSError(errno.EIO, "bad"), "IoError", "soon"),
     ],
@@ -125,7 +128,14 @@ def test_a_failed_load_says_why_and_when_again(
     act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server())
     act(install(M), repository, Server())
     outcome = act(load(), repository, Server(error))
-    assert outcome == Failed(state="FailedToLoad", reason=reason, message=str(error), retry=retry)  # type: ignore[arg-type]
+    assert outcome == Failed(
+        state="FailedToLoad",
+        reason=reason,
+        message=str(error),
+        retry=retry,  # type: ignore[arg-type]
+        copies=repository.copies("m"),
+        hung=isinstance(error, UnansweredError),
+    )
     assert M.pin is not None
     assert repository.installed()["m"].loaded_pin == M.pin.instance_group  # the server will find it
 
@@ -149,10 +159,18 @@ def test_a_failed_move_is_not_taken_for_a_model_that_has_stayed(
     assert back == Load(name="m", pin=here.pin, framework="sim", urgency=(0, 0), kept=("gpu:0",))
 
 
-def test_a_fault_of_our_own_in_a_load_leaves_its_pin_unknown() -> None:
-    seen = Seen(installed=copy(loaded_on=M), row=row("READY"))
-    for action, pin in ((load(), None), (Stow(name="m"), copy(loaded_on=M).loaded_pin)):
-        known = after(seen, unexpected(action, KeyError("m")), now_s=0.0, wait_s=1.0)
+def test_a_fault_of_our_own_in_a_load_is_judged_by_what_lies_on_disk(
+    repository: Repository, tmp_path: Path
+) -> None:
+    fetched(repository, model_folder(tmp_path / "source"))
+    act(install(M), repository, Server())
+    seen = Seen(installed=repository.installed()["m"], row=row("READY"))
+    there = target(devices=on_gpu(1)).pin
+    assert there is not None
+    repository.place("m", there, "sim")
+    site = Site(repository=repository, server=Server())
+    for action, pin in ((load(), None), (Stow(name="m"), M.pin.instance_group if M.pin else None)):
+        known = after(seen, unexpected(action, KeyError("m"), site), now_s=0.0, wait_s=1.0)
         assert known.installed is not None
         assert known.installed.loaded_pin == pin
 
@@ -166,6 +184,133 @@ def test_a_model_whose_config_is_no_text_is_a_failure_of_that_model(
     outcome = act(install(M), repository, Server())
     assert isinstance(outcome, Failed)
     assert (outcome.state, outcome.reason, outcome.retry) == ("FailedToLoad", "BadConfig", "late")
+
+
+def fetched(repository: Repository, uri: str) -> None:
+    assert isinstance(
+        act(Download(name="m", storage_uri=uri, urgency=(0, 0)), repository, Server()), Downloaded
+    )
+
+
+def weights(repository: Repository) -> str:
+    return (repository.model_dir / "m" / "1" / "weights").read_text()
+
+
+@pytest.fixture
+def updating(repository: Repository, tmp_path: Path) -> Seen:
+    """A model of which an old copy serves and a new one is staged."""
+    fetched(repository, model_folder(tmp_path / "old"))
+    act(install(M), repository, Server())
+    assert isinstance(act(load(), repository, Server()), Loaded)
+    fetched(repository, model_folder(tmp_path / "new"))
+    copies = repository.copies("m")
+    return Seen(installed=copies.installed, staged=copies.staged, row=row("READY"))
+
+
+UPDATE = replace(load(), update=True)
+
+
+def test_a_new_copy_takes_the_place_of_the_old_one(repository: Repository, updating: Seen) -> None:
+    done = after(updating, act(UPDATE, repository, Server()), now_s=0.0, wait_s=0.0)
+    assert weights(repository) == "new"
+    assert (done.installed, done.staged, done.former) == (repository.installed()["m"], None, None)
+    assert repository.copies("m") == Copies(installed=done.installed)
+    assert (done.setback, done.failure, done.ready) == (None, None, True)
+
+
+@pytest.mark.parametrize("error", [RefusedError(400, "out of tape"), OSError(errno.EIO, "bad")])
+def test_an_old_copy_comes_back_where_the_new_one_is_refused(
+    repository: Repository, updating: Seen, error: Exception
+) -> None:
+    failed = after(updating, act(UPDATE, repository, Server(error)), now_s=0.0, wait_s=5.0)
+    assert weights(repository) == "old"
+    assert (failed.installed, failed.former) == (updating.installed, None)
+    assert failed.staged is not None
+    assert failed.staged.storage_uri == (updating.staged.storage_uri if updating.staged else None)
+    assert failed.failure is None
+    assert failed.setback is not None
+    assert (failed.setback.attempts, failed.setback.retry_at_s) == (1, 5.0)
+    again = after(failed, act(UPDATE, repository, Server(error)), now_s=9.0, wait_s=5.0)
+    assert again.setback is not None
+    assert again.setback.attempts == 2
+    done = after(again, act(UPDATE, repository, Server()), now_s=20.0, wait_s=0.0)
+    assert weights(repository) == "new"
+    assert (done.setback, done.probation) == (None, Probation(since_s=20.0, attempts=2))
+
+
+def test_without_an_answer_both_copies_stay_until_it_is_known_which_serves(
+    repository: Repository, updating: Seen
+) -> None:
+    late = act(UPDATE, repository, Server(UnansweredError("too late")))
+    seen = after(updating, late, now_s=0.0, wait_s=1.0)
+    assert weights(repository) == "new"
+    assert (seen.former, seen.staged, seen.setback) == (updating.installed, None, None)
+    assert seen.installed is not None
+    assert seen.installed.loaded_pin is None
+    assert (seen.failure.hung if seen.failure else 0) == 1
+    retry = next_action("m", target(storage_uri=seen.installed.storage_uri), observed({"m": seen}))
+    assert retry == replace(load(), hung=1)
+    refused = after(seen, act(retry, repository, Server(RefusedError(400, "no"))), now_s=1.0, wait_s=9.0)
+    assert weights(repository) == "old"
+    assert refused.setback is not None
+    assert refused.installed is not None
+    assert refused.installed.loaded_pin is None  # the first load may have been carried out
+    loaded = after(refused, act(load(), repository, Server()), now_s=2.0, wait_s=0.0)
+    assert (loaded.setback, loaded.staged) == (refused.setback, refused.staged)
+
+
+def test_a_new_copy_that_loads_and_does_not_answer_gives_way_to_the_old_one(
+    repository: Repository, updating: Seen
+) -> None:
+    server = Server()
+    server.fault = "a test inference failed"
+    site = Site(repository=repository, server=server, seconds=lambda: 0.0, probe=lambda _name: "infer")
+    failed = after(updating, carry_out(UPDATE, site, unwanted=lambda: False), now_s=0.0, wait_s=5.0)
+    assert server.calls == ["load m", "load m"]
+    assert weights(repository) == "old"
+    assert failed.setback is not None
+    assert failed.setback.reason == "ProbeFailed"
+
+
+def test_a_new_copy_without_room_beside_the_old_one_is_not_installed(
+    repository: Repository, updating: Seen
+) -> None:
+    room = DeviceRoom(
+        lambda: [DeviceMemory(uuid="GPU", index=0, total_bytes=9, reserved_bytes=0, used_bytes=5)]
+    )
+    server = Server()
+    pin = target(devices=on_gpu(0)).pin
+    assert pin is not None
+    site = Site(repository=repository, server=server, room=room, seconds=lambda: 0.0)
+    update = replace(UPDATE, pin=pin, peak_bytes=5)
+    failed = after(updating, carry_out(update, site, unwanted=lambda: False), now_s=0.0, wait_s=5.0)
+    assert (server.calls, weights(repository)) == ([], "old")
+    assert failed == replace(updating, setback=failed.setback)
+    assert failed.setback is not None
+    assert failed.setback.reason == "NoRoom"
+
+
+def test_an_old_copy_that_was_put_aside_comes_back_where_the_new_one_is_refused(
+    repository: Repository, updating: Seen
+) -> None:
+    gone = replace(updating, row=None)
+    placed = after(gone, act(replace(install(M), update=True), repository, Server()), now_s=0.0, wait_s=0.0)
+    assert weights(repository) == "new"
+    assert placed.former == updating.installed
+    failed = after(placed, act(load(), repository, Server(RefusedError(400, "no"))), now_s=0.0, wait_s=5.0)
+    assert weights(repository) == "old"
+    assert (failed.former, failed.failure) == (None, None)
+    assert failed.setback is not None
+    assert isinstance(next_action("m", M, observed({"m": failed})), Load)
+
+
+def test_files_that_cannot_be_had_leave_the_old_copy_in_use(repository: Repository, updating: Seen) -> None:
+    absent = Download(name="m", storage_uri="file:///absent", urgency=(0, 0), update=True)
+    failed = after(updating, act(absent, repository, Server()), now_s=0.0, wait_s=5.0)
+    assert failed.failure is None
+    assert failed.setback is not None
+    assert (failed.setback.state, failed.setback.reason) == ("DownloadFailed", "NotFound")
+    assert weights(repository) == "old"
 
 
 def test_a_refused_unload_is_asked_again_soon(repository: Repository) -> None:
@@ -297,7 +442,13 @@ def test_a_model_that_does_not_answer_after_its_load_is_taken_from_the_server(
     act(install(M), repository, server)
     site = Site(repository=repository, server=server, seconds=lambda: 0.0, probe=lambda _name: "infer")
     outcome = carry_out(load(), site, unwanted=lambda: False)
-    assert outcome == Failed(state="FailedToLoad", reason="ProbeFailed", message=server.fault, retry="late")
+    assert outcome == Failed(
+        state="FailedToLoad",
+        reason="ProbeFailed",
+        message=server.fault,
+        retry="late",
+        copies=repository.copies("m"),
+    )
     assert server.calls == ["load m", "unload m"]
     assert isinstance(act(load(), repository, server), Loaded)  # not looked at where nobody asks for it
 

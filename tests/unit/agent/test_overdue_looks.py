@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop import Clock, Loop
+from agent.clock import Clock
+from agent.loop import Loop
 from agent.servers.detect import AnyServer
 from agent.servers.http import Address, Http, Timeouts
 from agent.servers.port import IndexRow, ServerInfo, ServerKind
@@ -56,14 +57,16 @@ class Running:
         self.server = Holding(kind)
         self.loop: Loop = wire(settings, visible=None)
         self.loop.server = self.server
+        self._ahead_s = 0.0
+        clock = self.loop.clock.monotonic
+        self.loop.clock = Clock(monotonic=lambda: clock() + self._ahead_s)
         self.loop.prepare()
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()
 
     def later(self, seconds: float) -> None:
         """Let the clock by which looks are judged run ahead."""
-        clock = self.loop.clock.monotonic
-        self.loop.clock = Clock(monotonic=lambda: clock() + seconds)
+        self._ahead_s += seconds
 
     def end(self) -> None:
         self.server.go.set()

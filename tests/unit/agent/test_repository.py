@@ -16,6 +16,7 @@ import pytest
 from agent.errors import PinError, SettingsError, StorageError
 from agent.observed import Copy
 from agent.pins import Pin, pin_of
+from agent.records import Copies
 from agent.repository import Repository
 from agent.storage import Limits, Reach
 from tests.support.agent_models import model_folder, on_gpu, wanted
@@ -217,6 +218,72 @@ def test_stopped_after_any_rename_nothing_is_lost(
     for name, uri in (("old", old), ("new", new)):
         download(again, uri, name)
         assert (again.state_dir / "staged" / name / "model" / "1" / "weights").read_text() == name
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("renames", range(14))
+def test_stopped_while_copies_change_places_both_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, *, refused: bool
+) -> None:
+    """Whatever is in the server's folder afterwards, its record tells, and the copy that served is there."""
+    repository = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    repository.prepare()
+    old, new = model_folder(tmp_path / "old"), model_folder(tmp_path / "new")
+    download(repository, old)
+    repository.install("m", CPU_PIN, "sim")
+    serving = repository.remember_loaded("m", CPU_PIN)
+    download(repository, new)
+    stop_after(renames, monkeypatch)
+    with contextlib.suppress(Stopped):
+        repository.exchange("m", GPU_PIN, "sim")
+        if refused:
+            repository.restore("m", serves=True)
+    monkeypatch.undo()
+    again = Repository(tmp_path / "models", tmp_path / "state", Limits())
+    again.prepare()
+    again.recover()
+    copies = again.copies("m")
+    assert copies.installed is not None
+    weights = (again.model_dir / "m" / "1" / "weights").read_text()
+    assert weights == {old: "old", new: "new"}[copies.installed.storage_uri or ""]
+    if copies.former is None:
+        assert copies.installed == serving
+        assert copies.staged is None or copies.staged.storage_uri == new
+    else:
+        assert copies == Copies(installed=copies.installed, former=serving)
+        assert copies.installed.loaded_pin is None
+        assert copies.installed.loaded_devices == ("cpu", "gpu:1")
+        assert again.restore("m", serves=True)
+        assert (again.model_dir / "m" / "1" / "weights").read_text() == "old"
+        assert again.installed() == {"m": serving}
+
+
+def test_a_copy_that_never_served_does_not_take_the_place_of_the_one_that_did(
+    repository: Repository, tmp_path: Path
+) -> None:
+    download(repository, model_folder(tmp_path / "good"))
+    good = repository.install("m", CPU_PIN, "sim")
+    for name in ("bad", "worse"):
+        download(repository, model_folder(tmp_path / name))
+        repository.install("m", CPU_PIN, "sim", keep=True)
+    assert repository.former() == {"m": good}
+    repository.discard_former("m")
+    assert not repository.restore("m", serves=True)
+    repository.remove("m")
+    assert repository.copies("m") == Copies()
+
+
+def test_a_failed_exchange_is_undone(repository: Repository, tmp_path: Path) -> None:
+    download(repository, model_folder(tmp_path / "old"))
+    before = repository.install("m", CPU_PIN, "sim")
+    download(repository, model_folder(tmp_path / "new"))
+    (repository.state_dir / "former").chmod(0o500)
+    if os.access(repository.state_dir / "former", os.W_OK):
+        (repository.state_dir / "former").rmdir()  # root may write everywhere
+    with pytest.raises(OSError, match="former"):
+        repository.exchange("m", GPU_PIN, "sim")
+    assert repository.installed() == {"m": before}
+    assert (repository.model_dir / "m" / "1" / "weights").read_text() == "old"
 
 
 def test_a_record_that_cannot_be_read_is_no_record(

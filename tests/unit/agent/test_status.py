@@ -33,6 +33,16 @@ def failed(state: Any, reason: str = "x", attempts: int = 1) -> Failure:
     return Failure(state=state, reason=reason, message="why", attempts=attempts, retry_at_s=0.0)
 
 
+OLD = "file:///old"
+UPDATE_FAILED = Seen(
+    installed=copy(OLD, loaded_on=M),
+    staged=copy(),
+    row=row("READY"),
+    setback=failed("FailedToLoad", "LoadRefused", 3),
+)
+MOVE_FAILED = Seen(installed=copy(), row=row("READY"), failure=failed("FailedToLoad", "NoRoom", 2))
+
+
 @pytest.mark.parametrize(
     ("wanted", "seen", "action", "state"),
     [
@@ -53,6 +63,14 @@ def failed(state: Any, reason: str = "x", attempts: int = 1) -> Failure:
         (M, Seen(installed=copy(), row=row("UNLOADING")), None, "Unloading"),
         (None, Seen(installed=copy(), row=row("READY")), Unload(name="m", devices=()), "Unloading"),
         (None, Seen(installed=copy()), None, "Unloading"),
+        (M, UPDATE_FAILED, None, "Loaded"),
+        (M, UPDATE_FAILED, DOWNLOAD, "Downloading"),
+        (M, replace(UPDATE_FAILED, row=None), None, "Pending"),
+        (M, replace(UPDATE_FAILED, row=None, failure=failed("FailedToLoad")), None, "FailedToLoad"),
+        (None, UPDATE_FAILED, None, "Unloading"),
+        (M, MOVE_FAILED, None, "Loaded"),
+        (M, replace(MOVE_FAILED, failure=failed("FailedToLoad", "ProbeFailed")), None, "FailedToLoad"),
+        (M, replace(MOVE_FAILED, failure=failed("Unloading")), None, "Unloading"),
     ],
 )
 def test_states(wanted: Target | None, seen: Seen, action: Action | None, state: str) -> None:
@@ -73,6 +91,8 @@ def test_states(wanted: Target | None, seen: Seen, action: Action | None, state:
         (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 3)), True),
         (FAULTY, NOTHING, True),
         (STANDBY, Seen(installed=copy()), True),
+        (M, UPDATE_FAILED, True),
+        (M, replace(UPDATE_FAILED, row=None), False),
     ],
 )
 def test_attempted(wanted: Target, seen: Seen, *, answer: bool) -> None:
@@ -130,6 +150,7 @@ def test_the_document_satisfies_its_schema() -> None:
         "plannedBytes": 7,
         "measuredBytes": None,
         "storageUri": URI,
+        "servedUri": URI,
         "digest": None,
     }
     assert (document["models"]["b"]["reason"], document["models"]["b"]["attempts"]) == ("NotFound", 2)
@@ -155,6 +176,23 @@ def test_a_pin_that_is_not_enforced_is_told_where_there_is_another_gpu(
     entry = status_document(changed, Memory(), limit=1, after=None)["models"]["a"]
     expected = ("PinNotEnforced", "its code decides") if told else (None, None)
     assert (entry["state"], entry["reason"], entry["message"]) == ("Loaded", *expected)
+
+
+def test_a_failed_update_is_told_with_what_serves() -> None:
+    lost = Seen(installed=copy(), former=copy(OLD), row=row("READY"))
+    models = {"a": UPDATE_FAILED, "b": MOVE_FAILED, "c": lost}
+    since = {name: (state_of(M, seen, None), 0.0) for name, seen in models.items()}
+    told = snapshot(models=models, since=since)
+    document = status_document(told, Memory(), limit=None, after=None)
+    jsonschema.validate(document, SCHEMA)
+    keys = ("state", "reason", "message", "attempts", "storageUri", "servedUri")
+    assert [[document["models"][name][key] for key in keys] for name in ("a", "b")] == [
+        ["Loaded", "UpdateFailed", "LoadRefused: why; what was there before serves on", 3, OLD, OLD],
+        ["Loaded", "UpdateFailed", "NoRoom: why; what was there before serves on", 2, URI, URI],
+    ]
+    assert document["models"]["c"]["servedUri"] is None  # either of two may serve
+    text = Metrics(snapshot=lambda: told, memory=Memory, most_models=9).text().decode()
+    assert "shardpack_agent_failed_updates 2.0" in text
 
 
 def test_before_anything_is_known_the_document_is_valid_too() -> None:
