@@ -111,7 +111,7 @@ def group_summary(proposal: Proposal) -> dict[str, Any]:
             "shardsClosed": len(change.closed),
         },
         "footprintsRevised": len(situation.revisions),
-        "remarks": list(situation.remarks)[:_MOST_REMARKS],
+        "remarks": list(proposal.remarks)[:_MOST_REMARKS],
     }
 
 
@@ -158,8 +158,8 @@ def group_text(proposal: Proposal, *, most_lines: int = _MOST_LINES) -> str:
         f"with {format_bytes(item.declared_bytes)}"
         for item in situation.revisions[:_MOST_REMARKS]
     ]
-    lines += ["" for _ in situation.remarks[:1]]
-    lines += situation.remarks[:_MOST_REMARKS]
+    lines += ["" for _ in proposal.remarks[:1]]
+    lines += proposal.remarks[:_MOST_REMARKS]
     return "\n".join(lines) + "\n"
 
 

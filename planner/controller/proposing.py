@@ -34,6 +34,11 @@ from planner.domain.verify import cost_microusd_per_h, verify_placement
 
 _GPUS_OF_NOBODY = "other pods have GPUs that the fleet document counts: {count} of {device_class} on {node}"
 
+_FIRST_SHARD = (
+    "shard {group} would close, by whose name TrainedModels come: KServe deletes one that names an "
+    "InferenceService which is not there, so keep it, or let them name another"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -68,11 +73,20 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A plan for a situation, and what lies between."""
+    """A plan for a situation, and what lies between.
+
+    Parameters
+    ----------
+    situation, plan, difference
+        What stands, what is proposed, and what has to change.
+    remarks
+        The situation's, and what is to be known of the plan.
+    """
 
     situation: Situation
     plan: Plan
     difference: PlanDiff
+    remarks: tuple[str, ...]
 
 
 def propose(situation: Situation, make: Callable[[Scenario, Plan], Plan]) -> Proposal:
@@ -86,7 +100,11 @@ def propose(situation: Situation, make: Callable[[Scenario, Plan], Plan]) -> Pro
         Makes a plan of a scenario that stays close to an earlier one, as ``make_plan`` does.
     """
     plan = make(situation.scenario, situation.now)
-    return Proposal(situation=situation, plan=plan, difference=diff_plans(situation.now, plan))
+    difference = diff_plans(situation.now, plan)
+    remarks = situation.remarks
+    if situation.group in {shard.name for shard in difference.closed}:
+        remarks = (*remarks, _FIRST_SHARD.format(group=situation.group))
+    return Proposal(situation=situation, plan=plan, difference=difference, remarks=remarks)
 
 
 def read_world(objects: Mapping[str, Iterable[Object]]) -> World:

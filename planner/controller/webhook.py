@@ -53,6 +53,9 @@ _ROUND_S = 1.0
 _DEAD_AFTER_S = 120.0
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
+OUTCOMES = ("allowed", "refused", "passed", "unjudged", "unreadable")
+"""Of reviews, as they are counted."""
+
 _Question = tuple[Request, "Future[Verdict | str]"]
 
 
@@ -163,6 +166,7 @@ class Webhook:
         self._alive_s = time.monotonic()
         self._wake.clear()
         synced = all(watcher.synced.is_set() for watcher in self._watchers)
+        news = bool(self._changes) or not self._ready.is_set()
         while self._questions:
             request, future = self._questions.popleft()
             if future.set_running_or_notify_cancel():
@@ -172,7 +176,8 @@ class Webhook:
         left = synced and self._follower.catch_up(_PIECE)
         if synced and not left and not self._changes:
             self._ready.set()
-            self.metrics.models.set(sum(len(list(plan.models())) for plan in self._follower.plans))
+            if news:
+                self.metrics.models.set(sum(len(list(plan.models())) for plan in self._follower.plans))
             self._wake.wait(_ROUND_S)
         elif not synced and not self._changes:
             self._wake.wait(_ROUND_S / 10)
@@ -272,7 +277,7 @@ class WebhookMetrics:
             ["outcome"],
             registry=self.registry,
         )
-        for outcome in ("allowed", "refused", "passed", "unjudged", "unreadable"):
+        for outcome in OUTCOMES:
             self.reviews.labels(outcome)
         self.seconds = Histogram(
             "shardpack_webhook_review_seconds",

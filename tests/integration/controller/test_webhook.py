@@ -8,6 +8,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -45,6 +46,7 @@ from tests.support.memory_cluster import (
     a_trained_model,
     fleet_map,
 )
+from tests.support.private_ca import make_ca
 
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
@@ -274,3 +276,16 @@ def test_a_new_certificate_is_taken_and_bad_requests_are_refused(here: Here, tmp
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             post(b"{}", ca=ca)
         assert _status(running, "/livez") == 200
+
+
+def test_the_command_ends_by_a_signal_and_needs_a_certificate(here: Here, tmp_path: Path) -> None:
+    made = make_ca(tmp_path / "ca", "command")
+    base = [sys.executable, "-m", "planner.cli", "webhook", "--kubeconfig", str(here.kubeconfig), "--port=0"]
+    command = [*base, "--metrics-port=0", f"--tls-key={made.key}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--tls-cert={made.certificate}"], stderr=log)
+        eventually(lambda: here.server.troubles.requests.total() >= 4)  # every kind was listed
+        process.terminate()
+        assert process.wait(60) == 0
+    done = subprocess.run([*command, f"--tls-cert={made.key}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "no certificate with its key" in done.stderr) == (2, True)

@@ -102,6 +102,22 @@ def test_shards_that_are_not_needed_any_more_are_found() -> None:
     assert found["proposed"]["gapRatio"] == 0
 
 
+def test_the_shard_by_whose_name_models_come_does_not_close_unseen() -> None:
+    ((situation,), _) = situations(half_empty())
+    one, *_ = situation.now.placement.shards
+
+    def emptied(scenario: Scenario, now: Plan) -> Plan:
+        others = tuple(shard for shard in now.placement.shards if shard != one)
+        placed = tuple(item for item in now.placement.placed if item.shard != one.name)
+        return dataclasses.replace(
+            now, placement=dataclasses.replace(now.placement, shards=others, placed=placed)
+        )
+
+    assert one.name == "news"
+    (remark,) = propose(situation, emptied).remarks
+    assert remark.startswith("shard news would close, by whose name TrainedModels come")
+
+
 def test_what_stands_well_is_left_alone() -> None:
     cluster, _ = settled(models(15))
     proposal = the_proposal(cluster)
@@ -329,8 +345,8 @@ def test_what_has_no_room_is_named(room: int) -> None:
 def test_long_texts_are_cut() -> None:
     proposal = the_proposal(half_empty())
     assert group_text(proposal, most_lines=2).count("\n~ model") <= 2
-    many = dataclasses.replace(proposal.situation, remarks=("x" * 5_000,) * 40)
-    item = config_map([dataclasses.replace(proposal, situation=many)], (), namespace=NAMESPACE, stamp=STAMP)
+    many = dataclasses.replace(proposal, remarks=("x" * 5_000,) * 40)
+    item = config_map([many], (), namespace=NAMESPACE, stamp=STAMP)
     text = item["data"][TEXT_KEY]
     assert len(text.encode()) <= 100_100
     assert text.endswith("(cut at 100,000 bytes)\n")

@@ -25,6 +25,8 @@ from agent.outcomes import Failed
 from agent.status import STATES, Snapshot
 from planner.controller.metrics import Metrics as ControllerMetrics
 from planner.controller.views import read_config_map
+from planner.controller.webhook import OUTCOMES as REVIEWS
+from planner.controller.webhook import WebhookMetrics
 from planner.manifests.gateway import gateway_objects
 from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 from planner.manifests.options import ManifestOptions
@@ -38,7 +40,7 @@ RULES = [
     for rule in group["rules"]
 ]
 FROM_THE_SCRAPE = {"namespace", "pod", "le"}
-OUTCOMES = {"done", "failed"}
+OUTCOMES = {"done", "failed", *REVIEWS}
 FAILED = Failed(state="FailedToLoad", reason="x", message="y", retry="rarely")
 
 
@@ -94,7 +96,8 @@ def controller_text() -> str:
 @cache
 def exported() -> dict[str, set[str]]:
     """Return the labels of every time series that there is, by name."""
-    texts = [agent_text(), metrics_text(GatewayState)().decode(), controller_text()]
+    webhook_text = generate_latest(WebhookMetrics().registry).decode()
+    texts = [agent_text(), metrics_text(GatewayState)().decode(), controller_text(), webhook_text]
     found: dict[str, set[str]] = {}
     for text in texts:
         for family in text_string_to_metric_families(text):
