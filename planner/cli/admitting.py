@@ -38,6 +38,13 @@ talk to.
     show_default=True,
     help="As the controller of the cluster runs.",
 )
+@click.option(
+    "--gateway",
+    type=click.Choice(["none", "nginx"]),
+    default="none",
+    show_default=True,
+    help="As the controller of the cluster runs: with none no model passes through a transformer.",
+)
 @click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
 @cluster_options
 @click.option(
@@ -74,6 +81,7 @@ def webhook(  # noqa: PLR0913 - one parameter an option
     talk: Talk,
     *,
     mode: Literal["kserve", "standalone"],
+    gateway: Literal["none", "nginx"],
     namespace: str | None,
     kubeconfig: str | None,
     context: str | None,
@@ -93,6 +101,7 @@ def webhook(  # noqa: PLR0913 - one parameter an option
     from planner.cluster import connect
     from planner.controller.objects import Style
     from planner.controller.webhook import Webhook, WebhookSettings
+    from planner.manifests.options import ManifestOptions
 
     if not talk.quiet and not talk.debug:
         logging.getLogger("planner").setLevel(logging.INFO)
@@ -101,7 +110,7 @@ def webhook(  # noqa: PLR0913 - one parameter an option
         namespace=namespace or kube.namespace,
         certificate=tls_cert,
         key=tls_key,
-        style=Style(mode=mode),
+        style=Style(mode=mode, options=ManifestOptions(gateway=gateway)),
         only_warn=only_warn,
         nodes=nodes,
         address=address,

@@ -49,6 +49,13 @@ models have no place in what is proposed (0 with --publish: it is said there).
     show_default=True,
     help="As the controller of the cluster runs.",
 )
+@click.option(
+    "--gateway",
+    type=click.Choice(["none", "nginx"]),
+    default="none",
+    show_default=True,
+    help="As the controller of the cluster runs: with none no model passes through a transformer.",
+)
 @cluster_options
 @click.option(
     "--nodes/--no-nodes", default=True, help="Read nodes where a fleet has some, which takes a ClusterRole."
@@ -88,6 +95,7 @@ def propose(  # noqa: PLR0913 - one parameter an option
     *,
     namespace: str | None,
     mode: Literal["kserve", "standalone"],
+    gateway: Literal["none", "nginx"],
     kubeconfig: str | None,
     context: str | None,
     nodes: bool,
@@ -111,13 +119,14 @@ def propose(  # noqa: PLR0913 - one parameter an option
     from planner.controller.objects import Style
     from planner.controller.surveying import publish as publish_all
     from planner.controller.surveying import survey
+    from planner.manifests.options import ManifestOptions
 
     kube = connect(kubeconfig=kubeconfig, context=context)
     where = namespace or kube.namespace
     found = survey(
         kube,
         namespace=where,
-        style=Style(mode=mode),
+        style=Style(mode=mode, options=ManifestOptions(gateway=gateway)),
         with_nodes=nodes,
         trust=trust,
         tolerated=tolerated,

@@ -19,7 +19,14 @@ from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
 from planner.controller.living import Copy, LivingPlan
 from planner.controller.objects import Style
-from planner.controller.restoring import Entry, read_entries, restore, seat_all, told_shards
+from planner.controller.restoring import (
+    Entry,
+    read_entries,
+    restore,
+    seat_all,
+    told_services,
+    told_shards,
+)
 from planner.controller.settling import Surroundings, settle
 from planner.controller.views import (
     ANNOTATION_MODEL,
@@ -35,6 +42,7 @@ from planner.controller.world import Change, World
 from planner.domain.model import Model
 from planner.errors import InputError
 from planner.manifests.names import LABEL_GROUP, LABEL_SHARD
+from planner.manifests.transformer import LABEL_TRANSFORMER
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +63,10 @@ class Follower:
     """
 
     def __init__(self, namespace: str, *, style: Style | None = None) -> None:
-        mode = (style or Style()).mode
+        style = style or Style()
         self.world = World()
-        self._fleets = Fleets(namespace, mode)
+        self._fronted = style.options.gateway == "nginx"
+        self._fleets = Fleets(namespace, style.mode)
         self._entries: dict[str, dict[str, tuple[str, Entry]]] = defaultdict(dict)
         self._named_in: dict[str, dict[str, Entry]] = {}
         self._stale: dict[str, None] = {}
@@ -98,6 +107,9 @@ class Follower:
         for name in list(islice(self._stale, most)):
             del self._stale[name]
             self._reseat(name)
+        for plan in self.plans:
+            if plan.standing.unused:
+                self._read_services(plan)
         return bool(self._stale)
 
     # ---------------------------------------------------------------------------------------------- judging
@@ -158,7 +170,7 @@ class Follower:
 
     def _around(self) -> Surroundings:
         closed = (node.name for node in self.world.nodes.values() if not node.open)
-        return Surroundings(used=names_of_others(self.world), closed=frozenset(closed))
+        return Surroundings(used=names_of_others(self.world), closed=frozenset(closed), fronted=self._fronted)
 
     # ---------------------------------------------------------------------------------------------- changes
 
@@ -171,7 +183,8 @@ class Follower:
                 self._note_config_map(change)
             case "InferenceService" | "Deployment":
                 view = change.after or change.before
-                self._reshard |= is_ours(view.labels) and (change.before is None or change.after is None)
+                counts = is_ours(view.labels) or LABEL_TRANSFORMER in view.labels
+                self._reshard |= counts and (change.before is None or change.after is None)
 
     def _note_config_map(self, change: Change) -> None:
         view: ConfigMapView = change.after or change.before
@@ -237,6 +250,21 @@ class Follower:
             for name in sorted(told.keys() - plan.shards.keys()):
                 plan.open(told[name])
                 self._try_again(name)
+            self._read_services(plan)
+
+    def _read_services(self, plan: LivingPlan) -> None:
+        """Count the transformers that are there, where they are; one that is not, and nobody needs, goes."""
+        told = {
+            (item.group, item.transformer): item
+            for item in told_services(plan.fleet, self.world)
+            if plan.standing.is_whole(item)
+        }
+        for key in plan.standing.unused:
+            if key not in told:
+                plan.standing.leave(key)
+        for service in sorted(told.values()):
+            if service not in plan.standing.services:
+                plan.standing.take(service)
 
     def _try_again(self, shard: str) -> None:
         here = [name for name, found in self._entries.items() if any(at == shard for at, _ in found.values())]

@@ -29,7 +29,7 @@ from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Budget, Plan
 from planner.domain.scenario import Scenario
-from planner.domain.services import without_shards
+from planner.domain.services import Service, beside, used_services, without_shards
 from planner.domain.verify import cost_microusd_per_h, verify_placement
 
 _GPUS_OF_NOBODY = "other pods have GPUs that the fleet document counts: {count} of {device_class} on {node}"
@@ -194,13 +194,17 @@ class _Reader:
         )
         scenario = self._scenario(models)
         placement = Placement(shards=tuple(shards), placed=placed)
-        broken = verify_placement(scenario, placement)
+        used = set(used_services(scenario, placement))
+        services = tuple(
+            item for item in self.plan.standing.services if (item.group, item.transformer) in used
+        )
+        broken = verify_placement(scenario, placement, services)
         return Situation(
             fleet=fleet.source,
             uid=uid,
             group=self.group,
             scenario=scenario,
-            now=_plan(scenario, placement),
+            now=_plan(scenario, placement, services),
             broken=len(broken),
             revisions=revisions,
             remarks=tuple(self._remarks),
@@ -235,7 +239,8 @@ class _Reader:
         others = tuple(self.plan.shards[name] for name in sorted(self.plan.shards.keys()))
         others = tuple(shard for shard in others if self.plan.group_of_shard(shard.name) != self.group)
         whole = dataclasses.replace(fleet.scenario, nodes=self._nodes_now(fleet))
-        left = without_shards(whole, Placement(shards=others))
+        theirs = tuple(item for item in self.plan.standing.services if item.group != self.group)
+        left = without_shards(beside(whole, theirs), Placement(shards=others))
         types = scenario_of_group(fleet, self.group).shard_types
         on_nodes = any(item.provision == "existing" for item in types)
         nodes = tuple(_without_seats(node, others, fleet) for node in left.nodes) if on_nodes else ()
@@ -244,6 +249,7 @@ class _Reader:
         classes |= {device.device_class for node in nodes for device in node.devices}
         classes |= {option.device_class for model in found for option in model.footprints} - {ANY_CLASS}
         runtimes, backends = {item.runtime for item in types}, {model.backend for model in found}
+        through = {model.transformer for model in found}
         return dataclasses.replace(
             left,
             name=self.group,
@@ -253,6 +259,7 @@ class _Reader:
             device_classes=tuple(item for item in fleet.scenario.device_classes if item.name in classes),
             runtimes=tuple(item for item in fleet.scenario.runtimes if item.name in runtimes),
             backends=tuple(item for item in fleet.scenario.backends if item.name in backends),
+            transformers=tuple(item for item in fleet.scenario.transformers if item.name in through),
         )
 
     # ---------------------------------------------------------------------------------------------- nodes
@@ -323,7 +330,7 @@ def _without_seats(node: Node, others: Iterable[Shard], fleet: Fleet) -> Node:
     return dataclasses.replace(node, devices=tuple(devices))
 
 
-def _plan(scenario: Scenario, placement: Placement) -> Plan:
+def _plan(scenario: Scenario, placement: Placement, services: tuple[Service, ...]) -> Plan:
     """Return what stands as a plan: nobody searched for it, and nothing is known of its bound."""
     facts: dict[str, Any] = {
         "name": scenario.name,
@@ -335,7 +342,8 @@ def _plan(scenario: Scenario, placement: Placement) -> Plan:
         "versions": (("shardpack", __version__),),
         "status": "feasible",
         "placement": placement,
-        "cost_microusd_per_h": cost_microusd_per_h(scenario, placement),
+        "cost_microusd_per_h": cost_microusd_per_h(scenario, placement, services),
+        "services": services,
         "bound": None,
         "refusals": (),
     }

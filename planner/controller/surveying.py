@@ -69,10 +69,12 @@ def survey(  # noqa: PLR0913 - what is read, and how
     ClusterError
         The cluster cannot be read.
     """
-    servers = INFERENCE_SERVICES if style.mode == "kserve" else DEPLOYMENTS
+    standalone, fronted = style.mode == "standalone", style.options.gateway == "nginx"
+    servers = [] if standalone else [INFERENCE_SERVICES]
+    servers += [DEPLOYMENTS] if standalone or fronted else []  # transformers' too
     objects: dict[str, Any] = {
         resource.kind: kube.list(resource, namespace=namespace).items
-        for resource in (TRAINED_MODELS, CONFIG_MAPS, servers)
+        for resource in (TRAINED_MODELS, CONFIG_MAPS, *servers)
     }
     ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
     objects[PODS.kind] = kube.list(PODS, namespace=namespace, labels=ours).items

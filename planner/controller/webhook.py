@@ -290,9 +290,11 @@ class WebhookMetrics:
 
 def _sources(settings: WebhookSettings) -> dict[Resource, str | None]:
     """Return what is watched, each with the namespace."""
-    servers = INFERENCE_SERVICES if settings.style.mode == "kserve" else DEPLOYMENTS
+    standalone, fronted = settings.style.mode == "standalone", settings.style.options.gateway == "nginx"
+    servers = [] if standalone else [INFERENCE_SERVICES]
+    servers += [DEPLOYMENTS] if standalone or fronted else []  # transformers' too
     found: dict[Resource, str | None] = dict.fromkeys(
-        (TRAINED_MODELS, CONFIG_MAPS, servers), settings.namespace
+        (TRAINED_MODELS, CONFIG_MAPS, *servers), settings.namespace
     )
     if settings.nodes:
         found[NODES] = None

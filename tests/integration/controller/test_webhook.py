@@ -34,6 +34,7 @@ from planner.controller.https import MAX_BODY_BYTES
 from planner.controller.objects import Mode, Style
 from planner.controller.webhook import PATH, Webhook, WebhookSettings
 from planner.errors import ForbiddenError
+from planner.manifests.options import ManifestOptions
 from tests.support.api_server.access import service_account
 from tests.support.controllers import eventually
 from tests.support.kubernetes_objects import core_faults
@@ -88,7 +89,7 @@ def installed(here: Here, folder: Path, mode: Mode = "kserve") -> Iterator[tuple
         namespace=here.namespace,
         certificate=folder / "tls.crt",
         key=folder / "tls.key",
-        style=Style(mode=mode),
+        style=Style(mode=mode, options=ManifestOptions(gateway="nginx")),
         patience_s=60.0,  # a busy machine is no fault
         port=0,
         status_port=0,
@@ -165,7 +166,7 @@ def test_objects_are_valid_and_name_what_there_is(tmp_path: Path, mode: Mode) ->
     params = webhook_command.make_context(command, arguments, parent=click.Context(click.Command("x"))).params
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert (params["port"], params["metrics_port"]) == (ports["https"], ports["status"])
-    assert params["mode"] == mode
+    assert (params["mode"], params["gateway"]) == (mode, "nginx")
     (mount,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "tls")
     assert (params["tls_cert"], params["tls_key"]) == (Path(mount, "tls.crt"), Path(mount, "tls.key"))
     (hook,) = of_kind(items, "ValidatingWebhookConfiguration")["webhooks"]

@@ -12,6 +12,7 @@ from planner.controller.fitting import fit
 from planner.controller.following import MOST_REPLICAS, Follower
 from planner.controller.objects import Mode, Style
 from planner.controller.world import KINDS
+from planner.manifests.options import ManifestOptions
 from tests.support.memory_cluster import (
     NAMESPACE,
     MemoryCluster,
@@ -28,8 +29,8 @@ MODES: tuple[Mode, ...] = ("kserve", "standalone")
 class Following:
     """A follower that is shown what happens in a cluster."""
 
-    def __init__(self, cluster: MemoryCluster, mode: Mode = "kserve") -> None:
-        self.cluster, self.style = cluster, Style(mode=mode)
+    def __init__(self, cluster: MemoryCluster, mode: Mode = "kserve", *, style: Style | None = None) -> None:
+        self.cluster, self.style = cluster, style or Style(mode=mode)
         self.follower = Follower(NAMESPACE, style=self.style)
         self._position = cluster.position
         for kind in KINDS:
@@ -183,3 +184,36 @@ def test_only_another_wish_is_new() -> None:
     going = changed(item, memory="2Gi")
     going["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
     assert not follower.is_new(going, item)
+
+
+TRANSFORMERS = """\
+  transformers:
+    - {name: scale, image: 'registry.example/x:1', resources: {cpu: 1, memory: 1Gi}}
+    - {name: large, image: 'registry.example/x:1', resources: {cpu: 7, memory: 1Gi}}
+  nodes:
+    - {name: gpu, allocatable: {cpu: "16", memory: 128Gi}, devices: [{class: nvidia-t4}]}
+    - {name: plain, allocatable: {cpu: "2", memory: 64Gi}}
+"""
+
+
+@pytest.mark.parametrize("gateway", ["none", "nginx"])
+def test_what_passes_through_transformers_is_judged_as_fit_does(gateway: Any) -> None:
+    style = Style(options=ManifestOptions(gateway=gateway))
+    cluster = MemoryCluster()
+    text = a_fleet_text(extra="      provision: existing\n" + TRANSFORMERS).replace("pricePerHour: 0.5", "")
+    cluster.put("ConfigMap", fleet_map(text))
+    cluster.put("TrainedModel", a_trained_model("m", says={"transformer": "scale"}))
+    run = Run(cluster, style=style)
+    run.settle(agents=loaded_agents())
+    following = Following(cluster, style=style)
+    (plan,) = following.follower.plans
+    (theirs,) = run.engine.plans
+    assert plan.standing.services == theirs.standing.services
+    for name in ("scale", "large"):
+        agrees(following, a_trained_model("new", says={"transformer": name}))
+        assert plan.standing.services == theirs.standing.services
+    cluster.remove("TrainedModel", "m")
+    for name in [name for name in cluster.of("Deployment") if "transformer" in name]:
+        cluster.remove("Deployment", name)
+    following.catch_up()
+    assert plan.standing.services == ()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from planner.controller.measuring import Measure
+from planner.controller.objects import Style
 from planner.controller.proposal_document import (
     SUMMARY_KEY,
     TEXT_KEY,
@@ -30,6 +31,7 @@ from planner.domain.fleet import DeviceClass, Node, NodeDevice
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
+from planner.manifests.options import ManifestOptions
 from planner.scenario.load import parse_scenario
 from planner.scenario.plan_file import parse_plan
 from planner.solve.options import SolveOptions
@@ -302,6 +304,24 @@ def test_groups_do_not_plan_on_each_others_devices() -> None:
         for item in found
     ]
     assert taken == [2, 2]
+
+
+def test_transformers_stay_where_they_stand() -> None:
+    rows = "".join(
+        f"\n    - {{name: {name}, image: 'x:1', resources: {{cpu: 1, memory: 1Gi}}, pricePerHour: 0.1}}"
+        for name in ("scale", "idle")
+    )
+    style = Style(options=ManifestOptions(gateway="nginx"))
+    cluster = MemoryCluster()
+    cluster.put("ConfigMap", fleet_map(a_fleet_text(extra=f"  transformers:{rows}")))
+    for item in models(3, says={"transformer": "scale"}):
+        cluster.put("TrainedModel", item)
+    Run(cluster, style=style).settle(agents=loaded_agents())
+    ((situation,), _) = situations(cluster, style=style)
+    assert [item.transformer for item in situation.now.services] == ["scale"]
+    assert [item.name for item in situation.scenario.transformers] == ["scale"]
+    assert (situation.broken, group_summary(propose(situation, solved))["now"]["usdPerHour"]) == (0, "0.6")
+    assert propose(situation, solved).difference.is_empty
 
 
 # ----------------------------------------------------------------------------------------------- documents
