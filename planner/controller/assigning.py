@@ -12,7 +12,7 @@ from planner.controller.opening import MOST_TRIED, cheapest_site, free_name
 from planner.controller.scene import Scene
 from planner.controller.settling import Settled, Surroundings, remove, settle
 from planner.controller.views import ANNOTATION_URL, ModelView, is_ours
-from planner.controller.wishes import WishError, wish_of
+from planner.controller.wishes import WishError, wish_again
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
 from planner.domain.model import Model
@@ -110,7 +110,7 @@ class Assigner:
             self.refused.pop(name, None)
             return None
         try:
-            model = wish_of(view, *((wanted[0].fleet, wanted[1])))
+            model = wish_again(wanted[0], view, wanted[1])
         except WishError as error:
             self._refuse(view, Refused(reason="BadModel", sentence=str(error)))
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from planner.controller.views import FLEET_KEY, LABEL_ROLE, ROLE_FLEET, ConfigMapView
@@ -28,6 +28,8 @@ class Fleet:
         Its parts by name.
     groups
         The groups of its shard types, in their order.
+    classes_of
+        The classes of device that the shards of each group have, and whether they are GPUs.
     counts_memory
         Whether no footprint takes less host memory than ``spec.model.memory``: KServe adds those of a shard's
         TrainedModels up, and what is above the server's limit never becomes ready.
@@ -37,6 +39,7 @@ class Fleet:
     scenario: Scenario
     parts: Names
     groups: tuple[str, ...]
+    classes_of: Mapping[str, tuple[tuple[str, bool], ...]]
     counts_memory: bool = False
 
     def group_of(self, shard: str) -> str | None:
@@ -92,11 +95,17 @@ def read_fleet(
     ]
     if strange:
         raise InputError(strange)
+    parts = names(scenario)
+    classes: dict[str, dict[str, bool]] = {}
+    for item in scenario.shard_types:
+        on_gpu = parts.device_classes[item.device_class].kind == "gpu"
+        classes.setdefault(item.group, {})[item.device_class] = on_gpu
     return Fleet(
         source=view.name,
         scenario=scenario,
-        parts=names(scenario),
-        groups=tuple(dict.fromkeys(item.group for item in scenario.shard_types)),
+        parts=parts,
+        groups=tuple(classes),
+        classes_of={group: tuple(found.items()) for group, found in classes.items()},
         counts_memory=counts_memory,
     )
 

@@ -37,7 +37,7 @@ from planner.controller.views import (
     is_ours,
     read_model,
 )
-from planner.controller.wishes import WishError, wish_of
+from planner.controller.wishes import WishError, wish_again, wish_of
 from planner.controller.world import Change, World
 from planner.domain.model import Model
 from planner.errors import InputError
@@ -295,7 +295,7 @@ class Follower:
     def _place_rest(self, plan: LivingPlan, group: str, view: ModelView) -> None:
         """Give replicas that no document names the places that they would get on open shards."""
         try:
-            wish = wish_of(view, plan.fleet, group)
+            wish = wish_again(plan, view, group)
         except WishError:
             return
         there = {copy.placed.replica for copy in plan.copies(view.name)}

@@ -12,6 +12,7 @@ from operator import attrgetter
 from planner.controller.fleet import Fleet, scenario_of_group
 from planner.controller.opening import Estate
 from planner.controller.standing import Standing
+from planner.controller.views import ModelView
 from planner.domain.memory import need
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
@@ -57,6 +58,8 @@ class LivingPlan:
         self.estate = Estate(fleet)
         self.standing = Standing(fleet, self.estate)
         self.shards: dict[str, Shard] = {}
+        self.wishes: dict[str, tuple[ModelView, Model]] = {}
+        """What TrainedModels asked for when they were read back, until somebody wants to know it again."""
         self.closing: dict[str, Shard] = {}
         """Shards that nothing comes to any more, counted until their objects are gone."""
         self.idle: set[str] = set()

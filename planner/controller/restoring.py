@@ -237,6 +237,8 @@ def seat_all(
         wish: Model | None = wish_of(view, plan.fleet, group)
     except WishError:
         wish = None
+    if wish is not None:
+        plan.wishes[view.name] = view, wish
     through = former().get(view.name) if wish is None else wish.transformer
     leaving = view.leaving & here.keys() if here.keys() - view.leaving else frozenset()
     staying = sorted(here.keys() - leaving, key=lambda shard: (shard != view.parent, shard))
@@ -287,7 +289,8 @@ def booked(
     the document, so that it is seen that something has changed.
     """
     base = wish or _unknown(fleet, view, entry)
-    base = dataclasses.replace(base, storage_uri=entry.storage_uri, framework=entry.framework)
+    if (base.storage_uri, base.framework) != (entry.storage_uri, entry.framework):
+        base = dataclasses.replace(base, storage_uri=entry.storage_uri, framework=entry.framework)
     device_class = fleet.parts.device_classes[kind.device_class]
     if len(entry.devices) in (0, base.devices_per_replica):
         for option in options_for(base, device_class):

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.controller.fleet import Fleet, scenario_of_group
+from planner.controller.fleet import Fleet
+from planner.controller.living import LivingPlan
 from planner.controller.views import ANNOTATION_MODEL, ModelView
 from planner.domain.footprint import Amount
 from planner.domain.model import Model
@@ -98,6 +99,18 @@ def _as_kserve_counts(model: Model, memory: str) -> Model:
     )
 
 
+def wish_again(plan: LivingPlan, view: ModelView, group: str) -> Model:
+    """Return the model that a TrainedModel asks for; who was just read back is not worked out a second time.
+
+    Raises
+    ------
+    WishError
+        As ``wish_of``.
+    """
+    known = plan.wishes.pop(view.name, None)
+    return known[1] if known is not None and known[0] is view else wish_of(view, plan.fleet, group)
+
+
 def _annotated(view: ModelView) -> dict[str, Any]:
     text = view.annotations.get(ANNOTATION_MODEL)
     if text is None:
@@ -116,8 +129,7 @@ def _annotated(view: ModelView) -> dict[str, Any]:
 
 def _footprints(memory: str, fleet: Fleet, group: str) -> list[dict[str, str]]:
     """Return one footprint for each class of device that the group may have."""
-    found = []
-    for name in dict.fromkeys(item.device_class for item in scenario_of_group(fleet, group).shard_types):
-        on_gpu = fleet.parts.device_classes[name].kind == "gpu"
-        found.append({"class": name, **({"gpuMemory": memory} if on_gpu else {})})
-    return found
+    return [
+        {"class": name, **({"gpuMemory": memory} if on_gpu else {})}
+        for name, on_gpu in fleet.classes_of[group]
+    ]

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+import urllib3
+
 from agent.gateway.addresses import AddressBook
 from agent.gateway.configuration import Place
 from agent.gateway.loop import Gateway
@@ -31,6 +33,7 @@ from planner.errors import ClusterError
 from planner.manifests.gateway import LABEL_GATEWAY
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
 from planner.manifests.pod import HTTP_PORT, STATUS_PORT
+from planner.manifests.transformer import LABEL_TRANSFORMER
 from planner.rehearsal.mount import mount_files
 
 Object = dict[str, Any]
@@ -210,7 +213,10 @@ class GatewayPod:
     folder
         Where it works.
     resolve
-        The address of a shard by its name; None where it has none. A cluster's name service would know.
+        The address of a shard, or of a transformer, by its name; None where it has none. A cluster's name
+        service would know.
+    direct
+        Whether it listens where transformers call, at ``direct_url``.
     """
 
     def __init__(
@@ -221,6 +227,7 @@ class GatewayPod:
         *,
         folder: Path,
         resolve: Callable[[str], str | None],
+        direct: bool = False,
     ) -> None:
         self._kube, self._namespace, self._group = kube, namespace, group
         self._routes = folder / "routes"
@@ -232,12 +239,14 @@ class GatewayPod:
             folder=str(folder / "work"),
             workers=1,
             connections=512,
+            direct_port=_free_port() if direct else None,
             user="root" if os.geteuid() == 0 else None,
         )
         self.url = f"http://127.0.0.1:{place.port}"
+        self.direct_url = f"http://127.0.0.1:{place.direct_port}"
 
         def addresses(host: str, port: int) -> tuple[str, ...]:
-            found = resolve(host.removesuffix(f"-shard.{namespace}.svc"))
+            found = resolve(host.removesuffix(f".{namespace}.svc").removesuffix("-shard"))
             return () if found is None else (f"{found}:{HTTP_PORT}",)
 
         self._gateway = Gateway(self._routes, place, turn_s=0.2, book=AddressBook(addresses))
@@ -285,6 +294,49 @@ def _free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+class TransformerPods:
+    """A process's worth of every transformer that has a Deployment: it says in an answer that it was there.
+
+    Parameters
+    ----------
+    kube, namespace
+        The cluster, and where in it.
+    shards
+        The address of a shard by its name.
+    """
+
+    def __init__(self, kube: Kube, namespace: str, *, shards: Callable[[str], str | None]) -> None:
+        self._kube, self._namespace, self._shards = kube, namespace, shards
+        self._servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]] = {}
+        self._loop = Loop(self._look)
+        self.predictor_url = ""
+
+    def __enter__(self) -> Self:
+        self._loop.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.__exit__()
+        for server in (one for both in self._servers.values() for one in both):
+            server.shutdown()
+            server.server_close()
+
+    def address(self, name: str) -> str | None:
+        """The address of a transformer, or of a shard."""
+        found = self._servers.get(name)
+        return self._shards(name) if found is None else str(found[0].server_address[0])
+
+    def _look(self) -> None:
+        for item in self._kube.list(DEPLOYMENTS, namespace=self._namespace, labels=LABEL_TRANSFORMER).items:
+            name = item["metadata"]["name"]
+            if name not in self._servers:
+                self._servers[name] = _serve(dict, partial(self._pass_on, name))
+
+    def _pass_on(self, name: str, path: str) -> tuple[int, Object]:
+        answer = urllib3.request("POST", self.predictor_url + path, body=b"{}", retries=False)
+        return answer.status, {**answer.json(), "through": name}
 
 
 class KServeStandIn:

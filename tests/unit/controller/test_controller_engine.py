@@ -86,6 +86,7 @@ def test_who_starts_anew_writes_nothing(mode: Mode) -> None:
     again = Run(cluster, style=Style(mode=mode))
     again.settle(agents=loaded_agents())
     assert cluster.writes == before
+    assert [plan.wishes for plan in again.engine.plans] == [{}]
     agree(cluster, again)
 
 
