@@ -30,7 +30,7 @@ CLASSES = (a_gpu_class("gpu-48", memory=48 * GIB),)
 def a_fleet(*types: ShardType, **more: Any) -> Fleet:
     scenario = a_scenario(a_model("any"), types=types, classes=CLASSES, **more)
     scenario = dataclasses.replace(scenario, models=())
-    return Fleet(source="fleet", scenario=scenario, parts=names(scenario), groups=("news",))
+    return Fleet(source="fleet", scenario=scenario, parts=names(scenario), groups=("news",), classes_of={})
 
 
 def chosen(
