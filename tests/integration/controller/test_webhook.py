@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -13,15 +14,17 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from planner.cli.admitting import webhook as webhook_command
+from planner.cli.app import cli
 from planner.cluster import connect
 from planner.cluster.resources import (
     CONFIG_MAPS,
@@ -33,10 +36,11 @@ from planner.cluster.resources import (
 from planner.controller.https import MAX_BODY_BYTES
 from planner.controller.objects import Mode, Style
 from planner.controller.webhook import PATH, Webhook, WebhookSettings
-from planner.errors import ForbiddenError
+from planner.errors import ForbiddenError, InputError
 from planner.manifests.options import ManifestOptions
 from tests.support.api_server.access import service_account
-from tests.support.controllers import eventually
+from tests.support.controllers import all_loaded, documents, eventually
+from tests.support.controllers import running as running_controllers
 from tests.support.kubernetes_objects import core_faults
 from tests.support.kustomizations import built, granted, of_kind
 from tests.support.memory_cluster import (
@@ -48,6 +52,7 @@ from tests.support.memory_cluster import (
     fleet_map,
 )
 from tests.support.private_ca import make_ca
+from tests.support.standing_in import Agents
 
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
@@ -56,7 +61,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "admission.md"
 ACCOUNT = "shardpack-webhook"
 
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl"),
 ]
@@ -101,7 +106,7 @@ def installed(here: Here, folder: Path, mode: Mode = "kserve") -> Iterator[tuple
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
-        eventually(lambda: _status(running, "/readyz") == 200)
+        eventually(lambda: _status(running, "/readyz") == 200, longest_s=200)  # the first run compiles
         here.server.webhooks.services[here.namespace, "shardpack-webhook"] = running.https.port
         yield running, granted(items)
     finally:
@@ -226,6 +231,33 @@ def test_it_judges_where_shards_are_deployments(here: Here, tmp_path: Path) -> N
             here.kube.create(TRAINED_MODELS, a_trained_model("giant", memory="99Gi"))
 
 
+def test_a_controller_under_it_places_opens_and_moves(here: Here, tmp_path: Path) -> None:
+    style = Style(options=ManifestOptions(gateway="nginx"))
+    with ExitStack() as stack:
+        webhook, _ = stack.enter_context(installed(here, tmp_path))
+        stack.enter_context(Agents(here.kube, here.namespace))
+        stack.enter_context(running_controllers(here.kube, here.namespace, style=style))
+        for index in range(25):
+            here.kube.create(TRAINED_MODELS, a_trained_model(f"m-{index:02}"))
+        eventually(lambda: all_loaded(here.kube, here.namespace, 25))
+        grown = {"metadata": {"annotations": {"shardpack.dev/model": '{"replicas": 2}'}}}
+        here.kube.patch(TRAINED_MODELS, "m-03", grown, namespace=here.namespace)
+        with pytest.raises(ForbiddenError, match="does not fit"):
+            here.kube.patch(TRAINED_MODELS, "m-04", _asking_for("99Gi"), namespace=here.namespace)
+        eventually(lambda: len(documents(here.kube, here.namespace)["m-03"]) == 2)
+        here.kube.delete(TRAINED_MODELS, "m-00", namespace=here.namespace)
+        eventually(lambda: all_loaded(here.kube, here.namespace, 24))
+        assert not here.server.webhooks.failures
+        reviews = webhook.metrics.reviews
+        assert (reviews.labels("refused")._value.get(), reviews.labels("unjudged")._value.get()) == (1, 0)
+        assert reviews.labels("passed")._value.get() >= 24  # what the controller wrote itself
+
+
+def _asking_for(memory: str) -> dict[str, Any]:
+    said = {"footprints": [{"class": "nvidia-t4", "gpuMemory": memory}]}
+    return {"metadata": {"annotations": {"shardpack.dev/model": json.dumps(said)}}}
+
+
 def test_other_namespaces_and_what_is_not_ours_pass(here: Here, tmp_path: Path) -> None:
     labels = {"shardpack.dev/admission": "enabled"}
     other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other", "labels": labels}}
@@ -284,9 +316,12 @@ def test_the_command_ends_by_a_signal_and_needs_a_certificate(here: Here, tmp_pa
     base = [sys.executable, "-m", "planner.cli", "webhook", "--kubeconfig", str(here.kubeconfig), "--port=0"]
     command = [*base, "--metrics-port=0", f"--tls-key={made.key}"]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--tls-cert={made.certificate}"], stderr=log)
+        process = subprocess.Popen(
+            [*command, f"--tls-cert={made.certificate}"], cwd=GUIDE.parents[1], stderr=log
+        )
         eventually(lambda: here.server.troubles.requests.total() >= 4)  # every kind was listed
         process.terminate()
         assert process.wait(60) == 0
-    done = subprocess.run([*command, f"--tls-cert={made.key}"], capture_output=True, text=True, check=False)
-    assert (done.returncode, "no certificate with its key" in done.stderr) == (2, True)
+    arguments = [*command[3:], f"--tls-cert={made.key}"]
+    with pytest.raises(InputError, match="no certificate with its key"):
+        CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
