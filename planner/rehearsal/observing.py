@@ -16,7 +16,7 @@ from planner.domain.footprint import Quantile
 from planner.errors import ShardpackError
 from planner.rehearsal.changes import Seat
 from planner.rehearsal.gpus import peak_bytes
-from planner.rehearsal.pods import Pod, check_running, wanted_generation
+from planner.rehearsal.pods import Pod, check_running, serves_as_planned, wanted_generation
 from planner.rehearsal.stand_ins import expected_bytes, kept_bytes
 from planner.rehearsal.traffic import ask
 from planner.rehearsal.watching import QUESTION, infer_url
@@ -64,7 +64,7 @@ def is_settled(pod: Pod) -> bool:
 
 def is_final(entry: Mapping[str, Any]) -> bool:
     """Whether a model's entry in the status will hardly change any more. PURE."""
-    return entry["state"] == "Loaded" or int(entry["attempts"]) >= _HOPELESS
+    return serves_as_planned(entry) or int(entry["attempts"]) >= _HOPELESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ def _models(use: ShardUse, pod: Pod, asked: Collection[Seat]) -> tuple[Rehearsed
     with urllib3.PoolManager() as pool:
         for name in sorted(item.placed.model for item in use.occupants):
             entry = entries.get(name)
-            if entry is None or entry["state"] != "Loaded":
+            if entry is None or not serves_as_planned(entry):
                 found.append(_absent(use, name, entry))
                 continue
             url = infer_url(pod.server.http_url, name)
@@ -192,7 +192,7 @@ def _absent(use: ShardUse, model: str, entry: Mapping[str, Any] | None = None) -
         model=model,
         shard=use.shard.name,
         endpoint=None,
-        state=known["state"],
+        state="FailedToLoad" if known["state"] == "Loaded" else known["state"],
         correct=None,
         reason=known["reason"],
         message=known["message"],

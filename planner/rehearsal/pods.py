@@ -90,7 +90,7 @@ class Pod:
         return tuple(
             f"{name}: {entry['state']} {entry['message'] or ''}".rstrip()
             for name, entry in sorted(models.items())
-            if entry["state"] != "Loaded"
+            if not serves_as_planned(entry)
         )
 
     def actions(self) -> Counter[tuple[str, str]]:
@@ -161,6 +161,11 @@ class Pod:
             self.agent.wait()
         self._pool.clear()
         self.server.terminate()
+
+
+def serves_as_planned(entry: Mapping[str, Any]) -> bool:
+    """Whether a model is loaded as its document asks, not as one before it did. PURE."""
+    return entry["state"] == "Loaded" and entry.get("reason") != "UpdateFailed"
 
 
 def start_pod(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.rehearsal.observing import is_final
-from planner.rehearsal.pods import server_options
+from planner.rehearsal.pods import server_options, serves_as_planned
 from planner.rehearsal.triton import TritonOptions
 
 
@@ -39,3 +39,14 @@ def test_what_they_do_not_say_stays() -> None:
 )
 def test_a_model_is_final_when_loaded_or_hopeless(state: str, attempts: int, final: bool) -> None:
     assert is_final({"state": state, "attempts": attempts}) is final
+
+
+@pytest.mark.parametrize(
+    ("reason", "attempts", "final"), [(None, 0, True), ("UpdateFailed", 1, False), ("UpdateFailed", 2, True)]
+)
+def test_a_model_that_serves_as_before_is_not_as_planned(
+    reason: str | None, attempts: int, final: bool
+) -> None:
+    entry = {"state": "Loaded", "reason": reason, "attempts": attempts}
+    assert is_final(entry) is final
+    assert serves_as_planned(entry) is (reason is None)
