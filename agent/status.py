@@ -180,7 +180,8 @@ def attempted(target: Target, seen: Seen) -> bool:
     if target.fault is not None:
         return True
     if seen.failure is not None:
-        return seen.failure.reason != SERVER_UNREACHABLE or seen.failure.attempts >= _TRIES_WITHOUT_SERVER
+        met_nobody = seen.failure.reason == SERVER_UNREACHABLE and not seen.failure.hung
+        return not met_nobody or seen.failure.attempts >= _TRIES_WITHOUT_SERVER
     if seen.setback is not None and not _has_files(target, seen):
         return seen.ready  # else the older copy is loaded first
     if not _has_files(target, seen):

@@ -89,6 +89,7 @@ def test_states(wanted: Target | None, seen: Seen, action: Action | None, state:
         (M, Seen(failure=failed("FailedToLoad")), True),
         (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 2)), False),
         (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 3)), True),
+        (M, Seen(failure=replace(failed("FailedToLoad", "ServerUnreachable", 1), hung=1)), True),
         (FAULTY, NOTHING, True),
         (STANDBY, Seen(installed=copy()), True),
         (M, UPDATE_FAILED, True),
