@@ -1,7 +1,8 @@
 """Two thousand models through kills, cut storage, full disks, broken documents: none is lost or loaded twice.
 
-Most of the models are wanted all the time and unchanged; the others come, go, change and wait. The first are
-the witnesses: whatever happens beside them, none of their files is touched and no server loads them twice.
+Most of the models are wanted all the time and unchanged; the others come, go, change and wait, and one of
+their versions does not load. The first are the witnesses: whatever happens beside them, none of their files
+is touched and no server loads them twice.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class _Archives(SimpleHTTPRequestHandler):
         pass
 
 
-def add_archive(folder: Path, name: str) -> None:
-    model_folder(folder / "unpacked" / name)
+def add_archive(folder: Path, name: str, **parameters: str) -> None:
+    model_folder(folder / "unpacked" / name, parameters=parameters)
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         archive.add(folder / "unpacked" / name, arcname=".")
@@ -83,6 +84,7 @@ def web(tmp_path: Path) -> Iterator[Store]:
     for number in range(OTHERS):
         for version in "ab":
             add_archive(folder, f"o{number:04}-{version}")
+        add_archive(folder, f"o{number:04}-c", fail="out of tape")
     made = Store(folder)
     yield made
     made.shutdown()
@@ -132,12 +134,13 @@ class Storm:
     def mount(self) -> None:
         mount_files(self.agent.configs, documents(*self.witnesses, *self.others))
 
-    def swap(self) -> None:
+    def swap(self, versions: str = "abababc") -> None:
+        """Ask for some of the others; their version c does not load."""
         chosen = self.random.sample(range(OTHERS), self.random.randrange(OTHERS))
         self.others = [
             wanted(
                 f"o{number:04}",
-                storage_uri=self.web.uri(f"o{number:04}-{self.random.choice('ab')}"),
+                storage_uri=self.web.uri(f"o{number:04}-{self.random.choice(versions)}"),
                 instances=self.random.choice([1, 1, 2]),
                 state=self.random.choice(["resident", "resident", "standby"]),
             )
@@ -212,7 +215,7 @@ def weather(storm: Storm) -> None:
         event()
         time.sleep(storm.random.random() / 10)
     storm.web.mood = "well"
-    storm.mount()
+    storm.swap("ab")
     states = {
         model.name: "Standby" if model.state == "standby" else "Loaded"
         for model in (*storm.witnesses, *storm.others)
