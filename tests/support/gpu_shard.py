@@ -103,12 +103,34 @@ def a_gpu_shard(
     folder: Path, *gpus: SimulatedGpu, native: NativeParts, home: TritonHome
 ) -> Iterator[GpuShard]:
     """Start a server that sees all the GPUs, in their order, with an agent beside it that is not started."""
-    (folder / "models").mkdir()
     write_state(folder / "gpus", gpus)
     seen = environment(native, folder / "gpus", visible=[gpu.uuid for gpu in gpus])
-    server = start_triton(
-        folder.name, folder / "models", home=home, gpus=seen, options=TritonOptions(pool_bytes=POOL_BYTES)
-    )
+    with _shard(folder, seen, native=native, home=home) as shard:
+        yield shard
+
+
+@contextmanager
+def a_real_gpu_shard(
+    folder: Path, uuids: Iterable[str], *, native: NativeParts, home: TritonHome
+) -> Iterator[GpuShard]:
+    """Start a server on GPUs of this machine, as `a_gpu_shard` does on simulated ones."""
+    seen = {"CUDA_VISIBLE_DEVICES": ",".join(uuids)}
+    with _shard(folder, seen, native=native, home=home, arguments=("--allow-gpu-metrics=true",)) as shard:
+        yield shard
+
+
+@contextmanager
+def _shard(
+    folder: Path,
+    seen: dict[str, str],
+    *,
+    native: NativeParts,
+    home: TritonHome,
+    arguments: tuple[str, ...] = (),
+) -> Iterator[GpuShard]:
+    (folder / "models").mkdir()
+    options = TritonOptions(pool_bytes=POOL_BYTES, arguments=arguments)
+    server = start_triton(folder.name, folder / "models", home=home, gpus=seen, options=options)
     agent = AgentProcess(folder=folder, server_url=server.http_url, environment={**os.environ, **seen})
     try:
         yield GpuShard(folder=folder, native=native, server=server, agent=agent)
