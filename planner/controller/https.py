@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """An AdmissionReview holds an object twice, and etcd takes 1.5 MiB of one."""
 
-_MOST_CONNECTIONS = 64
-"""An API server keeps a few open; more than these are closed as they come."""
+_MOST_CONNECTIONS = 256
+"""An API server opens one for each write under way, by default 200; others are closed as they come."""
 _HANDSHAKE_S, _IDLE_S = 5.0, 60.0
 
 
@@ -65,7 +65,7 @@ class Certificates:
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files)
+        context.load_cert_chain(*self._files, password="")  # a key with one is refused, and nobody is asked
         return context
 
     def _stamps(self) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ class HttpsServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 128
 
     def __init__(
         self,

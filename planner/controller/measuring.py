@@ -29,7 +29,7 @@ What a model takes after its load grows with its first requests (arenas, autotun
 footprint is no reason to plan with less unless somebody says so.
 """
 
-_ASKED_AT_ONCE = 8
+_ASKED_AT_ONCE = 32
 _MOST_BYTES = 2**60
 _SHARE_PERCENT = 2
 """A figure so near its footprint is no news: memory comes in pieces of 2 MiB."""

@@ -322,6 +322,10 @@ def test_the_command_ends_by_a_signal_and_needs_a_certificate(here: Here, tmp_pa
         eventually(lambda: here.server.troubles.requests.total() >= 4)  # every kind was listed
         process.terminate()
         assert process.wait(60) == 0
-    arguments = [*command[3:], f"--tls-cert={made.key}"]
-    with pytest.raises(InputError, match="no certificate with its key"):
-        CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
+    locked = tmp_path / "locked.key"
+    protect = f"openssl ec -in {made.key} -aes256 -passout pass:secret -out {locked}"
+    sh(protect, folder=tmp_path, kubeconfig=here.kubeconfig)
+    for certificate, key in ((made.key, made.key), (made.certificate, locked)):
+        arguments = [*base[3:], f"--tls-cert={certificate}", f"--tls-key={key}"]
+        with pytest.raises(InputError, match="no certificate with its key"):
+            CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
