@@ -10,11 +10,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from planner.cluster import Kube, LeaseTimes
-from planner.cluster.resources import CONFIG_MAPS, TRAINED_MODELS
+from planner.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    POD_DISRUPTION_BUDGETS,
+    SERVICES,
+    TRAINED_MODELS,
+)
 from planner.controller.asking import Rounds
 from planner.controller.loop import Controller, Settings
 from planner.controller.objects import Style
 from planner.controller.pace import Pace
+from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 
 TIMES = LeaseTimes(duration_s=3.0, renew_within_s=2.0, retry_s=0.3)
 PACE = Pace(switch_s=0.3, longest_s=5.0)
@@ -84,6 +92,19 @@ def documents(kube: Kube, namespace: str) -> dict[str, set[str]]:
                 for name in document["models"]:
                     found.setdefault(name, set()).add(document["shard"])
     return found
+
+
+def versions(kube: Kube, namespace: str) -> dict[tuple[str, str], str]:
+    """The version of TrainedModels and of all that is ours: it is another one after every write."""
+    kinds = (INFERENCE_SERVICES, CONFIG_MAPS, DEPLOYMENTS, SERVICES, POD_DISRUPTION_BUDGETS)
+    ours = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+    found = [(TRAINED_MODELS, kube.list(TRAINED_MODELS, namespace=namespace).items)]
+    found += [(kind, kube.list(kind, namespace=namespace, labels=ours).items) for kind in kinds]
+    return {
+        (resource.kind, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
+        for resource, items in found
+        for item in items
+    }
 
 
 def all_loaded(kube: Kube, namespace: str, count: int) -> bool:

@@ -19,7 +19,7 @@ from planner.manifests.pod import HTTP_PORT, STATUS_PORT
 from planner.rehearsal.cluster import Cluster
 from planner.rehearsal.manifest_reader import pod_specs
 from planner.rehearsal.triton_files import TritonHome
-from tests.support.standing_in import Loop
+from tests.support.standing_in import STANDING_POD, Loop
 
 _PIECE_BYTES = 65536
 
@@ -83,8 +83,8 @@ class RealPods:
     def _tell(self, shard: str) -> None:
         name, labels = f"{shard}-pod", {LABEL_SHARD: shard, LABEL_MANAGED_BY: MANAGED_BY}
         metadata = {"name": name, "namespace": self._namespace, "labels": labels}
-        spec = {"containers": [{"name": "agent", "image": "agent"}]}
-        self._kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": STANDING_POD}
+        self._kube.create(PODS, pod)
         status = {"status": {"podIP": self.address(shard), "phase": "Running"}}
         self._kube.patch(PODS, name, status, namespace=self._namespace, subresource="status")
 

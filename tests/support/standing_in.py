@@ -39,6 +39,12 @@ from planner.rehearsal.mount import mount_files
 Object = dict[str, Any]
 _ROUND_S = 0.1
 
+STANDING_POD: Object = {
+    "containers": [{"name": "agent", "image": "agent"}],
+    "schedulingGates": [{"name": "shardpack.dev/standing-in"}],
+}
+"""What a pod says that somebody stands in for: no scheduler and no kubelet has it."""
+
 
 class Loop:
     """Does something again and again until it is stopped; a server that is down is no reason to end."""
@@ -137,8 +143,9 @@ class Agents:
 
     def _create(self, shard: str) -> None:
         metadata = {"name": f"{shard}-pod", "namespace": self._namespace, "labels": _labels(shard)}
-        spec = {"containers": [{"name": "agent", "image": "agent"}]}
-        self._kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        self._kube.create(
+            PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": STANDING_POD}
+        )
         self._tell_address(shard)
 
     def _tell_address(self, shard: str) -> None:
@@ -258,8 +265,9 @@ class GatewayPod:
         labels = {LABEL_GATEWAY: self._group, LABEL_MANAGED_BY: MANAGED_BY}
         name = f"{self._group}-gateway-pod"
         metadata = {"name": name, "namespace": self._namespace, "labels": labels}
-        spec = {"containers": [{"name": "gateway", "image": "agent"}]}
-        self._kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        self._kube.create(
+            PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": STANDING_POD}
+        )
         status = {"podIP": self._server.server_address[0], "phase": "Running"}
         self._kube.patch(PODS, name, {"status": status}, namespace=self._namespace, subresource="status")
         self._loop.__enter__()

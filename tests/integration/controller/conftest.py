@@ -1,7 +1,13 @@
-"""A cluster with a fleet: always the small server of our own, for pods are standing in for here."""
+"""A cluster with a fleet: a small server of our own, or the real one that ``--kubeconfig`` names.
+
+Pods are standing in for in both: on a real one they are never scheduled, and their status says where their
+agents listen on this machine. So that has to be a bare API server with KServe's definitions, or a cluster
+without KServe's controllers.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from planner.cluster import Kube, connect
-from planner.cluster.resources import CONFIG_MAPS, NAMESPACES
-from planner.errors import ShardpackError
+from planner.cluster.resources import CONFIG_MAPS, INFERENCE_SERVICES, NAMESPACES, TRAINED_MODELS
+from planner.errors import NotFoundError, ShardpackError
 from planner.rehearsal.build import build_native
 from planner.rehearsal.triton_files import TritonHome, prepare_triton
 from tests.support.api_server.server import ApiServer
@@ -19,22 +25,53 @@ from tests.support.memory_cluster import NAMESPACE, a_fleet_text, fleet_map
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """A client, the namespace with the fleet, and the server with its troubles."""
+    """A client, the namespace with the fleet, and the server: None where it is a real one."""
 
     kube: Kube
     namespace: str
-    server: ApiServer
+    own: ApiServer | None
     kubeconfig: Path
+
+    @property
+    def server(self) -> ApiServer:
+        """The server of our own, with its troubles and its counts; without one the test is skipped."""
+        if self.own is None:
+            pytest.skip(
+                "makes trouble with the server, or counts what reaches it: not for that of --kubeconfig"
+            )
+        return self.own
 
 
 @pytest.fixture
-def here(api_server: ApiServer, tmp_path: Path) -> Iterator[Here]:
-    kubeconfig = api_server.kubeconfig(tmp_path, namespace=NAMESPACE)
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Here]:
+    given = request.config.getoption("--kubeconfig")
+    own = None if given else request.getfixturevalue("api_server")
+    namespace = NAMESPACE if own else f"shardpack-test-{secrets.token_hex(4)}"
+    kubeconfig = own.kubeconfig(tmp_path, namespace=namespace) if own else Path(given)
     kube = connect(kubeconfig=kubeconfig)
-    kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    kube.create(CONFIG_MAPS, fleet_map(a_fleet_text()))
-    yield Here(kube=kube, namespace=NAMESPACE, server=api_server, kubeconfig=kubeconfig)
+    for resource in (TRAINED_MODELS, INFERENCE_SERVICES) if given else ():
+        try:
+            kube.list(resource, namespace="default")
+        except NotFoundError as error:
+            pytest.skip(f"the cluster of --kubeconfig has {error}")
+    kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    kube.create(CONFIG_MAPS, fleet_map(a_fleet_text(namespace=namespace), namespace=namespace))
+    yield Here(kube=kube, namespace=namespace, own=own, kubeconfig=kubeconfig)
+    if given:
+        _clean_up(kube, namespace)
     kube.close()
+
+
+def _clean_up(kube: Kube, namespace: str) -> None:
+    """Delete a namespace; nobody is there any more who would take finalizers off."""
+    for item in kube.list(TRAINED_MODELS, namespace=namespace).items:
+        kube.patch(
+            TRAINED_MODELS,
+            item["metadata"]["name"],
+            {"metadata": {"finalizers": None}},
+            namespace=namespace,
+        )
+    kube.delete(NAMESPACES, namespace)
 
 
 @pytest.fixture(scope="session")

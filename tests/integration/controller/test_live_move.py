@@ -41,7 +41,7 @@ def test_a_live_move_loses_no_request(here: Here, tmp_path: Path) -> None:
     ):
         eventually(lambda: kube.list(INFERENCE_SERVICES, namespace=namespace).items)
         for name in ("a", "b"):
-            kube.create(TRAINED_MODELS, a_trained_model(name, memory="6Gi"))
+            kube.create(TRAINED_MODELS, a_trained_model(name, memory="6Gi", namespace=namespace))
         eventually(lambda: all_loaded(kube, namespace, 2))
         url = f"{gateway.url}/v2/models/b/infer"
         eventually(lambda: urllib3.request("POST", url, body=b"{}", retries=False).status == 200)
