@@ -22,6 +22,10 @@ from planner.rehearsal.triton_files import TritonHome, prepare_triton
 from tests.support.api_server.server import ApiServer
 from tests.support.memory_cluster import NAMESPACE, a_fleet_text, fleet_map
 
+NOT_FOR_A_REAL_ONE = (
+    "makes trouble with the server, counts what reaches it or makes users: not for a real one"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
@@ -36,10 +40,15 @@ class Here:
     def server(self) -> ApiServer:
         """The server of our own, with its troubles and its counts; without one the test is skipped."""
         if self.own is None:
-            pytest.skip(
-                "makes trouble with the server, or counts what reaches it: not for that of --kubeconfig"
-            )
+            pytest.skip(NOT_FOR_A_REAL_ONE)
         return self.own
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest) -> None:
+    """Skip the test where ``--kubeconfig`` names a cluster: before anything is made there."""
+    if request.config.getoption("--kubeconfig"):
+        pytest.skip(NOT_FOR_A_REAL_ONE)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 MODELS = 60
+LEADING = "leading in namespace"
 
 
 @contextmanager
@@ -75,8 +76,10 @@ def _killed(here: Here, log: Path, *, kills: int, seed: int) -> None:
         assert kserve.deleted == []
         assert set(models(here.kube, namespace)) == set(wanted)
         before = versions(here.kube, namespace)
+        terms = log.read_text().count(LEADING)
         with a_process(here, log) as process:
-            time.sleep(6.0)
+            eventually(lambda: log.read_text().count(LEADING) > terms)
+            time.sleep(3.0)
             process.terminate()
             assert process.wait(30) == 0
         assert versions(here.kube, namespace) == before

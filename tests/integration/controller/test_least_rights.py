@@ -21,7 +21,7 @@ from tests.support.standing_in import Agents
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("own_server")]
 
 GUIDE = Path(__file__).parents[3] / "docs" / "controller.md"
 RBAC = "rbac.authorization.k8s.io"

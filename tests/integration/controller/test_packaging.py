@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.timeout(180),
+    pytest.mark.usefixtures("own_server"),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
 ]
 

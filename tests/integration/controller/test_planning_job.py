@@ -53,6 +53,7 @@ ACCOUNT = "shardpack-planning"
 
 pytestmark = [
     pytest.mark.timeout(180),
+    pytest.mark.usefixtures("own_server"),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
 ]
 

@@ -62,6 +62,7 @@ ACCOUNT = "shardpack-webhook"
 
 pytestmark = [
     pytest.mark.timeout(300),
+    pytest.mark.usefixtures("own_server"),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl"),
 ]
