@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         default=os.environ.get("SHARDPACK_TEST_KUBECONFIG"),
         help="a real cluster for tests that otherwise have a small API server of their own; they make and "
-        "delete namespaces shardpack-test-*; default: $SHARDPACK_TEST_KUBECONFIG",
+        "delete namespaces shardpack-test-*, and stand in for KServe and its pods; default: "
+        "$SHARDPACK_TEST_KUBECONFIG",
     )
     parser.addoption(
         "--openb",
