@@ -371,8 +371,7 @@ class Loop:
     def _take_fault(self, name: str, fault: str) -> None:
         """Have a model that does not answer unloaded at once, and loaded again."""
         seen = self._ledger.seen(name)
-        ready = seen.row is not None and seen.row.state == "READY"
-        if not ready or seen.failure is not None or name in self._ledger.running:
+        if not seen.ready or seen.failure is not None or name in self._ledger.running:
             return
         log.warning("a loaded model does not answer", extra={"model": name, "error": fault})
         now_s = self.clock.monotonic()

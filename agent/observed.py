@@ -192,9 +192,8 @@ def _came_up(seen: Seen, row: IndexRow | None) -> bool:
     """Return whether the server has loaded by itself, or later than we waited, what failed to load before."""
     if seen.installed is None or seen.installed.loaded_pin is None:
         return False
-    was_ready = seen.row is not None and seen.row.state == "READY"
     failed = seen.failure is not None and seen.failure.state == "FailedToLoad"
-    return failed and not was_ready and row is not None and row.state == "READY"
+    return failed and not seen.ready and row is not None and row.state == "READY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

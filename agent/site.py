@@ -49,6 +49,9 @@ from agent.servers.port import ModelServer
 
 log = logging.getLogger(__name__)
 
+_BY_OTHERS = (502, 504)
+"""Statuses of what stands between agent and server, where the server did not answer (RFC 9110)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -106,7 +109,7 @@ def _end_in_failure(action: Action, error: Exception, site: Site) -> Failed:
             return replace(failed, update=update)
         case Load(update=update):
             # Without an answer it is not known which copy the server holds: its files stay where they are.
-            back = not isinstance(error, UnreachableError) and _go_back(action, site, failed)
+            back = not isinstance(error, UnreachableError) and _go_back(action, site, error)
             copies = _copies(action.name, site)
             exchanged = copies is not None and copies.former is not None
             return replace(failed, update=back or (update and not exchanged), copies=copies)
@@ -114,13 +117,15 @@ def _end_in_failure(action: Action, error: Exception, site: Site) -> Failed:
             return failed
 
 
-def _go_back(load: Load, site: Site, failed: Failed) -> bool:
+def _go_back(load: Load, site: Site, error: Exception) -> bool:
     """Put the former copy of a model back, if there is one; return whether that is done."""
+    # An earlier load of the new copy that was not answered may have been carried out, and this one, if it
+    # was not the server that answered.
+    unsure = not load.update or (isinstance(error, RefusedError) and error.status in _BY_OTHERS)
     try:
-        # An earlier load of the new copy that was not answered may have been carried out.
-        if not site.repository.restore(load.name, serves=load.update):
+        if not site.repository.restore(load.name, serves=not unsure):
             return False
-        if failed.reason == PROBE_FAILED:
+        if isinstance(error, ProbeError):
             # The server holds the new copy. The old one is built beside it, where there is room.
             site.server.load(load.name)
     except ServerError:

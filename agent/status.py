@@ -186,7 +186,7 @@ def attempted(target: Target, seen: Seen) -> bool:
         return seen.ready  # else the older copy is loaded first
     if not _has_files(target, seen):
         return False
-    return target.model.state == "standby" or (seen.row is not None and seen.row.state == "READY")
+    return target.model.state == "standby" or seen.ready
 
 
 def fetched(target: Target, seen: Seen) -> bool:
@@ -207,8 +207,7 @@ def _has_files(target: Target, seen: Seen) -> bool:
 
 def _serves(target: Target, seen: Seen) -> bool:
     wanted = None if target.pin is None else target.pin.instance_group or ""
-    ready = seen.row is not None and seen.row.state == "READY"
-    return ready and seen.installed is not None and seen.installed.loaded_pin == wanted
+    return seen.ready and seen.installed is not None and seen.installed.loaded_pin == wanted
 
 
 # --------------------------------------------------------------------------------------------- the document

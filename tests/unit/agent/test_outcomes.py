@@ -259,6 +259,18 @@ def test_without_an_answer_both_copies_stay_until_it_is_known_which_serves(
     assert (loaded.setback, loaded.staged) == (refused.setback, refused.staged)
 
 
+def test_an_answer_of_something_between_does_not_tell_which_copy_serves(
+    repository: Repository, updating: Seen
+) -> None:
+    failed = after(
+        updating, act(UPDATE, repository, Server(RefusedError(504, "late"))), now_s=0.0, wait_s=5.0
+    )
+    assert weights(repository) == "old"
+    assert failed.installed is not None
+    assert failed.installed.loaded_pin is None
+    assert isinstance(next_action("m", M, observed({"m": failed}, now_s=1.0)), Load)
+
+
 def test_a_new_copy_that_loads_and_does_not_answer_gives_way_to_the_old_one(
     repository: Repository, updating: Seen
 ) -> None:
