@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from agent.layouts.port import Arrangement
+from agent.storage.layout import CONFIG
 
 
 def is_arranged(folder: Path, wanted: Arrangement) -> bool:
@@ -38,6 +41,18 @@ def arrange(folder: Path, wanted: Arrangement, *, temporary: Callable[[], Path])
         new.rename(folder / path)
     for path in wanted.absent:
         (folder / path).unlink(missing_ok=True)
+
+
+def renew(folder: Path) -> None:
+    """Make a model's folder newer than every one that its server has loaded.
+
+    Triton does not see that files are others than those that it has loaded, but that they are newer, and
+    takes a newer config alone for a change of instances: so the versions' folders are made new as well. Files
+    are not: they may be links to what others share.
+    """
+    for path in (folder, folder / CONFIG, *(entry for entry in folder.iterdir() if entry.is_dir())):
+        with contextlib.suppress(FileNotFoundError):  # not every server has a config
+            os.utime(path)
 
 
 def _raise_entries(folder: Path) -> None:

@@ -38,7 +38,7 @@ from agent.errors import SettingsError, StorageError
 from agent.former import FormerCopies
 from agent.layouts import triton
 from agent.layouts.port import Asked, Layout, only_version
-from agent.model_folder import arrange, is_arranged
+from agent.model_folder import arrange, is_arranged, renew
 from agent.observed import Copy
 from agent.pins import Pin
 from agent.records import MODEL, RECORD, Copies, is_complete, read_record, write_record
@@ -286,6 +286,7 @@ class Repository:
             loaded_pin=None,
             loaded_devices=_either(before.loaded_devices, pin.devices),
         )
+        renew(self._staged(name) / MODEL)
         self._put_in_place(name, copy, keep=True)
 
     def restore(self, name: str, *, serves: bool) -> bool:
@@ -296,13 +297,17 @@ class Repository:
         name
             The model.
         serves
-            Whether it is certain that the server holds the copy that comes back where it was.
+            Whether it is certain that the server holds the copy that comes back where it was. If not, its
+            next load will be a real one.
         """
-        if not self._former.restore(name):
+        former = self._former.read(name)
+        if former is None:
             return False
         if not serves:
-            self._write_record(name, replace(self._known(name), loaded_pin=None))
-        return True
+            folder = self._former_of(name)
+            write_record(folder, replace(former, loaded_pin=None))
+            renew(folder / MODEL)
+        return self._former.restore(name)
 
     def discard_former(self, name: str) -> None:
         """Delete the copy that was put aside: the newer one has loaded."""

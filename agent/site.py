@@ -43,6 +43,7 @@ from agent.outcomes import (
     Stowed,
     UnloadAsked,
 )
+from agent.pins import Pin
 from agent.records import Copies
 from agent.repository import Repository
 from agent.servers.port import ModelServer
@@ -122,12 +123,17 @@ def _go_back(load: Load, site: Site, error: Exception) -> bool:
     # An earlier load of the new copy that was not answered may have been carried out, and this one, if it
     # was not the server that answered.
     unsure = not load.update or (isinstance(error, RefusedError) and error.status in _BY_OTHERS)
+    holds_new = isinstance(error, ProbeError)
     try:
-        if not site.repository.restore(load.name, serves=not unsure):
+        former = site.repository.copies(load.name).former
+        if former is None or not site.repository.restore(load.name, serves=not (unsure or holds_new)):
             return False
-        if isinstance(error, ProbeError):
-            # The server holds the new copy. The old one is built beside it, where there is room.
+        if holds_new:
+            # The old copy is built beside the new one, where there is room.
             site.server.load(load.name)
+            if former.loaded_pin is not None:
+                pin = Pin(instance_group=former.loaded_pin or None, devices=former.loaded_devices)
+                site.repository.remember_loaded(load.name, pin)
     except ServerError:
         with contextlib.suppress(ServerError):
             site.server.unload(load.name)

@@ -76,6 +76,45 @@ def test_a_model_whose_inferences_fail_is_told_and_does_not_stay(
     eventually(lambda: ready(server) == {"good", "unasked"}, "unloaded")
 
 
+@pytest.mark.parametrize("execute", ["os._exit(1)", "raise RuntimeError('out of tape')"])
+def test_a_version_whose_inferences_fail_gives_way_to_the_one_before(
+    agent: AgentProcess, server: TritonProcess, store: Path, execute: str
+) -> None:
+    good = wanted("m", storage_uri=python_model(store / "good"), probe="infer")
+    bad = wanted("m", storage_uri=python_model(store / "bad", execute=execute), probe="infer")
+    mount_files(agent.configs, documents(good))
+    agent.arguments = ("--retry-base", "3600")
+    agent.start()
+    agent.wait_ready()
+    mount_files(agent.configs, documents(bad))
+    eventually(lambda: agent.status()["models"]["m"]["reason"] == "UpdateFailed", "the failed inference")
+    entry = agent.status()["models"]["m"]
+    assert (entry["state"], entry["servedUri"]) == ("Loaded", good.storage_uri)
+    assert "ProbeFailed: a test inference failed" in entry["message"]
+    assert infers(server, "m")[0] == 200
+    assert agent.done("unload") == 0
+
+
+def test_a_version_that_failed_its_probe_is_really_loaded_when_it_is_tried_again(
+    agent: AgentProcess, server: TritonProcess, store: Path, tmp_path: Path
+) -> None:
+    """Its files are older than those of the version before by then, which has come back."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    first = wanted("m", storage_uri=python_model(store / "first"), probe="infer")
+    fails = f"if os.path.exists({str(broken)!r}): raise RuntimeError('out of tape')"
+    second = wanted("m", storage_uri=python_model(store / "second", execute=fails), probe="infer")
+    mount_files(agent.configs, documents(first))
+    agent.start()
+    agent.wait_ready()
+    mount_files(agent.configs, documents(second))
+    eventually(lambda: agent.status()["models"]["m"]["reason"] == "UpdateFailed", "the failed inference")
+    broken.unlink()
+    eventually(lambda: agent.status()["models"]["m"]["servedUri"] == second.storage_uri, "the second try")
+    broken.touch()
+    assert infers(server, "m")[0] == 500, "it is the second version that answers"
+
+
 def test_a_model_s_own_test_request_is_used_and_one_that_does_not_suit_it_proves_nothing(
     agent: AgentProcess, server: TritonProcess, store: Path
 ) -> None:

@@ -280,6 +280,7 @@ def test_a_new_copy_that_loads_and_does_not_answer_gives_way_to_the_old_one(
     failed = after(updating, carry_out(UPDATE, site, unwanted=lambda: False), now_s=0.0, wait_s=5.0)
     assert server.calls == ["load m", "load m"]
     assert weights(repository) == "old"
+    assert failed.installed == updating.installed
     assert failed.setback is not None
     assert failed.setback.reason == "ProbeFailed"
 

@@ -273,6 +273,34 @@ def test_a_copy_that_never_served_does_not_take_the_place_of_the_one_that_did(
     assert repository.copies("m") == Copies()
 
 
+@pytest.mark.parametrize("serves", [False, True])
+def test_a_copy_that_comes_back_is_newer_than_the_other_where_it_has_to_be_loaded(
+    repository: Repository, tmp_path: Path, *, serves: bool
+) -> None:
+    """Triton compares times, and not whether files are those that it has loaded."""
+    download(repository, model_folder(tmp_path / "old"))
+    before = repository.install("m", CPU_PIN, "sim")
+    places = [repository.model_dir / "m" / name for name in ("", "1", "config.pbtxt")]
+    long_ago = (1, 1)
+    for path in places:
+        os.utime(path, ns=long_ago)
+    files = weights_of(repository)
+    download(repository, model_folder(tmp_path / "new"))
+    for path in (repository.state_dir / "staged" / "m" / "model").iterdir():
+        os.utime(path, ns=long_ago)
+    repository.exchange("m", CPU_PIN, "sim")
+    assert all(path.stat().st_mtime_ns > 1 for path in places)
+    assert repository.restore("m", serves=serves)
+    assert repository.installed() == {"m": before if serves else replace(before, loaded_pin=None)}
+    assert all((path.stat().st_mtime_ns > 1) is not serves for path in places)
+    assert weights_of(repository) == files, "they may be links to what others share"
+
+
+def weights_of(repository: Repository) -> tuple[int, int]:
+    known = (repository.model_dir / "m" / "1" / "weights").stat()
+    return known.st_ino, known.st_mtime_ns
+
+
 def test_a_failed_exchange_is_undone(repository: Repository, tmp_path: Path) -> None:
     download(repository, model_folder(tmp_path / "old"))
     before = repository.install("m", CPU_PIN, "sim")
