@@ -35,6 +35,7 @@ def a_process(here: Here, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [
         *(sys.executable, "-m", "planner.cli", "controller", "--kubeconfig", str(here.kubeconfig)),
         *("--namespace", here.namespace, "--metrics-port", "0", "--lease-duration", "1.5"),
+        *("--close-empty", "1"),
     ]
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ})
@@ -71,6 +72,7 @@ def _killed(here: Here, log: Path, *, kills: int, seed: int) -> None:
         with a_process(here, log) as process:
             eventually(lambda: all_loaded(here.kube, namespace, len(wanted)), longest_s=120)
             eventually(lambda: {len(on) for on in documents(here.kube, namespace).values()} <= {1})
+            eventually(lambda: _servers(here) == {"news", *_used(here)})
             process.terminate()
             assert process.wait(30) == 0
         assert kserve.deleted == []
@@ -84,6 +86,15 @@ def _killed(here: Here, log: Path, *, kills: int, seed: int) -> None:
             assert process.wait(30) == 0
         assert versions(here.kube, namespace) == before
     assert "Traceback" not in log.read_text()
+
+
+def _servers(here: Here) -> set[str]:
+    items = here.kube.list(INFERENCE_SERVICES, namespace=here.namespace).items
+    return {item["metadata"]["name"] for item in items}
+
+
+def _used(here: Here) -> set[str]:
+    return {shard for shards in documents(here.kube, here.namespace).values() for shard in shards}
 
 
 def _change(here: Here, wanted: dict[str, dict[str, Any]], rng: random.Random) -> None:
