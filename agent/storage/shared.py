@@ -284,16 +284,19 @@ class SharedCache:
         """Make a file of an object; ``known`` are hashes of files that were just written, by inode."""
         kept, arriving = self._file(name), target.with_name(f"{target.name}.taken")
         arriving.unlink(missing_ok=True)
-        if link(kept, arriving):
-            budget.count(arriving.stat().st_size)
-            found = known.get(arriving.stat().st_ino) or hash_file(arriving)
-        else:
-            found = copy(kept, arriving, budget)
-        if found != name:
-            log.warning("a shared file was changed by somebody; it is fetched anew", extra={"file": name})
-            kept.unlink(missing_ok=True)
-            raise FileNotFoundError(errno.ENOENT, "it was not what it should be", os.fspath(kept))
-        arriving.replace(target)
+        try:
+            if link(kept, arriving):
+                budget.count(arriving.stat().st_size)
+                found = known.get(arriving.stat().st_ino) or hash_file(arriving)
+            else:
+                found = copy(kept, arriving, budget)
+            if found != name:
+                log.warning("a shared file was changed by somebody; it is fetched anew", extra={"file": name})
+                kept.unlink(missing_ok=True)
+                raise FileNotFoundError(errno.ENOENT, "it was not what it should be", os.fspath(kept))
+            arriving.replace(target)
+        finally:
+            arriving.unlink(missing_ok=True)  # a link would keep it in use
         budget.note(target, name)
         _touch(kept)
         return target

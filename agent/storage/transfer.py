@@ -8,6 +8,7 @@ for one boot of the machine: what the kernel had not written when the machine we
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from agent.errors import StorageError
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PART_BYTES = 16 << 20
 _TRIES = 3
+_LEAST_HANDED_OVER = 1 << 16  # less is hashed sooner than another thread begins
+_helpers = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="md5")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -320,11 +324,16 @@ class Arriving:
 
 
 class _Hash:
-    """SHA-256, and MD5 where it is asked for, of a file's beginning that grows."""
+    """SHA-256, and MD5 where it is asked for, of a file's beginning that grows.
+
+    The MD5 takes longer than all else that is done with a byte, so another thread makes it while this one
+    makes the SHA-256 and waits for the next bytes.
+    """
 
     def __init__(self, *, with_md5: bool) -> None:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
+        self._making: Future[None] | None = None
         self._bytes = 0
 
     def take(self, offset: int, chunk: bytes) -> None:
@@ -343,10 +352,17 @@ class _Hash:
             os.close(file)
 
     def _update(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
         if self._md5 is not None:
-            self._md5.update(chunk)
+            self._await_md5()
+            self._making = _handed_over(self._md5.update, chunk)
+        self._sha256.update(chunk)
         self._bytes += len(chunk)
+
+    def _await_md5(self) -> None:
+        """Return when the MD5 has got as far as the SHA-256: one chunk at most waits for it."""
+        making, self._making = self._making, None
+        if making is not None:
+            making.result()
 
     @property
     def sha256(self) -> str:
@@ -354,7 +370,18 @@ class _Hash:
 
     @property
     def md5(self) -> str | None:
+        self._await_md5()
         return None if self._md5 is None else self._md5.hexdigest()
+
+
+def _handed_over(update: Callable[[bytes], None], chunk: bytes) -> Future[None] | None:
+    """Have another thread hash a chunk; None where that was done here at once."""
+    if len(chunk) >= _LEAST_HANDED_OVER:
+        # The interpreter takes nothing any more once it ends, and threads of a download may go on until then.
+        with contextlib.suppress(RuntimeError):
+            return _helpers.submit(update, chunk)
+    update(chunk)
+    return None
 
 
 def _opened(path: Path) -> int:

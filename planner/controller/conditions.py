@@ -119,7 +119,8 @@ def _assigned(life: Life) -> dict[str, Any]:
 def _loaded(life: Life) -> dict[str, Any]:
     count = f"{life.loaded} of {_replicas(life.replicas)} loaded"
     if life.all_loaded:
-        return _condition(LOADED, "True", "Loaded", count)
+        notes = (f"; {copy.shard}: {copy.message}" for copy in life.copies if copy.message)
+        return _condition(LOADED, "True", "Loaded", count + next(notes, ""))
     behind = [copy for copy in life.copies if copy.state != "Loaded"]
     first = min(behind, key=lambda copy: _rank(copy.state), default=None)
     if first is None:

@@ -219,6 +219,17 @@ def test_one_that_is_not_wanted_any_more_does_not_wait(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
+def test_what_is_not_taken_to_its_end_leaves_nothing(tmp_path: Path, elsewhere: Path) -> None:
+    one, other = agents(tmp_path, elsewhere)
+    shelf = Shelf({"w": WEIGHTS})
+    one.gather(shelf)
+    other.unwanted = lambda: True
+    with pytest.raises(SupersededError):
+        other.gather(shelf)
+    assert [path for path in other.folder.rglob("*") if path.is_file()] == []
+    assert list(kept(elsewhere).values()) == [WEIGHTS]
+
+
 def test_one_that_does_nothing_is_not_waited_for(tmp_path: Path) -> None:
     one, other = agents(tmp_path, tmp_path / "shared")
     other.cache = SharedCache(tmp_path / "shared", Limits(), silence_s=0.2)

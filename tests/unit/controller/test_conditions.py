@@ -29,6 +29,16 @@ def test_n_of_m_replicas() -> None:
     assert found["Ready"]["status"] == "True"
 
 
+def test_what_there_is_to_know_of_a_loaded_copy_is_told() -> None:
+    copies = (
+        CopyState(shard="a", state="Loaded"),
+        CopyState(shard="b", state="Loaded", message="its code chooses its GPU"),
+    )
+    found = by_type(Life(replicas=2, copies=copies))["Loaded"]
+    assert (found["status"], found["reason"]) == ("True", "Loaded")
+    assert found["message"] == "2 of 2 replicas loaded; b: its code chooses its GPU"
+
+
 def test_a_failure_is_told_with_its_reason() -> None:
     copies = (CopyState(shard="a", state="FailedToLoad", message="no such backend"),)
     found = by_type(Life(replicas=1, copies=copies))
