@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.observed import NO_ROOM, PROBE_FAILED, Copy, Observed, Seen
+from agent.observed import NO_ROOM, PROBE_FAILED, STUCK_UNLOAD_S, Copy, Observed, Seen
 from agent.pins import CPU, UNPINNED, Pin, Target
 
 _TRIES_BESIDE = 4
@@ -252,7 +252,8 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
         return None
     sick = _is_sick(seen)
     leaves = seen.row is not None and seen.row.state == "UNLOADING"
-    stuck = sick or (seen.setback is not None and seen.setback.reason == PROBE_FAILED)
+    of_newer = seen.setback is not None and seen.setback.reason == PROBE_FAILED
+    stuck = sick or of_newer or _hangs(seen, observed)
     if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not stuck):
         return None
     if seen.ready and sick:
@@ -278,6 +279,12 @@ def _load(target: Target, pin: Pin, *, update: bool = False) -> Load:
         peak_bytes=model.load_peak_bytes,
         update=update,
     )
+
+
+def _hangs(seen: Seen, observed: Observed) -> bool:
+    """Return whether an unload may be one that never ends."""
+    asked_at_s = seen.unload_asked_at_s
+    return asked_at_s is not None and observed.now_s - asked_at_s >= STUCK_UNLOAD_S
 
 
 def _is_sick(seen: Seen) -> bool:

@@ -209,6 +209,8 @@ class Ledger:
             self._note(name, wall_s)
         if not was_live:
             self.decide_all(now_s=now_s)
+        for name in tuple(self._unloading):  # of one that never ends there is nothing new to see
+            self.decide(name, now_s=now_s)
         # Older changes can have no look under way that began before them.
         self._changed_at_s = {name: at_s for name, at_s in self._changed_at_s.items() if at_s >= look.began_s}
         waits = any(

@@ -27,6 +27,10 @@ UNLOAD_PATIENCE_S = 5.0
 """For so long the unload of a model that does not answer is waited for. Triton never ends that of a python
 model whose process died with a request, and takes a load meanwhile as well as afterwards."""
 
+STUCK_UNLOAD_S = 30.0
+"""An unload that has lasted for so long may be one that never ends, of a model of which an earlier run knew
+that it does not answer. Other unloads take about a second; a load meanwhile makes two copies."""
+
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 
 
@@ -132,7 +136,7 @@ class Seen:
         What became of the copy that is wanted, where the one in the repository, an older one, goes on in its
         place: it serves, or is loaded again, until the other is tried again.
     unload_asked_at_s
-        When the unload was asked that the index does not confirm yet.
+        When the unload was asked, or first seen, that the index does not confirm yet.
     load_seconds
         How long the last load took.
     unsure
@@ -179,6 +183,8 @@ def with_row(seen: Seen, row: IndexRow | None, *, now_s: float) -> Seen:
         row = IndexRow("UNLOADING", row.reason)
     if row is None or row.state != "UNLOADING":
         asked_at_s = None
+    elif asked_at_s is None:
+        asked_at_s = now_s  # by an earlier run, or somebody else
     probation = seen.probation
     if probation is not None and row is not None and row.state == "READY":
         probation = probation if now_s - probation.since_s < PROBATION_S else None

@@ -112,6 +112,24 @@ class Storm:
                     return
 
 
+def test_an_agent_killed_while_a_dead_model_leaves_has_it_loaded_again(
+    agent: AgentProcess, server: TritonProcess, store: Path
+) -> None:
+    """The next one does not know that the unload never ends."""
+    model = wanted("m", storage_uri=python_model(store / "m"))
+    mount_files(agent.configs, documents(model))
+    agent.arguments = ("--probe", "infer", "--probe-period", "0.2")
+    agent.start()
+    agent.wait_ready()
+    _, text = infers(server, "m")
+    os.kill(int(text), signal.SIGKILL)
+    eventually(lambda: agent.states() != {"m": "Loaded"}, "found")
+    agent.kill()
+    agent.start()
+    eventually(lambda: infers(server, "m")[0] == 200, "it answers again")
+    eventually(lambda: agent.states() == {"m": "Loaded"}, "and is told")
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_after_the_storm_every_model_that_is_wanted_answers(
     agent: AgentProcess, server: TritonProcess, store: Path, seed: int

@@ -196,6 +196,15 @@ def test_ready_just_after_an_unload_was_asked_is_an_index_that_lags() -> None:
     assert waiting(made) == ["Unload m"]
 
 
+def test_an_unload_of_an_earlier_run_that_never_ends_does_not_keep_a_model_from_being_loaded() -> None:
+    made = Ledger({"m": Seen(installed=copy(loaded_on=M), unsure=True)})
+    made.aim({"m": M}, now_s=0.0, wall_s=0.0)
+    rows = {"m": IndexRow("UNLOADING")}
+    for at_s, expected in ((1.0, []), (30.5, []), (31.0, ["Load m"])):
+        made.look(look(rows, began_s=at_s), now_s=at_s, wall_s=at_s)
+        assert waiting(made) == expected
+
+
 def test_the_time_of_a_state_is_that_of_its_beginning() -> None:
     made = ledger(Seen(installed=copy()))
     made.finish("m", SERVES, now_s=1.0, wall_s=1.0)
