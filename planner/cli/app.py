@@ -23,6 +23,7 @@ from planner.cli.explaining import explain, report
 from planner.cli.fitting import fit
 from planner.cli.importing import import_objects
 from planner.cli.inventory import inventory
+from planner.cli.logs import LogLines
 from planner.cli.manifests import manifests
 from planner.cli.options import talk_options
 from planner.cli.placing import place
@@ -180,7 +181,9 @@ def cli(context: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         context.color = False
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines())
+    logging.basicConfig(handlers=[handler])
 
 
 for _command in (
