@@ -61,7 +61,7 @@ INSERTING_S_A_UNIT, INSERTED_UNITS = 150e-6, 20_000
 """Seconds of placing one unit after the others, measured 110e-6 up to 10,000 units; and up to how many."""
 
 
-DEEP_WORK_A_UNIT, DEEP_S_A_UNIT = (0.045, 0.0175), 1.2e-3
+DEEP_WORK_A_UNIT, DEEP_S_A_UNIT = (0.0045, 0.0025), 0.6e-3
 """Work that a deep construction takes for each unit, measured 0.040 to 0.045, and of many, half of that; and
 the time limit that it asks for: it takes up to 0.8e-3 seconds of a core."""
 

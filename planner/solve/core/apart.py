@@ -31,6 +31,7 @@ from planner.solve.core.tables import (
     TO,
     TYPE_DOMAIN,
     Tables,
+    put_in_order,
 )
 from planner.solve.core.worth import Worth
 from planner.solve.problem import AMPLE, Ints
@@ -86,7 +87,9 @@ def cut(tables: Tables, worth: Worth, units: Ints) -> tuple[Tables, Worth]:
         demand=np.ascontiguousarray(tables.demand[:, kinds]),
         value=tables.value[kinds],
         loss=np.ascontiguousarray(tables.loss[:, kinds]),
+        place=np.zeros(len(own), dtype=np.int64),
     )
+    put_in_order(part)
     shares = np.ascontiguousarray(worth.shares[:, kinds])
     return part, dataclasses.replace(worth, shares=shares, prices=worth.prices.copy())
 

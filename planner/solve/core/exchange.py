@@ -23,13 +23,19 @@ from planner.solve.core.items import (
     look,
     peaks_without,
     rank,
+    sift_candidates,
 )
 from planner.solve.core.pool import SIZE, SPENT, Pool, draw, put, take
+from planner.solve.core.sieve import BITS, common, first_of, let_through, levels_beside
 from planner.solve.core.state import AFTER, EXCLUSIVE, FIRST, HELD, NOWHERE, TYPE, State, place, remove
 from planner.solve.core.tables import DEVICES, DIMENSIONS, KIND, LOADS, PRICE, Floats, Tables
 from planner.solve.problem import Ints
 
 GAIN, LEAVES, ALSO_LEAVES, COMES, ALSO_COMES = range(5)
+
+STARTING, LEAVING = 200, 8
+"""What it counts to look for an exchange at all, and to let residents leave and come back, in sets that are
+looked at."""
 
 LEAST_GAIN = 1e-6
 """Of a shard's price: smaller gains are rounding."""
@@ -60,53 +66,81 @@ def earned(tables: Tables, state: State, row: int) -> float:
 
 @compiled
 def _best_one(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
-    """Find the candidate that gains most; returns how many were tried."""
-    ranked, order, sizes, data, now = items.ranked, items.order, items.sizes, items.data, items.now
-    start, memory, time = first_below(ranked, count, lost + most), free_memory(rule, now), now[1]
-    for index in range(start, count):
-        gain = ranked[index] - lost
-        if gain <= best[GAIN]:
-            return index - start + 1
-        if sizes[index, 0] > memory or sizes[index, 1] > time:
-            continue
-        if fits_one(rule, data, now, order[index]):
-            best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[index], -1
-            return index - start + 1
-    return count - start
+    """Find the candidate that gains most; returns how much was looked at."""
+    ranked, order, data, now = items.ranked, items.order, items.data, items.now
+    sets, level, tried = items.sieve.sets, items.sieve.level, 0
+    start = first_below(ranked, count, lost + most)
+    for word in range(start // BITS, count // BITS + 1):
+        tried += 1
+        bits = common(sets, level, word)
+        if word * BITS < start:
+            bits &= -1 << (start % BITS)
+        elif word * BITS >= count or ranked[word * BITS] - lost <= best[GAIN]:
+            return tried
+        while bits:
+            rank = word * BITS + first_of(bits)
+            bits &= bits - 1
+            if ranked[rank] - lost <= best[GAIN]:
+                return tried
+            tried += 1
+            if fits_one(rule, data, now, order[rank]):
+                best[GAIN], best[COMES], best[ALSO_COMES] = ranked[rank] - lost, order[rank], -1
+                return tried
+    return tried
 
 
 @compiled
 def _best_two(rule: Ints, items: Items, count: int, lost: float, most: float, best: Floats) -> int:
-    """Find the two candidates that gain most together; returns how many pairs were tried."""
-    ranked, order, sizes, data, now = items.ranked, items.order, items.sizes, items.data, items.now
-    tried, memory, time = 0, free_memory(rule, now), now[1]
-    start, below = first_below(ranked, count, lost + most), count
-    for large in range(start, count):
-        if 2 * ranked[large] - lost <= best[GAIN]:
-            break
+    """Find the two candidates that gain most together; returns how much was looked at."""
+    ranked, order, level = items.ranked, items.order, items.sieve.level
+    sets, sizes, room, other = items.sieve.sets, items.sieve.sizes, items.sieve.room, items.sieve.other
+    start, below, end, tried = first_below(ranked, count, lost + most), count, count, 0
+    for word in range(start // BITS, count // BITS + 1):
         tried += 1
-        while below > large + 1 and ranked[below - 1] < lost + most - ranked[large]:
-            below -= 1
-        small = max(large + 1, below)
-        if small == count or ranked[large] + ranked[small] - lost <= best[GAIN]:
-            continue
-        if sizes[large, 0] > memory or sizes[large, 1] > time:
-            continue
-        if not fits_one(rule, data, now, order[large]):
-            continue
-        left, also_left = memory - sizes[large, 0], time - sizes[large, 1]
-        while small < count:
-            gain = ranked[large] + ranked[small] - lost
-            if gain <= best[GAIN]:
-                break
+        bits = common(sets, level, word)
+        if word * BITS < start:
+            bits &= -1 << (start % BITS)
+        while bits:
+            large = word * BITS + first_of(bits)
+            bits &= bits - 1
+            worth = ranked[large]
+            if 2 * worth - lost <= best[GAIN]:
+                return tried
             tried += 1
-            small += 1
-            if sizes[small - 1, 0] > left or sizes[small - 1, 1] > also_left:
+            while below > large + 1 and ranked[below - 1] < lost + most - worth:
+                below -= 1
+            small = max(large + 1, below)
+            while end > small and worth + ranked[end - 1] - lost <= best[GAIN]:
+                end -= 1
+            if small >= end or not levels_beside(room, sizes, large, other):
                 continue
-            if fits_two(rule, data, now, order[large], order[small - 1]):
-                best[GAIN], best[COMES], best[ALSO_COMES] = gain, order[large], order[small - 1]
-                break
+            for last in range(small // BITS, (end - 1) // BITS + 1):
+                tried += 1
+                found = common(sets, other, last)
+                if last * BITS < small:
+                    found &= -1 << (small % BITS)
+                while found:
+                    rank = last * BITS + first_of(found)
+                    found &= found - 1
+                    if rank >= end:
+                        break
+                    tried += 1
+                    if fits_two(rule, items.data, items.now, order[large], order[rank]):
+                        best[GAIN], end = worth + ranked[rank] - lost, rank
+                        best[COMES], best[ALSO_COMES] = order[large], order[rank]
     return tried
+
+
+@compiled
+def _look_through_sieve(rule: Ints, items: Items) -> bool:
+    """Note what is left for the sieve; returns whether there is anything left of everything."""
+    now, sieve = items.now, items.sieve
+    memory, least = free_memory(rule, now), 0
+    let_through(sieve, 0, memory)
+    for dimension in range(1, rule[DIMENSIONS]):
+        let_through(sieve, dimension, now[dimension])
+        least = min(least, now[dimension])
+    return bool(min(memory, least) >= 0)
 
 
 @compiled
@@ -131,16 +165,18 @@ def _try_without(
         leave(rule, items.data, items.now, two, 1)
         lost += items.value[two]
     peaks_without(rule, items, loads, residents, one, two)
-    tried = _best_one(rule, items, candidates, lost, most, best)
-    if pairs:
-        tried += _best_two(rule, items, candidates, lost, most, best)
+    tried = LEAVING
+    if candidates and _look_through_sieve(rule, items):
+        tried += _best_one(rule, items, candidates, lost, most, best)
+        if pairs:
+            tried += _best_two(rule, items, candidates, lost, most, best)
     if best[GAIN] > before:
         best[LEAVES], best[ALSO_LEAVES] = one, two
     if two >= 0:
         leave(rule, items.data, items.now, two, -1)
     if one >= 0:
         leave(rule, items.data, items.now, one, -1)
-    return tried + 4
+    return tried
 
 
 @compiled
@@ -181,13 +217,14 @@ def find_exchange(
             pool, items, draw(pool, residents), residents, tables.rule[DIMENSIONS] + UNIT_OF
         )
     end = gather_candidates(tables, state, pool, items, (row, residents), seed, loss)
-    rank(items, residents, end)
+    rank(tables, items, residents, end)
     look(tables, state, items, row, device)
+    sift_candidates(tables.rule, items, residents, end - residents)
     sizes, leaving = np.array([residents, end - residents]), np.array([-1, -1])
     most = missing * (1 + 1e-9)
     best[GAIN] = LEAST_GAIN * tables.types[shard_type, PRICE]
     best[COMES] = best[LEAVES] = best[ALSO_LEAVES] = best[ALSO_COMES] = -1
-    tried = _try_without(tables.rule, items, loads, sizes, leaving, most, best, True)
+    tried = STARTING + _try_without(tables.rule, items, loads, sizes, leaving, most, best, True)
     for one in range(residents):
         leaving[0], leaving[1] = one, -1
         tried += _try_without(tables.rule, items, loads, sizes, leaving, most, best, True)

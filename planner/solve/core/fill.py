@@ -55,6 +55,9 @@ from planner.solve.core.tables import (
 )
 from planner.solve.problem import Ints
 
+AT_A_GLANCE = 3
+"""Candidates that are scored in the time in which exchanges look at one set."""
+
 
 class Taste(NamedTuple):
     """How a device chooses.
@@ -152,7 +155,7 @@ def fill_device(
     while count > 0:
         look(tables, state, items, row, device)
         _weigh(tables, items, shard_type, taste.alignment, weights)
-        pool.book[SPENT] += count
+        pool.book[SPENT] += count // AT_A_GLANCE
         _still_to_pay(rule, items.now, bases)
         kept, best = _best_of(rule, items, bases, weights, taste, pool, count)
         if best < 0:

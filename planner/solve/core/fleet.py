@@ -52,11 +52,17 @@ FIRST = Taste(alignment=1.0, reluctance=8.0, noise=0.0, loss=0.02, depth=1, roun
 DEEP = FIRST._replace(depth=3, rounds=60)
 LAST = FIRST._replace(loss=np.inf)
 LATER = LAST._replace(noise=0.1, rounds=6)
-"""How devices choose while much waits, and where there is time to let pairs make room for pairs; when little
-is left; and in shards that exchange with those left."""
+PLAINLY = FIRST, LAST, LATER
+DEEPLY = DEEP, LAST._replace(depth=3), LATER._replace(depth=3, rounds=12)
+"""How devices choose while much waits, when little is left, and in shards that exchange with those left; and
+the same where there is time to let pairs make room for pairs."""
 
-PART, BLUR = 0.1, 0.1
-"""The largest part of the fleet that is dissolved at once, and how randomly."""
+ROUND_A_UNIT = 20
+"""What a round of improvement counts for each unit: copies, order and worths."""
+
+PARTS, BLUR = (0.1, 0.03), 0.1
+"""The largest part of the fleet that is dissolved at once, the smaller one where pairs make room for pairs;
+and how randomly."""
 
 PROMISING = 0.9
 """Of its price that a shard has to earn: one that earns less counts as that, and a tenth of its price."""
@@ -99,14 +105,15 @@ class Fleet:
     watch
         When to stop; asked between rounds.
     deep
-        Whether construction looks at pairs for pairs: four times the time, and 0.2 % less cost in the end.
+        Whether pairs make room for pairs, in construction and in shards that exchange with those that wait:
+        in all a tenth of the cost above the bound, or more, at twice the time of a round.
     """
 
     def __init__(
         self, packing: Packing, advice: Advice, *, seed: int, watch: Watch, deep: bool = False
     ) -> None:
         self.before, self.watch = packing, watch
-        self._first = DEEP if deep else FIRST
+        self._first, self._last, self._later = DEEPLY if deep else PLAINLY
         self._many = len(packing.problem.units) > MANY_UNITS
         problem = packing.problem
         kinds = len(problem.modes[0].allowed)
@@ -171,11 +178,11 @@ class Fleet:
         shuffle(self.pool)
         for part in _listed(np.flatnonzero(self.state.rows[:, TYPE] != CLOSED)):
             if not self.watch.is_over():
-                fill_open(self.tables, self.state, self.pool, self.items, part, LAST)
+                fill_open(self.tables, self.state, self.pool, self.items, part, self._last)
         before = _copied(self.state) if self.pool.book[SIZE] <= FEW_UNITS else None
         waiting = self.pool.units[: self.pool.book[SIZE]].copy()
         self._build_around(self._first)
-        self._build(LAST)
+        self._build(self._last)
         left = self._forget_waiting()
         self._best, self._near = _copied(self.state), None
         if before is not None:
@@ -186,7 +193,7 @@ class Fleet:
         self.state, self._free = before, _closed_rows(before)
         reset(self.worth, self.tables)
         put_all(self.pool, waiting)
-        self._build(LAST)
+        self._build(self._last)
         found = self._forget_waiting(), int(self.state.totals[OPEN_COST])
         if found < (left, self.cost):
             self._best = _copied(self.state)
@@ -199,7 +206,7 @@ class Fleet:
         self.pool.book[SIZE] = 0
         return size
 
-    def _build_around(self, taste: Taste = FIRST, least: float = LEAST_SHARDS) -> None:
+    def _build_around(self, taste: Taste, least: float = LEAST_SHARDS) -> None:
         """Open shards that earn nearly all of their price, at prices that follow those that still wait.
 
         It ends where what waits is worth less than ``least`` shards.
@@ -339,19 +346,21 @@ class Fleet:
     def improve(self) -> bool:
         """Dissolve, exchange and build once; returns whether that found something cheaper."""
         listed = self._open_rows()
+        self.pool.book[SPENT] += ROUND_A_UNIT * len(self.tables.units)
         reset(self.worth, self.tables)
         if self._near is None:
             self._near, self._value = self._best, self.tables.value.copy()
             self._promise = promised_cost(self.tables, self._best, self._value, PROMISING)
-        wanted = max(2, int(self._rng.uniform(0.3, 1.0) * PART * len(listed)))
+        most = PARTS[self._first is DEEP and len(listed) > FEW_SHARDS]
+        wanted = max(2, int(self._rng.uniform(0.3, 1.0) * most * len(listed)))
         dissolve(self.tables, self.state, self.pool, self._free, listed, wanted, BLUR)
         shuffle(self.pool)
         for part in _listed(self._rng.permutation(self._open_rows())):
             if not self.watch.is_over():
-                sweep(self.tables, self.state, self.pool, self.items, part, LATER)
+                sweep(self.tables, self.state, self.pool, self.items, part, self._later)
         if len(listed) > FEW_SHARDS or self._rng.random() < PART_AROUND:
-            self._build_around()
-        self._build(LAST)
+            self._build_around(self._first)
+        self._build(self._last)
         return self._judge()
 
     def _judge(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from planner.solve.compiled import compiled
 from planner.solve.core.pool import SIZE, SPENT, Pool, choose
+from planner.solve.core.sieve import BITS, Sieve, first_of, make_sieve, sift
 from planner.solve.core.state import (
     AFTER,
     DEVICE,
@@ -60,6 +61,9 @@ from planner.solve.problem import AMPLE, Ints
 RESIDENTS = 64
 """Residents of a device that are looked at at once; the others stay."""
 
+GATHERED = 3
+"""What a candidate counts for that is put on the desk and in order, in sets that are looked at."""
+
 UNIT_OF, MODEL_OF = 3, 4
 """Behind the dimensions of an item, after ``EXTRA``, ``CHARGED`` and ``BACKEND``."""
 
@@ -75,8 +79,12 @@ class Items(NamedTuple):
     ----------
     data, value
         What each item takes, who it is and what it is worth.
-    order, ranked, sizes
-        Candidates by falling worth, their worth, and what they take of a device's memory and time.
+    order, ranked
+        Candidates by falling worth, and their worth.
+    sieve
+        Candidates by what they take.
+    marks, seats
+        Who is on the desk of all units, by their worth: a bit each, and where; nobody between two rankings.
     chosen
         Units that are looked at for candidates.
     now
@@ -89,7 +97,9 @@ class Items(NamedTuple):
     value: Floats
     order: Ints
     ranked: Floats
-    sizes: Ints
+    sieve: Sieve
+    marks: Ints
+    seats: Ints
     chosen: Ints
     now: Ints
     kept: Ints
@@ -107,7 +117,9 @@ def make_items(tables: Tables, candidates: int) -> Items:
         value=np.zeros(size),
         order=np.zeros(size, dtype=np.int64),
         ranked=np.zeros(size),
-        sizes=np.zeros((size, 2), dtype=np.int64),
+        sieve=make_sieve(int(dimensions), candidates),
+        marks=np.zeros(len(tables.units) // BITS + 1, dtype=np.int64),
+        seats=np.zeros(len(tables.units), dtype=np.int64),
         chosen=np.zeros(candidates, dtype=np.int64),
         now=np.zeros(dimensions + USERS + 2 * backends, dtype=np.int64),
         kept=np.zeros(loads, dtype=np.int64),
@@ -190,19 +202,30 @@ def gather_candidates(
         chosen[:size] = pool.units[:size]
     else:
         count = choose(pool, chosen, wanted, seed)
-    pool.book[SPENT] += min(size, wanted)
+    pool.book[SPENT] += GATHERED * min(size, wanted)
     return int(_offer(tables, state, items, row, after, count, seed, loss))
 
 
 @compiled
-def rank(items: Items, after: int, end: int) -> None:
-    """Order the candidates by falling worth."""
-    order = np.argsort(-items.value[after:end], kind="mergesort")
-    for place in range(end - after):
-        one = after + order[place]
-        items.order[place] = one
-        items.ranked[place] = items.value[one]
-        items.sizes[place, 0], items.sizes[place, 1] = items.data[one, 0], items.data[one, 1]
+def rank(tables: Tables, items: Items, after: int, end: int) -> None:
+    """Order the candidates by falling worth: each marks its place among all units, and marks are read off."""
+    marks, seats, column = items.marks, items.seats, tables.rule[DIMENSIONS] + UNIT_OF
+    first, last = len(marks), 0
+    for one in range(after, end):
+        place = tables.place[items.data[one, column]]
+        word = place // BITS
+        marks[word] |= 1 << (place % BITS)
+        seats[place] = one
+        first, last = min(first, word), max(last, word)
+    found = 0
+    for word in range(first, last + 1):
+        bits = marks[word]
+        while bits:
+            one = seats[word * BITS + first_of(bits)]
+            items.order[found], items.ranked[found] = one, items.value[one]
+            found += 1
+            bits &= bits - 1
+        marks[word] = 0
 
 
 @compiled
@@ -218,6 +241,22 @@ def look(tables: Tables, state: State, items: Items, row: int, device: int) -> N
     for backend in range(backends):
         now[width + USERS + backend] = cells[row, device, KEPT + rule[LOADS_MOST] + backend]
         now[width + USERS + backends + backend] = rows[row, HOST_LEFT + width - HOST + backend]
+
+
+@compiled
+def sift_candidates(rule: Ints, items: Items, residents: int, count: int) -> None:
+    """Put the ranked candidates into the sieve, by what the largest two residents leave when they go."""
+    reach = items.now[: rule[DIMENSIONS]].copy()
+    for dimension in range(len(reach)):
+        one = two = 0
+        for index in range(residents):
+            size = items.data[index, dimension]
+            if size > one:
+                one, two = size, one
+            elif size > two:
+                two = size
+        reach[dimension] = min(reach[dimension] + one + two, AMPLE)
+    sift(items.sieve, items.data, items.order, count, reach)
 
 
 @compiled

@@ -66,6 +66,8 @@ class Tables(NamedTuple):
         What a replica of each kind is worth.
     loss
         ``(types, kinds)``: by how much a replica costs more on a type than its worth, as a share of that.
+    place
+        ``(units,)``: the place of each unit by falling worth; see ``put_in_order``.
     """
 
     rule: Ints
@@ -75,6 +77,17 @@ class Tables(NamedTuple):
     share: Floats
     value: Floats
     loss: Floats
+    place: Ints
+
+
+def put_in_order(tables: Tables, units: Ints | None = None) -> None:
+    """Note the places of units, None is all, by falling worth, after their worths have changed.
+
+    Those of others are no longer comparable with theirs.
+    """
+    known = np.arange(len(tables.units)) if units is None else units
+    worth = tables.value[np.maximum(tables.units[known, KIND], 0)]
+    tables.place[known[np.argsort(-worth, kind="stable")]] = np.arange(len(known))
 
 
 def make_tables(problem: Problem, value: Floats, loss: Floats, home: Ints) -> Tables:
@@ -84,7 +97,7 @@ def make_tables(problem: Problem, value: Floats, loss: Floats, home: Ints) -> Ta
     room = np.concatenate(
         (np.stack((memory, problem.device_milli), axis=1), problem.host_room[:, columns]), axis=1
     )
-    return Tables(
+    tables = Tables(
         rule=_rule(problem, columns),
         demand=_demand(problem, columns),
         types=np.concatenate((_types(problem), room), axis=1),
@@ -92,7 +105,10 @@ def make_tables(problem: Problem, value: Floats, loss: Floats, home: Ints) -> Ta
         share=_shares(room),
         value=np.asarray(value, dtype=np.float64),
         loss=np.asarray(loss, dtype=np.float64),
+        place=np.zeros(len(problem.units), dtype=np.int64),
     )
+    put_in_order(tables)
+    return tables
 
 
 def host_columns(problem: Problem) -> list[int]:

@@ -16,8 +16,8 @@ import numpy as np
 from planner.solve.bounds import DualPrices
 from planner.solve.compiled import compiled
 from planner.solve.core.ascent import climb, inflate, laid_out, levelled, taken
-from planner.solve.core.pool import SIZE, Pool
-from planner.solve.core.tables import KIND, Floats, Tables, host_columns
+from planner.solve.core.pool import SIZE, SPENT, Pool
+from planner.solve.core.tables import KIND, Floats, Tables, host_columns, put_in_order
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import FIRST_COLUMN, Relaxation
 
@@ -25,9 +25,13 @@ FLOORS, FEW_UNITS = (0.02, 0.01), 3_500
 """Least price of a dimension, as a share of the shard's, among few units and among more: what is free today
 may be scarce in the end, the sooner the fewer shards there are."""
 
-WAITING, STEPS, LATE = 8_000, 12, 100
-"""Kinds of which ``relearn`` asks, the steps that it takes, and how calm they are: as the so-manieth of
+WAITING, STEPS, LATE = 4_000, 12, 100
+"""Kinds that ``relearn`` asks, about, the steps that it takes, and how calm they are: as the so-manieth of
 ``ascent``."""
+
+LEARNING, LEARNT = 30_000, 4
+"""What it counts for to learn at all, a thousandth of a second, and a kind in a step: in sets that are looked
+at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,29 +92,35 @@ def reset(worth: Worth, tables: Tables) -> None:
 
 def _apply(worth: Worth, tables: Tables) -> None:
     """Write what every kind is worth now into the tables."""
-    reprice(worth.shares, worth.prices, tables.value, tables.loss)
+    reprice(worth.shares, worth.prices, np.arange(len(tables.value)), tables.value, tables.loss)
+    put_in_order(tables)
 
 
 def relearn(worth: Worth, tables: Tables, pool: Pool, types: Ints) -> None:
-    """Move the prices towards what is optimal for those that wait on shards of some types, and apply them."""
+    """Move the prices towards what is optimal for those that wait on shards of some types.
+
+    Only those that wait are told what they are worth now, and only their order is right.
+    """
     waiting = pool.units[: pool.book[SIZE]]
     if not len(waiting) or not len(types):
         return
-    step = max(1, len(waiting) // WAITING)
-    kinds, counts = np.unique(tables.units[waiting[::step], KIND], return_counts=True)
+    known, counts = np.unique(tables.units[waiting, KIND], return_counts=True)
+    every = slice(None, None, max(1, len(known) // WAITING))
+    kinds, weights = known[every], counts[every].astype(np.float64)
     shares = laid_out(worth.shares[types][:, None, kinds])
     full, counted, most = worth.full[types], worth.counted[types], 2.0 * float(worth.full.max())
-    weights = counts.astype(np.float64)
     worth.prices[types] = climb(shares, weights, worth.prices[types], full, counted, most, LATE, STEPS)
     _level(worth)
-    _apply(worth, tables)
+    reprice(worth.shares, worth.prices, known, tables.value, tables.loss)
+    put_in_order(tables, waiting)
+    pool.book[SPENT] += LEARNING + LEARNT * STEPS * len(kinds)
 
 
 @compiled
-def reprice(shares: Floats, prices: Floats, value: Floats, loss: Floats) -> None:
-    """Note what a replica of each kind costs at least, and by how much it costs more on each type."""
+def reprice(shares: Floats, prices: Floats, kinds: Ints, value: Floats, loss: Floats) -> None:
+    """Note what a replica of some kinds costs at least, and by how much it costs more on each type."""
     types, dimensions = prices.shape
-    for kind in range(len(value)):
+    for kind in kinds:
         least = np.inf
         for shard_type in range(types):
             cost = 0.0 if shares[shard_type, kind, 0] < np.inf else np.inf

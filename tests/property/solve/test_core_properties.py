@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
-from planner.solve.core.exchange import polish
+from planner.solve.core.exchange import GAIN, LEAST_GAIN, find_exchange, polish
 from planner.solve.core.fill import Taste, empty_row, fill_row
 from planner.solve.core.items import (
     UNIT_OF,
+    Items,
     fits_one,
     fits_two,
     gather_candidates,
@@ -25,6 +29,7 @@ from planner.solve.core.pool import SIZE, Pool, make_pool, put
 from planner.solve.core.state import (
     CLOSED,
     EXCLUSIVE,
+    NO_TENANT,
     NOWHERE,
     ROW,
     TYPE,
@@ -36,7 +41,7 @@ from planner.solve.core.state import (
     remove,
     takes,
 )
-from planner.solve.core.tables import DEVICES, DIMENSIONS, KIND, LOADS, Tables
+from planner.solve.core.tables import DEVICES, DIMENSIONS, KIND, LOADS, OWNER, PRICE, Tables, put_in_order
 from planner.solve.packing import Packing, Resident
 from planner.solve.result import placement_of
 from tests.support.core_states import (
@@ -175,6 +180,51 @@ def test_the_desk_says_of_one_or_two_what_the_state_says_after_the_exchange(
                 both = fits_two(tables.rule, items.data, items.now, first, second)
                 assert both == takes(tables, after, row, device, other, 0)
             remove(tables, after, unit)
+
+
+@settings(_QUICK, max_examples=100)
+@given(bought_scenarios(), _RANDOM)
+def test_the_exchange_that_is_found_gains_as_much_as_any_of_two_for_two(
+    scenario: Scenario, rng: np.random.Generator
+) -> None:
+    packing, tables, state = a_state(scenario)
+    tables.units[:, OWNER] = NO_TENANT  # else it depends on the seed who may come
+    shuffled(rng, tables, state, packing)
+    tables.value[:] = rng.uniform(1.0, 9.0, len(tables.value))
+    put_in_order(tables)
+    pool, items = waiting(rng, tables, state), make_items(tables, 64)
+    best, least = np.zeros(5), LEAST_GAIN * tables.types[:, PRICE]
+    for row in open_rows(state) if pool.book[SIZE] else []:
+        for device in range(int(tables.types[state.rows[row, TYPE], DEVICES])):
+            if not state.cells[row, device, EXCLUSIVE]:
+                find_exchange(tables, state, pool, items, row, device, 1e9, 3, best, np.inf)
+                most = _most_gain(tables, state, pool, items, (row, device))
+                assert best[GAIN] == pytest.approx(max(most, least[state.rows[row, TYPE]]))
+
+
+def _most_gain(tables: Tables, state: State, pool: Pool, items: Items, where: tuple[int, int]) -> float:
+    """What is gained at most where one leaves or nobody; only if that is nothing, where two do."""
+    row, device = where
+    loads, rule = int(tables.types[state.rows[row, TYPE], LOADS]), tables.rule
+    here = gather_residents(tables, state, items, row, device)
+    end = gather_candidates(tables, state, pool, items, (row, here), int(pool.units[0]), np.inf)
+    look(tables, state, items, row, device)
+    for sets in ([(), *((one,) for one in range(here))], combinations(range(here), 2)):
+        most = 0.0
+        for gone in sets:
+            lost = sum(items.value[index] for index in gone)
+            for index in gone:
+                leave(rule, items.data, items.now, index, 1)
+            peaks_without(rule, items, loads, here, *[*gone, -1, -1][:2])
+            fit = [one for one in range(here, end) if fits_one(rule, items.data, items.now, one)]
+            both = [pair for pair in combinations(fit, 2) if fits_two(rule, items.data, items.now, *pair)]
+            come = [items.value[one] for one in fit] + [items.value[list(pair)].sum() for pair in both]
+            most = max(most, max(come, default=0.0) - lost)
+            for index in gone:
+                leave(rule, items.data, items.now, index, -1)
+        if most > LEAST_GAIN * tables.types[state.rows[row, TYPE], PRICE]:
+            return most
+    return 0.0
 
 
 @settings(_QUICK, max_examples=30)
