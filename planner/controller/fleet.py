@@ -23,7 +23,8 @@ class Fleet:
     source
         Name of its ConfigMap.
     scenario
-        Shard types, nodes, policy and limits; it has no models, and all backends that are known.
+        Shard types, nodes, policy and limits; it has no models, and all backends and
+        device classes that are known.
     parts
         Its parts by name.
     groups

@@ -7,6 +7,7 @@ too, and a group's proposal can then be carried out alone.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ from planner.domain.plan import Budget, Plan
 from planner.domain.scenario import Scenario
 from planner.domain.services import Service, beside, used_services, without_shards
 from planner.domain.verify import cost_microusd_per_h, verify_placement
+from planner.errors import InputError
+from planner.scenario.dump import scenario_text
+from planner.scenario.load import parse_scenario
+
+_OF_A_MODEL = re.compile(r"spec\.models\[([0-9]+)\]\.?(.*)")
+"""The place of a fault, and what of the model it is at."""
 
 _GPUS_OF_NOBODY = "other pods have GPUs that the fleet document counts: {count} of {device_class} on {node}"
 
@@ -192,7 +199,9 @@ class _Reader:
             runtimes=runtimes,
             trust=self._trust,
         )
-        scenario = self._scenario(models)
+        scenario = self._readable(models)
+        kept = {model.name for model in scenario.models}
+        placed = tuple(item for item in placed if item.model in kept)
         placement = Placement(shards=tuple(shards), placed=placed)
         used = set(used_services(scenario, placement))
         services = tuple(
@@ -232,6 +241,28 @@ class _Reader:
                     yield copy.placed
 
     # ------------------------------------------------------------------------------------------- scenario
+
+    def _readable(self, models: Mapping[str, Model]) -> Scenario:
+        """Return the scenario as its document is read again, without what would have that refused.
+
+        Each wish is sound by itself; what they say of each other need not be. A model that cannot be together
+        with others is planned by itself: it may stand, and its room is not to be given away.
+        """
+        models = dict(models)
+        while True:
+            scenario = self._scenario(models)
+            faulty, others = _faults_of_document(scenario)
+            if not faulty:
+                self._remarks += [f"the files of group {self.group} are refused: {text}" for text in others]
+                return scenario
+            for name, text in faulty.items():
+                apart = models[name].together is not None
+                if apart:
+                    models[name] = dataclasses.replace(models[name], together=None)
+                else:
+                    del models[name]
+                what = "it is planned by itself" if apart else "it is left out"
+                self._remarks.append(f"model {name}: {what}: {text}")
 
     def _scenario(self, models: Mapping[str, Model]) -> Scenario:
         """Return the scenario of the group, with exactly the parts that it refers to, as one that is read."""
@@ -311,6 +342,24 @@ class _Reader:
 
     def _given_away(self, device: NodeDevice) -> NodeDevice:
         return _full(device, self.plan.fleet)
+
+
+def _faults_of_document(scenario: Scenario) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return why a scenario's document would be refused: the first reason of each model, and all others."""
+    try:
+        parse_scenario(scenario_text(scenario), file=scenario.name)
+    except InputError as error:
+        faulty: dict[str, str] = {}
+        others = []
+        for fault in error.faults:
+            found = _OF_A_MODEL.fullmatch(fault.path)
+            if found is None:
+                others.append(f"{fault.path}: {fault.message}")
+            else:
+                name = scenario.models[int(found[1])].name
+                faulty.setdefault(name, f"{found[2]}: {fault.message}" if found[2] else fault.message)
+        return faulty, tuple(others)
+    return {}, ()
 
 
 def _full(device: NodeDevice, fleet: Fleet) -> NodeDevice:

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.controller.fleet import Fleet
+from planner.controller.fleet import Fleet, scenario_of_group
 from planner.controller.living import LivingPlan
 from planner.controller.views import ANNOTATION_MODEL, ModelView
 from planner.domain.footprint import Amount
 from planner.domain.model import Model
 from planner.manifests.names import LABEL_GROUP
+from planner.scenario.check_models import faults_of_model
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
 from planner.units import parse_bytes
@@ -49,7 +50,7 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     Raises
     ------
     WishError
-        The annotation cannot be read, or names what the fleet does not have.
+        The annotation cannot be read, names what the fleet does not have, or says what no scenario may say.
     """
     said = _annotated(view)
     option = {"memory": view.memory, "source": "declared"}
@@ -74,6 +75,8 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     if model.transformer is not None and model.transformer not in fleet.parts.transformers:
         known = ", ".join(sorted(fleet.parts.transformers)) or "none"
         raise WishError(f"transformer: {model.transformer!r} is not of the fleet; it has {known}")
+    for fault in faults_of_model(model, scenario_of_group(fleet, group)):
+        raise WishError(f"{fault.path}: {fault.message}")
     return _as_kserve_counts(model, view.memory) if fleet.counts_memory else model
 
 

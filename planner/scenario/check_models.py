@@ -9,7 +9,10 @@ from planner.domain.fleet import ShardType
 from planner.domain.footprint import ANY_CLASS, FootprintOption
 from planner.domain.model import Model
 from planner.domain.references import in_group
-from planner.scenario.documents import Loc
+from planner.domain.scenario import Scenario
+from planner.errors import Fault
+from planner.scenario.catalogue import Catalogue
+from planner.scenario.documents import Document, Loc
 from planner.scenario.draft import Draft, Located
 from planner.scenario.faults import FaultLog, one_of
 
@@ -27,6 +30,36 @@ def check_models(draft: Draft, log: FaultLog) -> None:
             checks.transformer(item, item.value.transformer)
     if draft.sound:
         _together(draft, log)
+
+
+def faults_of_model(model: Model, scenario: Scenario) -> tuple[Fault, ...]:
+    """Return what would be wrong with a scenario if one more model were in it; places are the model's own.
+
+    Parameters
+    ----------
+    model
+        It need not come from a document.
+    scenario
+        What the model may refer to; its own models are not looked at.
+    """
+    document, log = Document(file="", data={}, text="{}"), FaultLog()
+    catalogue = Catalogue(
+        device_classes={item.name: item for item in scenario.device_classes},
+        backends={item.name: item for item in scenario.backends},
+    )
+    draft = Draft(
+        name=scenario.name,
+        namespace=scenario.namespace,
+        main=document,
+        catalogue=catalogue,
+        policy=scenario.policy,
+        policy_document=document,
+        shard_types=[Located(item, document, ()) for item in scenario.shard_types],
+        transformers=[Located(item, document, ()) for item in scenario.transformers],
+        models=[Located(model, document, ())],
+    )
+    check_models(draft, log)
+    return log.sorted()
 
 
 class _ModelChecks:

@@ -72,8 +72,8 @@ def parse_scenario(text: str, *, file: str, directory: Path | None = None) -> Sc
 def parse_fleet(text: str, *, file: str) -> Scenario:
     """Return a fleet that models are still to come for: a scenario whose ``models`` may be left out.
 
-    Models are not known yet, so all backends of the catalogue and all of its transformers are part of it. It
-    has no relative paths.
+    Models are not known yet, so all device classes and backends of the catalogue and all of its transformers
+    are part of it. It has no relative paths.
 
     Raises
     ------
@@ -91,9 +91,13 @@ def parse_fleet(text: str, *, file: str) -> Scenario:
     draft = _draft(pieces, root=None, log=log)
     check(draft, log)
     log.raise_if_any()
-    backends = tuple(draft.catalogue.backends[name] for name in sorted(draft.catalogue.backends))
-    transformers = _transformers(draft, {item.value.name for item in draft.transformers})
-    scenario = dataclasses.replace(_scenario(draft), backends=backends, transformers=transformers)
+    known = draft.catalogue
+    scenario = dataclasses.replace(
+        _scenario(draft),
+        device_classes=tuple(known.device_classes[name] for name in sorted(known.device_classes)),
+        backends=tuple(known.backends[name] for name in sorted(known.backends)),
+        transformers=_transformers(draft, {item.value.name for item in draft.transformers}),
+    )
     check_service_names(scenario, all_services(scenario), draft, log)
     log.raise_if_any()
     return scenario

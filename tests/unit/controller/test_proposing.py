@@ -154,6 +154,44 @@ def test_a_faulty_wish_is_planned_as_it_was_placed_or_left_out() -> None:
     ]
 
 
+def read_again(proposal: Proposal) -> Scenario:
+    """The scenario that the commands read; they take plan and present for plans of the very same one."""
+    texts = {file.name: file.text for file in files_of(proposal)}
+    read = parse_scenario(texts["news.scenario.json"], file="s")
+    assert sha256_of(read) == proposal.plan.scenario_sha256
+    return read
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_models_that_contradict_each_other_are_planned_by_themselves(stands: bool) -> None:
+    cluster, run = settled(models(2))
+    for name, replicas in (("a", 2), ("b", 1), ("c", 2)):
+        says = {"together": "k", "replicas": replicas}
+        cluster.put("TrainedModel", a_trained_model(name, says=says))
+    if stands:
+        run.settle(agents=loaded_agents())
+    proposal = the_proposal(cluster)
+    together = {model.name: model.together for model in read_again(proposal).models}
+    assert together == {"a": "k", "b": None, "c": "k", "m-00": None, "m-01": None}
+    (remark,) = proposal.remarks
+    assert remark.startswith("model b: it is planned by itself: replicas: models together as 'k' need equal")
+
+
+def test_what_only_the_document_as_a_whole_forbids_is_told() -> None:
+    fleet = a_fleet_text(extra="  policy: {spread: zone}")
+    cluster, _ = settled([*models(1), a_trained_model("two", says={"replicas": 2})], fleet)
+    ((situation,), _) = situations(cluster)
+    (remark,) = situation.remarks
+    assert remark.startswith("the files of group news are refused: spec.policy.spread: no shard")
+
+
+def test_devices_that_only_a_model_names_are_of_the_document() -> None:
+    footprints = [{"class": name, "gpuMemory": "1Gi"} for name in ("nvidia-t4", "nvidia-l4")]
+    cluster, _ = settled([a_trained_model("m", says={"footprints": footprints})])
+    scenario = read_again(the_proposal(cluster))
+    assert [item.name for item in scenario.device_classes] == ["nvidia-l4", "nvidia-t4"]
+
+
 def test_a_bad_fleet_is_a_fault_and_others_are_planned() -> None:
     cluster, _ = settled(models(2))
     cluster.put("ConfigMap", fleet_map("kind: Scenario", "bad"))

@@ -81,11 +81,30 @@ def test_what_kserve_checks_is_the_least_that_a_footprint_takes(counts: bool, me
         ({"backend": "cobol"}, "'cobol' is not known"),
         ({"colour": "blue"}, "colour"),
         ({"footprints": ["x"]}, "footprints"),
+        ({"footprints": [{"class": "nvidia-nope"}]}, r"footprints\[0\]\.class: there is no device class"),
+        ({"footprints": [{"class": "nvidia-t4"}] * 2}, r"footprints\[1\]: a second footprint for class"),
+        ({"footprints": [{"class": "cpu", "gpuMemory": "1Gi"}]}, "'cpu' is a CPU: it has no GPU memory"),
+        ({"devicesPerReplica": 4}, "devicesPerReplica: 4 devices, but no shard type has more than 1"),
+        ({"pin": {"shard": "nope"}}, r"pin\.shard: there is no group with a shard called 'nope'"),
+        ({"pin": {"shard": "news-2", "device": 1}}, r"pin\.device: shards of that group have devices 0 to 0"),
     ],
 )
 def test_what_cannot_be_is_told(says: dict[str, Any], told: str) -> None:
     with pytest.raises(WishError, match=told):
         wish(says=says)
+
+
+def test_a_shard_of_another_group_is_none_to_be_pinned_to() -> None:
+    fleet = a_fleet(a_fleet_text(extra=CPU_TYPE.replace("group: news", "group: sports")))
+    view = read_model(a_trained_model("m", parent="sports", says={"pin": {"shard": "sports-1"}}))
+    assert wish_of(view, fleet, "sports").pin is not None
+    with pytest.raises(WishError, match=r"pin\.shard: .*'sports-1'"):
+        wish_of(view, fleet, "news")
+
+
+def test_a_model_may_say_what_it_takes_of_devices_that_its_fleet_does_not_have() -> None:
+    model = wish(says={"footprints": [{"class": name} for name in ("nvidia-t4", "nvidia-l4", "*")]})
+    assert [option.device_class for option in model.footprints] == ["nvidia-t4", "nvidia-l4", "*"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", "[" * 100_000])
@@ -113,10 +132,11 @@ def test_a_label_or_the_parent_names_the_group(parent: str, label: str | None, g
     assert group_of(view, a_fleet()) == group
 
 
-def test_a_fleet_knows_all_backends_and_no_models() -> None:
+def test_a_fleet_knows_all_backends_and_classes_and_no_models() -> None:
     fleet = a_fleet()
     assert fleet.scenario.models == ()
     assert {"onnxruntime", "pytorch", "python"} <= set(fleet.parts.backends)
+    assert {"cpu", "nvidia-t4", "nvidia-l4"} <= set(fleet.parts.device_classes)
     assert fleet.groups == ("news",)
 
 
