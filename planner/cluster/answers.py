@@ -48,7 +48,8 @@ def error_of(status: int, body: bytes | Mapping[str, Any], *, retry_after: str |
     """
     answer = _status_object(body)
     reason = str(answer.get("reason") or "")
-    details = answer.get("details") or {}
+    details = answer.get("details")
+    details = details if isinstance(details, dict) else {}
     wait = retry_after if retry_after is not None else details.get("retryAfterSeconds")
     text = _text(status, reason, answer, body)
     return _class(status, reason, text)(
@@ -64,7 +65,7 @@ def _status_object(body: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
         return body
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
 
@@ -88,10 +89,11 @@ def _text(status: int, reason: str, answer: Mapping[str, Any], body: bytes | Map
 
 
 def _faults(details: Mapping[str, Any]) -> Iterator[Fault]:
-    for cause in details.get("causes") or ():
-        yield Fault(
-            path=str(cause.get("field") or ""), message=str(cause.get("message") or cause.get("reason"))
-        )
+    causes = details.get("causes")
+    for cause in causes if isinstance(causes, list) else ():
+        if isinstance(cause, dict):
+            path, message = cause.get("field") or "", cause.get("message") or cause.get("reason")
+            yield Fault(path=str(path), message=str(message))
 
 
 def _seconds(value: object) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from planner.cluster.objects import Object, key_of, version_of
+from planner.cluster.objects import Object, is_object, key_of, version_of
 from planner.cluster.requests import Method, Request, Transport
 from planner.cluster.resources import Resource
 from planner.cluster.stream import Stream
@@ -112,7 +112,7 @@ class Kube:
         NotFoundError
             There is none of that name.
         """
-        return self._send("GET", resource.path(namespace=namespace, name=name))
+        return _checked(self._send("GET", resource.path(namespace=namespace, name=name)), resource)
 
     def list(
         self,
@@ -151,9 +151,12 @@ class Kube:
         token: str | None = None
         while True:
             answer = self._send("GET", path, query={**query, "continue": token})
+            found = answer.get("items") or []
+            if not isinstance(answer.get("metadata"), dict) or not isinstance(found, list):
+                raise UnavailableError(f"the server's answer is no list of {resource.full_name}")
             # Items of a list come without these two.
             named = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items.extend({**named, **item} for item in answer.get("items") or ())
+            items.extend({**named, **_checked(item, resource)} for item in found)
             token = answer["metadata"].get("continue")
             if not token:
                 return Listing(items=tuple(items), resource_version=version_of(answer))
@@ -202,7 +205,7 @@ class Kube:
             It breaks the kind's schema.
         """
         path = resource.path(namespace=body["metadata"].get("namespace"))
-        return self._write("POST", path, body, dry_run=dry_run)
+        return _checked(self._write("POST", path, body, dry_run=dry_run), resource)
 
     def replace(
         self, resource: Resource, body: Object, *, subresource: str | None = None, dry_run: bool = False
@@ -223,7 +226,9 @@ class Kube:
         """
         if not version_of(body):
             raise ValueError(f"{resource.full_name} {key_of(body)}: replacing what was never read")
-        return self._write("PUT", _path_of(resource, body, subresource), body, dry_run=dry_run)
+        return _checked(
+            self._write("PUT", _path_of(resource, body, subresource), body, dry_run=dry_run), resource
+        )
 
     def patch(
         self,
@@ -252,7 +257,7 @@ class Kube:
         """
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         kind, body = (_MERGE, patch) if isinstance(patch, dict) else (_JSON_PATCH, list(patch))
-        return self._write("PATCH", path, body, content_type=kind, dry_run=dry_run)
+        return _checked(self._write("PATCH", path, body, content_type=kind, dry_run=dry_run), resource)
 
     def apply(
         self,
@@ -281,7 +286,9 @@ class Kube:
         """
         query = {"force": "true" if force else "false", "fieldValidation": "Strict"}
         path = _path_of(resource, body, subresource)
-        return self._write("PATCH", path, body, content_type=_APPLY, query=query, dry_run=dry_run)
+        return _checked(
+            self._write("PATCH", path, body, content_type=_APPLY, query=query, dry_run=dry_run), resource
+        )
 
     def delete(
         self,
@@ -343,21 +350,27 @@ class Kube:
             answer = self._send("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
         except NotFoundError:
             return {}
-        return {
-            item["kind"]: Resource(
-                group=group,
-                version=version,
-                plural=item["name"],
-                kind=item["kind"],
-                namespaced=item["namespaced"],
-            )
-            for item in answer["resources"]
-            if "/" not in item["name"]
-        }
+        try:
+            return {
+                item["kind"]: Resource(
+                    group=group,
+                    version=version,
+                    plural=item["name"],
+                    kind=item["kind"],
+                    namespaced=item["namespaced"],
+                )
+                for item in answer["resources"]
+                if "/" not in item["name"]
+            }
+        except (KeyError, TypeError) as error:
+            raise UnavailableError(f"the server's answer is no list of the kinds of {api_version}") from error
 
     def server_version(self) -> str:
         """Return the version of the API server, as ``v1.36.0``."""
-        return str(self._send("GET", "/version")["gitVersion"])
+        try:
+            return str(self._send("GET", "/version")["gitVersion"])
+        except KeyError as error:
+            raise UnavailableError("the server's answer is no version") from error
 
     # ---------------------------------------------------------------------------------------------- requests
 
@@ -387,18 +400,28 @@ class Kube:
         deadline = time.monotonic() + self._transport.timeout_s
         while True:
             try:
-                found: Object = json.loads(self._transport.send(request))
+                found = json.loads(self._transport.send(request))
             except UnavailableError as error:
                 wait_s = error.retry_after_s
                 if wait_s is None or time.monotonic() + wait_s >= deadline:
                     raise
                 time.sleep(wait_s)
-            except ValueError as error:
+                continue
+            except (ValueError, RecursionError) as error:
                 raise UnavailableError(f"the server's answer is not JSON: {error}") from error
-            else:
-                return found
+            if not isinstance(found, dict):
+                raise UnavailableError("the server's answer is no object of the API")
+            return found
 
 
 def _path_of(resource: Resource, body: Object, subresource: str | None) -> str:
     key = key_of(body)
     return resource.path(namespace=key.namespace or None, name=key.name, subresource=subresource)
+
+
+def _checked(item: Any, resource: Resource) -> Object:
+    """Return an object of an answer; whoever answers without names is no API server."""
+    if not is_object(item):
+        raise UnavailableError(f"the server's answer is no object of {resource.full_name}: it has no name")
+    found: Object = item
+    return found

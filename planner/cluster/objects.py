@@ -18,6 +18,12 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+def is_object(item: Any) -> bool:
+    """Return whether something that was received is an object: a mapping whose metadata has a name."""
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+
+
 def key_of(item: Object) -> Key:
     """Return the key of an object."""
     metadata = item["metadata"]

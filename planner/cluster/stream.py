@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 import urllib3
 
 from planner.cluster.answers import error_of
-from planner.cluster.objects import Object
+from planner.cluster.objects import Object, is_object
 from planner.errors import UnavailableError
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
@@ -83,7 +83,20 @@ class Stream:
 
 def _event(line: bytes) -> Object:
     try:
-        event: Object = json.loads(line)
-    except ValueError as error:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as error:
         raise UnavailableError(f"a line of the watch is not JSON: {error}") from error
+    if not isinstance(event, dict) or not _is_whole(event.get("type"), event.get("object")):
+        raise UnavailableError("a line of the watch is no event of the API")
     return event
+
+
+def _is_whole(kind: Any, item: Any) -> bool:
+    """Return whether an event has the object that its type promises."""
+    match kind:
+        case "ERROR":
+            return isinstance(item, dict)
+        case "BOOKMARK":
+            return isinstance(item, dict) and isinstance(item.get("metadata"), dict)
+        case _:
+            return kind in get_args(EventType) and is_object(item)

@@ -163,7 +163,7 @@ class Publisher:
         try:
             entries = json.loads(view.data.get(_MODELS_JSON, "[]"))
             kept = [entry for entry in entries if not self._is_stale(str(entry["modelName"]), shard)]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             _log.warning("ConfigMap %s is not as KServe writes it, and left alone: %s", view.name, error)
             return None
         if len(kept) == len(entries):

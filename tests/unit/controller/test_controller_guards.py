@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from planner.controller.objects import Style
 from planner.controller.pace import Pace
 from planner.controller.routing import Front
@@ -267,6 +269,18 @@ def test_stale_entries_that_a_full_step_did_not_reach_are_taken_out_later() -> N
     slow.settle(agents=loaded_agents())
     for shard in ("news", "news-1"):
         assert cluster.of("ConfigMap")[f"modelconfig-{shard}-0"]["data"]["models.json"] == "[]"
+
+
+@pytest.mark.parametrize("text", ["{", "5", "[5]", "[{}]", "[" * 100_000], ids=lambda text: text[:4])
+def test_entries_that_are_not_as_kserve_writes_them_are_left_alone(text: str) -> None:
+    cluster, run = a_pair()
+    metadata = {"name": "modelconfig-news-0", "namespace": NAMESPACE}
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"models.json": text}}
+    cluster.put("ConfigMap", item)
+    ask(cluster, "b", "9Gi")
+    run.settle(agents=loaded_agents())
+    assert placement_of(cluster)["b"] == {"news-1"}
+    assert cluster.of("ConfigMap")["modelconfig-news-0"]["data"]["models.json"] == text
 
 
 def test_routes_without_room_stop_no_controller() -> None:
