@@ -21,6 +21,8 @@ from planner.domain.services import Service
 from planner.manifests.deployment import predictor_name
 
 _LONGEST = 900
+_MOST_OPENED = 200
+"""Shards that one step opens because a ``minCount`` asks for them: no step is to hold up what is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Assigner:
         self.refused: dict[str, Refused] = {}
         self._freed = False
         self._looked = float("-inf")
+        self._opens_on: float | None = None
         self._retried: frozenset[str] = frozenset()
         self._foreign: frozenset[str] = frozenset()
         self._closed: frozenset[str] = frozenset()
@@ -64,13 +67,17 @@ class Assigner:
         self._freed = True
 
     def next(self) -> float | None:
-        """Return when what was refused is looked at again; None if there is no need."""
+        """Return when more is to be opened, or what was refused looked at again; None if there is no need."""
+        times = [time for time in (self._opens_on, self._retries()) if time is not None]
+        return min(times, default=None)
+
+    def _retries(self) -> float | None:
         return self._looked + self._scene.pace.retry_s if self._freed and self.refused else None
 
     def settle_all(self, now: float) -> None:
         """Settle every model that is to be looked at."""
         scene = self._scene
-        again = self.next()
+        again = self._retries()
         self._retried = frozenset()
         if again is not None and again <= now:
             self._retried = frozenset(self.refused.keys() - scene.unsettled)
@@ -158,8 +165,10 @@ class Assigner:
     def _open_first(self, wishes: Sequence[_Wish], now: float) -> None:
         """Open what has to be open whatever comes: one shard of every group, and as many as a type asks for.
 
-        KServe's controller deletes a TrainedModel whose InferenceService is not there.
+        KServe's controller deletes a TrainedModel whose InferenceService is not there. Where a type asks for
+        very many, the next steps go on.
         """
+        self._opens_on, left = None, _MOST_OPENED
         for plan in self._scene.fleets.plans.values():
             for group in plan.fleet.groups:
                 if not plan.shards_of(group):
@@ -167,8 +176,12 @@ class Assigner:
                     self._open_one(plan, group, None, waiting, now)
             for kind in plan.fleet.scenario.shard_types:
                 while plan.estate.count(kind.name) < kind.min_count:
+                    if not left:
+                        self._opens_on = now
+                        break
                     if not self._open_one(plan, kind.group, kind.name, (), now):
                         break
+                    left -= 1
 
     def _open_one(
         self, plan: LivingPlan, group: str, kind: str | None, waiting: Sequence[Model], now: float

@@ -406,7 +406,7 @@ class Engine:
     def _note_config_map(self, change: Change, now: float) -> None:
         view: ConfigMapView = change.after or change.before
         self.scene.unnamed |= self._held
-        if is_fleet(view):
+        if is_fleet(view) or (change.before is not None and is_fleet(change.before)):
             self._refleet = True
             return
         shard = view.labels.get(LABEL_SHARD)

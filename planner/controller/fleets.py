@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterable
 
 from planner.controller.fleet import Fleet, is_fleet, read_fleet
 from planner.controller.living import LivingPlan
@@ -12,6 +13,7 @@ from planner.controller.views import ConfigMapView, ModelView
 from planner.controller.wishes import group_of
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
+from planner.domain.references import in_group
 from planner.domain.services import Service
 from planner.errors import Fault, InputError
 from planner.manifests.deployment import STANDALONE_SERVERS
@@ -40,6 +42,7 @@ class Fleets:
         self.untaken: set[str] = set()
         """Documents with faults, of which none was taken before."""
         self._read: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
 
     def find(self, view: ModelView) -> tuple[LivingPlan, str] | None:
         """Return the fleet and the group that a TrainedModel belongs to; None where it is none of ours."""
@@ -62,58 +65,110 @@ class Fleets:
         return next((plan for plan in self.plans.values() if shard in plan.shards), None)
 
     def reload(self, world: World) -> tuple[list[LivingPlan], list[Told]]:
-        """Read the fleet documents that have changed.
+        """Read the fleet documents that have changed, and those that were refused: a group may be free now.
 
-        One with faults changes nothing: what was read before goes on, as it does where a document is gone.
+        One with faults changes nothing: what was read before goes on, as it does where a document is gone,
+        until another offers its groups. Of two that offer one group the older has it, so that a restart
+        changes nothing.
 
         Returns
         -------
         The plans that are new, and what is to be told.
         """
-        fresh: list[LivingPlan] = []
-        told: list[Told] = []
-        self.untaken &= world.config_maps.keys()
-        for name in sorted(world.config_maps):
-            view = world.config_maps[name]
-            if not is_fleet(view) or self._read.get(name) == str(view.data):
+        found = [view for view in world.config_maps.values() if is_fleet(view)]
+        found.sort(key=lambda view: (view.created, view.name))
+        there = {view.name for view in found}
+        for name in self._read.keys() - there:
+            del self._read[name]
+            self._faults.pop(name, None)
+        wanted: list[tuple[ConfigMapView, Fleet]] = []
+        faults: dict[str, str] = {}
+        changed = {view.name for view in found if self._read.get(view.name) != str(view.data)}
+        for view in found:
+            if view.name not in changed and view.name not in self._faults:
                 continue
-            self._read[name] = str(view.data)
+            self._read[view.name] = str(view.data)
             try:
-                self.plans[name] = self._plan(view, world)
+                wanted.append((view, self._fleet(view)))
             except InputError as error:
-                self.untaken |= {name} - self.plans.keys()
-                told.append(_told(view, "Warning", "BadFleet", str(error)))
-                _log.warning("fleet %s is not taken, what was there before goes on: %s", name, error)
-                continue
-            self.untaken.discard(name)
-            fresh.append(self.plans[name])
-            groups = ", ".join(self.plans[name].fleet.groups)
-            told.append(_told(view, "Normal", "FleetRead", f"groups {groups}"))
-        return fresh, told
+                faults[view.name] = str(error)
+        taken = self._take_all(wanted, world, there, faults)
+        told = [_read_event(view, self.plans[view.name]) for view in taken]
+        for view in found:
+            fault = faults.get(view.name)
+            if fault is not None and (view.name in changed or self._faults.get(view.name) != fault):
+                told.append(_told(view, "Warning", "BadFleet", fault))
+                _log.warning("fleet %s is not taken, what was there before goes on: %s", view.name, fault)
+        self._faults = faults
+        self.untaken = faults.keys() - self.plans.keys()
+        return [self.plans[view.name] for view in taken], told
 
-    def _plan(self, view: ConfigMapView, world: World) -> LivingPlan:
+    def _take_all(
+        self,
+        wanted: list[tuple[ConfigMapView, Fleet]],
+        world: World,
+        there: Collection[str],
+        faults: dict[str, str],
+    ) -> list[ConfigMapView]:
+        """Take whatever can be taken, the oldest first, and again after each: it may have let a group go."""
+        taken: list[ConfigMapView] = []
+        position = 0
+        while position < len(wanted):
+            view, fleet = wanted[position]
+            try:
+                self._take(view, fleet, world, there)
+            except InputError as error:
+                faults[view.name] = str(error)
+                position += 1
+                continue
+            faults.pop(view.name, None)
+            taken.append(view)
+            del wanted[position]
+            position = 0
+        return taken
+
+    def _take(self, view: ConfigMapView, fleet: Fleet, world: World, there: Collection[str]) -> None:
+        """Have a document rule its groups, also those of one that is gone: everyone stays where he is."""
+        heirs = [view.name] if view.name in self.plans else []
+        for source, plan in self.plans.items():
+            alike = _alike(fleet.groups, plan.fleet.groups)
+            if source == view.name or alike is None:
+                continue
+            if source in there:
+                ours, theirs = alike
+                what = "is" if ours == theirs else f"and {theirs!r} name shards alike, and that is"
+                raise InputError([_fault(view, f"group {ours!r} {what} of fleet {source!r} already")])
+            heirs.append(source)
+        known = [self.plans[source] for source in heirs]
+        if known:
+            fresh = carried(known, fleet, view)
+        else:
+            lost = sorted(set(lost_shards(fleet, world)))
+            if lost:
+                raise InputError([_fault(view, message) for message in lost])
+            fresh = restore(fleet, world)
+        for source in heirs:
+            del self.plans[source]
+        self.plans[view.name] = fresh
+
+    def _fleet(self, view: ConfigMapView) -> Fleet:
         with_kserve = self._mode == "kserve"
-        fleet = read_fleet(
+        return read_fleet(
             view,
             namespace=self._namespace,
             servers=SERVERS if with_kserve else STANDALONE_SERVERS,
             counts_memory=with_kserve,
         )
-        for source, plan in self.plans.items():
-            both = sorted(set(fleet.groups) & set(plan.fleet.groups))
-            if both and source != view.name:
-                raise InputError([_fault(view, f"group {both[0]!r} is of fleet {source!r} already")])
-        known = self.plans.get(view.name)
-        if known is not None:
-            return carried(known, fleet, view)
-        lost = sorted(set(lost_shards(fleet, world)))
-        if lost:
-            raise InputError([_fault(view, message) for message in lost])
-        return restore(fleet, world)
 
 
-def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
-    """Return a plan under another document of its fleet: the same shards, everyone where he is.
+def _alike(ours: Iterable[str], theirs: Collection[str]) -> tuple[str, str] | None:
+    """Return the first two groups that are the same, or of which one is called like a shard of the other."""
+    pairs = ((one, other) for one in ours for other in theirs)
+    return next((pair for pair in pairs if in_group(*pair) or in_group(*reversed(pair))), None)
+
+
+def carried(plans: Iterable[LivingPlan], fleet: Fleet, view: ConfigMapView) -> LivingPlan:
+    """Return plans under another document, as one: the same shards, everyone where he is.
 
     Raises
     ------
@@ -121,21 +176,22 @@ def carried(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> LivingPlan:
         A shard that is open is of a type, or on a node, that the document does not have any more, or a model
         that is placed is of such a backend.
     """
-    _check_backends(plan, fleet, view)
-    _check_shards(plan, fleet, view)
-    _check_transformers(plan, fleet, view)
     fresh = LivingPlan(fleet)
-    for name in sorted(plan.shards):
-        fresh.open(plan.shards[name])
-    for name in sorted(plan.closing):
-        fresh.keep_closing(plan.closing[name])
-    for service in plan.standing.services:
-        _carry(fresh, service, view)
-    for name in list(plan.models()):
-        group = plan.group_of_model(name)
-        for copy in plan.copies(name):
-            if group is not None:
-                fresh.seat(group, copy.model, copy.placed)
+    for plan in plans:
+        _check_backends(plan, fleet, view)
+        _check_shards(plan, fleet, view)
+        _check_transformers(plan, fleet, view)
+        for name in sorted(plan.shards):
+            fresh.open(plan.shards[name])
+        for name in sorted(plan.closing):
+            fresh.keep_closing(plan.closing[name])
+        for service in plan.standing.services:
+            _carry(fresh, service, view)
+        for name in list(plan.models()):
+            group = plan.group_of_model(name)
+            for copy in plan.copies(name):
+                if group is not None:
+                    fresh.seat(group, copy.model, copy.placed)
     return fresh
 
 
@@ -185,6 +241,10 @@ def _check_backends(plan: LivingPlan, fleet: Fleet, view: ConfigMapView) -> None
 
 def _fault(view: ConfigMapView, message: str) -> Fault:
     return Fault(path="", file=view.name, message=message)
+
+
+def _read_event(view: ConfigMapView, plan: LivingPlan) -> Told:
+    return _told(view, "Normal", "FleetRead", f"groups {', '.join(plan.fleet.groups)}")
 
 
 def _told(view: ConfigMapView, level: Level, reason: str, message: str) -> Told:

@@ -97,7 +97,7 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigMapView:
-    """A ConfigMap."""
+    """A ConfigMap; ``created`` is when, as its metadata say it, and sorts by time."""
 
     name: str
     uid: str
@@ -105,6 +105,7 @@ class ConfigMapView:
     labels: Texts
     annotations: Texts
     data: Texts
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +221,7 @@ def read_config_map(item: Object) -> ConfigMapView:
         labels=metadata.get("labels") or NO_TEXTS,
         annotations=metadata.get("annotations") or NO_TEXTS,
         data=item.get("data") or NO_TEXTS,
+        created=metadata.get("creationTimestamp") or "",
     )
 
 

@@ -48,6 +48,7 @@ _NONE_NAMED: Any = Field(default_factory=dict, json_schema_extra={"default": {}}
 Extra = dict[ResourceName, Milli]
 NodeLabels = dict[LabelKey, LabelValue]
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
+MinCount = Annotated[int, Field(ge=0, le=10_000)]
 
 
 # ------------------------------------------------------------------------------------------- catalogue
@@ -105,7 +106,7 @@ class ShardTypeShape(Shape):
     """US dollars for one shard, all its pods."""
     provision: Literal["new", "existing"] | None = None
     """new: bought; existing: placed on the nodes. By default existing where the scenario lists nodes."""
-    min_count: Count = 0
+    min_count: MinCount = 0
     """Shards that are opened even if nothing needs them."""
     max_count: Count | None = None
     """null is unlimited."""

@@ -10,6 +10,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from planner.controller.engine import Engine
@@ -59,6 +60,10 @@ class MemoryCluster:
         fresh = copy.deepcopy(dict(item))
         metadata = fresh["metadata"]
         metadata["uid"] = known["metadata"]["uid"] if known else f"uid-{self._version + 1}"
+        created = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._version)
+        metadata.setdefault("creationTimestamp", created.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        if known:
+            metadata["creationTimestamp"] = known["metadata"]["creationTimestamp"]
         return self._store(kind, fresh)
 
     def remove(self, kind: str, name: str) -> None:

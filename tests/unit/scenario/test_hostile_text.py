@@ -65,6 +65,7 @@ def test_a_field_name_without_end_is_cut() -> None:
         ("pricePerHour: " + "9" * 5000, "has 5,000 characters"),
         ("pricePerHour: 1e300", "no number that makes sense"),
         ("pricePerHour: 1000001", "expected at most 1,000,000 US dollars an hour"),
+        ("minCount: 10001", "expected at most 10000"),
         ("resources: {cpu: " + "9" * 5000 + "}", "has 5,000 characters"),
         ("resources: {memory: '٣Gi'}", "is not a quantity"),
         ("nodeSelector: {a b: c}", "'a b' is not the key of a Kubernetes label"),
