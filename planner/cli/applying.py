@@ -130,8 +130,11 @@ def _objects(paths: tuple[str, ...], filename: str | None) -> tuple[dict[str, An
     """Return the objects to apply, of a folder or of a plan."""
     from planner.manifests.reading import read_manifests
 
-    if len(paths) == 1 and filename is None and Path(paths[0]).is_dir():
-        return read_manifests(Path(paths[0]))
+    if len(paths) == 1 and filename is None:
+        if Path(paths[0]).is_dir():
+            return read_manifests(Path(paths[0]))
+        if not Path(paths[0]).exists():
+            raise InputError([Fault(path="", file=paths[0], message="there is no such folder")])
     import yaml
 
     from planner.manifests import render_plan

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
+from planner.controller.serving import binding
 from planner.errors import Fault, InputError
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,11 @@ class HttpsServer:
         The only one that there is.
     answer
         Makes of a body the JSON of an answer; raises ``Refusal`` where there is none.
+
+    Raises
+    ------
+    InputError
+        Nobody can listen there.
     """
 
     def __init__(
@@ -99,7 +105,8 @@ class HttpsServer:
         path: str,
         answer: Callable[[bytes], bytes],
     ) -> None:
-        self._server = _Server((address, port), certificates, path=path, answer=answer)
+        with binding(address, port):
+            self._server = _Server((address, port), certificates, path=path, answer=answer)
         self._thread = Thread(target=self._server.serve_forever, name="https", daemon=True)
 
     @property

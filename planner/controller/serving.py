@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 from prometheus_client import CollectorRegistry, generate_latest
+
+from planner.errors import Fault, InputError
 
 _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 Check = Callable[[], str | None]
 """Returns what is wrong; None where all is well."""
+
+
+@contextmanager
+def binding(address: str, port: int) -> Iterator[None]:
+    """Say where nobody can listen: an address that is not this machine's, or a port that somebody has.
+
+    Raises
+    ------
+    InputError
+        In place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot listen on {address} port {port}: {error.strerror or error}"
+        raise InputError([Fault(path="", message=message)]) from error
 
 
 class Endpoints:
@@ -26,6 +45,11 @@ class Endpoints:
         What ``/metrics`` shows.
     live, ready
         What ``/livez`` and ``/readyz`` ask: 200, or 503 and what is wrong.
+
+    Raises
+    ------
+    InputError
+        Nobody can listen there.
     """
 
     def __init__(
@@ -55,7 +79,8 @@ class Endpoints:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
                 """Say nothing: probes come every few seconds."""
 
-        self._server = ThreadingHTTPServer((address, port), Handler)
+        with binding(address, port):
+            self._server = ThreadingHTTPServer((address, port), Handler)
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, name="endpoints", daemon=True)
 

@@ -21,3 +21,10 @@ def test_nothing_is_planned_and_nothing_written(text: str, files: Files, run: Ru
     assert result.stdout == ""
     assert "broken.yaml" in result.stderr
     assert set(files.folder.iterdir()) == before
+
+
+def test_a_folder_to_apply_that_is_not_there_is_named(files: Files, run: Run) -> None:
+    missing = files.path("deploy")
+    result = run("apply", missing)
+    assert result.exit_code == EXIT_INPUT
+    assert f"{missing}: there is no such folder" in str(result.output) + str(result.exception)
