@@ -29,13 +29,13 @@ from planner.controller.routing import Front, Router
 from planner.controller.scene import Scene
 from planner.controller.telling import Teller
 from planner.controller.views import (
-    ANNOTATION_MODEL,
     ConfigMapView,
     ModelView,
     Object,
     PodView,
     is_ours,
 )
+from planner.controller.wishes import said_in
 from planner.controller.world import Change, World
 from planner.controller.writes import Told, Write
 from planner.manifests.names import LABEL_SHARD
@@ -400,8 +400,7 @@ class Engine:
             return None
         found = self.scene.fleets.find(view)
         group = None if found is None else (found[0].fleet.source, found[1])
-        said = view.annotations.get(ANNOTATION_MODEL)
-        return view.deleting, group, said, view.storage_uri, view.framework, view.memory
+        return view.deleting, group, said_in(view), view.storage_uri, view.framework, view.memory
 
     def _note_config_map(self, change: Change, now: float) -> None:
         view: ConfigMapView = change.after or change.before

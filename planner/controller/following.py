@@ -29,7 +29,6 @@ from planner.controller.restoring import (
 )
 from planner.controller.settling import Surroundings, settle
 from planner.controller.views import (
-    ANNOTATION_MODEL,
     ANNOTATION_URL,
     ConfigMapView,
     ModelView,
@@ -37,7 +36,7 @@ from planner.controller.views import (
     is_ours,
     read_model,
 )
-from planner.controller.wishes import WishError, wish_again, wish_of
+from planner.controller.wishes import WishError, said_in, wish_again, wish_of
 from planner.controller.world import Change, World
 from planner.domain.model import Model
 from planner.errors import InputError
@@ -218,8 +217,7 @@ class Follower:
 
     def _wants(self, view: ModelView) -> object:
         """Return what of a TrainedModel decides whether it fits; of its parent only the group counts."""
-        said = view.annotations.get(ANNOTATION_MODEL)
-        return self._fleets.find(view), said, view.storage_uri, view.framework, view.memory
+        return self._fleets.find(view), said_in(view), view.storage_uri, view.framework, view.memory
 
     # ------------------------------------------------------------------------------------------ following
 
@@ -313,8 +311,7 @@ def _told(view: ModelView | None) -> object:
     """Return what of a TrainedModel decides where its copies are."""
     if view is None:
         return None
-    said, group = view.annotations.get(ANNOTATION_MODEL), view.labels.get(LABEL_GROUP)
-    asks = said, group, view.storage_uri, view.framework, view.memory
+    asks = said_in(view), view.labels.get(LABEL_GROUP), view.storage_uri, view.framework, view.memory
     return view.deleting, view.parent, view.leaving, asks
 
 

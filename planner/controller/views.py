@@ -16,9 +16,6 @@ Object = Mapping[str, Any]
 
 Texts = Mapping[str, str]
 
-ANNOTATION_MODEL = "shardpack.dev/model"
-"""On a TrainedModel: JSON of the scenario's fields of a model that a TrainedModel has none for."""
-
 ANNOTATION_URL = "shardpack.dev/url"
 """On a TrainedModel: the address that does not change; without KServe's controllers its status has it too."""
 

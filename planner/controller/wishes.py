@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 from typing import Any
 
 from pydantic import ValidationError
 
 from planner.controller.fleet import Fleet, scenario_of_group
 from planner.controller.living import LivingPlan
-from planner.controller.views import ANNOTATION_MODEL, ModelView
+from planner.controller.views import ModelView
 from planner.domain.footprint import Amount
 from planner.domain.model import Model
 from planner.manifests.names import LABEL_GROUP
 from planner.scenario.check_models import faults_of_model
+from planner.scenario.documents import path_text
+from planner.scenario.faults import shape_faults
+from planner.scenario.model_annotation import ANNOTATION_MODEL, AnnotationError, read_model_annotation
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
+from planner.scenario.trained_models import flat_annotations
 from planner.units import parse_bytes
 
 _BACKENDS = {"onnx": "onnxruntime"}
 """What serves a format that has not the name of its backend."""
 
-_FROM_SPEC = ("name", "storageUri", "framework")
+_log = logging.getLogger(__name__)
 
 
 class WishError(ValueError):
@@ -50,25 +54,38 @@ def wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     Raises
     ------
     WishError
-        The annotation cannot be read, names what the fleet does not have, or says what no scenario may say.
+        The annotation cannot be read, names what the fleet does not have, or says what no scenario may say. A
+        fault of ours that one model brings to light, which is logged, is one of this model too: whoever
+        writes one stops no other.
     """
-    said = _annotated(view)
-    option = {"memory": view.memory, "source": "declared"}
-    footprints = said.get("footprints") or _footprints(view.memory, fleet, group)
+    try:
+        return _wish_of(view, fleet, group)
+    except WishError:
+        raise
+    except Exception as error:
+        _log.exception("model %s cannot be read", view.name)
+        raise WishError(f"cannot be read: {error!r}") from error
+
+
+def said_in(view: ModelView) -> tuple[str | None, tuple[str, ...]]:
+    """Return what decides, of the annotations of a TrainedModel, what it asks for."""
+    return view.annotations.get(ANNOTATION_MODEL), flat_annotations(view.annotations)
+
+
+def _wish_of(view: ModelView, fleet: Fleet, group: str) -> Model:
     data = {
         "backend": _BACKENDS.get(view.framework, view.framework),
-        **said,
+        "footprints": _footprints(view.memory, fleet, group),
+        **_annotated(view),
         "name": view.name,
         "storageUri": view.storage_uri,
         "framework": view.framework,
-        "footprints": [{**option, **item} if isinstance(item, dict) else item for item in footprints],
     }
     try:
         model = model_of(ModelShape.model_validate(data))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WishError(f"{where}: {first['msg']}") from None
+        loc, message = shape_faults(error, ModelShape)[0]
+        raise WishError(f"{path_text(loc)}: {message}") from None
     if model.backend not in fleet.parts.backends:
         known = ", ".join(sorted(fleet.parts.backends))
         raise WishError(f"backend: {model.backend!r} is not known; known are {known}")
@@ -115,24 +132,20 @@ def wish_again(plan: LivingPlan, view: ModelView, group: str) -> Model:
 
 
 def _annotated(view: ModelView) -> dict[str, Any]:
-    text = view.annotations.get(ANNOTATION_MODEL)
-    if text is None:
-        return {}
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WishError(f"annotation {ANNOTATION_MODEL}: not JSON: {error}") from None
-    if not isinstance(said, dict):
-        raise WishError(f"annotation {ANNOTATION_MODEL}: expected an object")
-    own = next((field for field in _FROM_SPEC if field in said), None)
-    if own is not None:
-        raise WishError(f"annotation {ANNOTATION_MODEL}: {own} is the object's own to say")
-    return said
+        said = read_model_annotation(view.annotations, memory=view.memory)
+    except AnnotationError as error:
+        raise WishError(f"annotation {ANNOTATION_MODEL}: {error}") from None
+    if said is None and (flat := flat_annotations(view.annotations)):
+        raise WishError(
+            f"annotation {flat[0]}: only {ANNOTATION_MODEL} is read here, JSON of all such fields"
+        )
+    return said or {}
 
 
 def _footprints(memory: str, fleet: Fleet, group: str) -> list[dict[str, str]]:
     """Return one footprint for each class of device that the group may have."""
     return [
-        {"class": name, **({"gpuMemory": memory} if on_gpu else {})}
+        {"class": name, "memory": memory, **({"gpuMemory": memory} if on_gpu else {})}
         for name, on_gpu in fleet.classes_of[group]
     ]

@@ -7,13 +7,14 @@ from typing import Any
 from planner.domain.model import framework_of
 from planner.manifests.contents import Resident
 from planner.manifests.names import ANNOTATION_REPLICA_SHARDS, Labels
+from planner.scenario.model_annotation import ANNOTATION_MODEL, model_annotation
 from planner.units import quantity_bytes
 
 
 def trained_model(
     resident: Resident, *, shards: tuple[str, ...], namespace: str, labels: Labels
 ) -> dict[str, Any]:
-    """Return the TrainedModel of a model.
+    """Return the TrainedModel of a model; what it has no field for stands in an annotation.
 
     KServe lets ``memory`` never be changed: a model whose planned memory changed has to be deleted and
     created again. What its webhook says of the storageUri is ``storage.untaken_uris``'s; nothing is refused
@@ -29,13 +30,18 @@ def trained_model(
     namespace, labels
         Of the object.
     """
-    metadata: dict[str, Any] = {"name": resident.model.name, "namespace": namespace, "labels": labels}
+    annotations = {ANNOTATION_MODEL: model_annotation(resident.model)}
     if len(shards) > 1:
-        metadata["annotations"] = {ANNOTATION_REPLICA_SHARDS: ",".join(shards[1:])}
+        annotations[ANNOTATION_REPLICA_SHARDS] = ",".join(shards[1:])
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "TrainedModel",
-        "metadata": metadata,
+        "metadata": {
+            "name": resident.model.name,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": annotations,
+        },
         "spec": {
             "inferenceService": resident.placed.shard,
             "model": {

@@ -5,13 +5,16 @@ Taken as they stand: ``metadata.name``, ``metadata.labels``, ``spec.model.storag
 others by the backend of their name) and one footprint for any device class whose host memory is
 ``spec.model.memory``, declared. What a TrainedModel cannot say stands in annotations
 ``shardpack.dev/<field>``: the fields of ``flat.FLAT_FIELDS`` in kebab case, as ``shardpack.dev/gpu-memory:
-600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``.
+600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``. Where there is
+``shardpack.dev/model``, which manifests write and the controller reads, it is read instead of them.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +23,24 @@ from pydantic import ConfigDict, ValidationError
 from planner.domain.footprint import ANY_CLASS
 from planner.domain.model import Model
 from planner.errors import Fault, InputError
-from planner.scenario.documents import Document, Loc, parse_documents, read_text
+from planner.scenario.documents import Document, Loc, parse_documents, path_text, read_text
 from planner.scenario.draft import Located
 from planner.scenario.faults import FaultLog, shape_faults
 from planner.scenario.flat import FLAT_FIELDS, field_at, nested
 from planner.scenario.kubernetes_objects import SUFFIXES, in_lists
+from planner.scenario.model_annotation import (
+    ANNOTATION_MODEL,
+    AnnotationError,
+    read_model_annotation,
+)
 from planner.scenario.resolve import model_of
 from planner.scenario.scenario_shape import ModelShape
 from planner.scenario.shapes import Scalar, Shape
 
+_log = logging.getLogger(__name__)
+
 ANNOTATION = "shardpack.dev/"
+_SAID: Loc = ("metadata", "annotations", ANNOTATION_MODEL)
 _BACKENDS = {"onnx": "onnxruntime"}
 _FROM_SPEC = {"name", "storageUri", "framework", "labels"}
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -39,6 +50,17 @@ _KEBAB = {_CAMEL.sub("-", name).lower(): name for name in FLAT_FIELDS if name no
 def annotation_of(field: str) -> str | None:
     """Return the annotation that stands for a flat field; None where the object itself says it."""
     return next((ANNOTATION + kebab for kebab, name in _KEBAB.items() if name == field), None)
+
+
+def flat_annotations(annotations: Iterable[str]) -> tuple[str, ...]:
+    """Return those annotations, sorted, that stand for a flat field."""
+    return tuple(
+        sorted(
+            key
+            for key in annotations
+            if key.startswith(ANNOTATION) and key.removeprefix(ANNOTATION) in _KEBAB
+        )
+    )
 
 
 class _Foreign(Shape):
@@ -73,12 +95,15 @@ class _TrainedModel(_Foreign):
 class _TrainedModelDocument(Document):
     """A TrainedModel whose faults, found in the model that it became, are told at its own fields."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, said: Collection[str]) -> None:
         super().__init__(file=document.file, data=document.data, text="")
+        self._said = said
         self._source = document
 
     def fault(self, loc: Loc, message: str) -> Fault:
         """Return a fault at a place of the model, or of the object itself."""
+        if loc and loc[0] in self._said:
+            return self._source.fault(_SAID, f"{path_text(loc)}: {message}")
         return self._source.fault(self._own(loc), message)
 
     def _own(self, loc: Loc) -> Loc:
@@ -147,10 +172,20 @@ def trained_model_of(document: Document, log: FaultLog) -> Located[Model] | None
         for loc, message in shape_faults(error, _TrainedModel):
             log.add(document, loc, message)
         return None
-    own = _TrainedModelDocument(document)
     _near_misses(shape, document, log)
+    annotations = shape.metadata.annotations or {}
     try:
-        return Located(model_of(ModelShape.model_validate(_data(shape))), own, ())
+        said = read_model_annotation(annotations, memory=shape.spec.model.memory)
+    except AnnotationError as error:
+        log.add(document, _SAID, str(error))
+        return None
+    if said is not None and (flat := flat_annotations(annotations)):
+        told = "%s: TrainedModel %s: %s: not read beside %s, which says what it asks for"
+        _log.warning(told, document.file, shape.metadata.name, ", ".join(flat), ANNOTATION_MODEL)
+    own = _TrainedModelDocument(document, said or ())
+    data = _flat(shape) if said is None else {**_plain(shape), **said}
+    try:
+        return Located(model_of(ModelShape.model_validate({**data, **_own(shape)})), own, ())
     except ValidationError as error:
         for loc, message in shape_faults(error, ModelShape):
             log.add(own, loc, message)
@@ -169,21 +204,29 @@ def _near_misses(shape: _TrainedModel, document: Document, log: FaultLog) -> Non
                 log.add(document, ("metadata", "annotations", key), message)
 
 
-def _data(shape: _TrainedModel) -> dict[str, Any]:
+def _own(shape: _TrainedModel) -> dict[str, Any]:
+    """Return what the object itself says, whatever its annotations do."""
+    spec = shape.spec.model
+    return {"name": shape.metadata.name, "storageUri": spec.storage_uri, "framework": spec.framework}
+
+
+def _plain(shape: _TrainedModel) -> dict[str, Any]:
+    """Return what is taken of an object where its annotations say nothing else."""
+    spec = shape.spec.model
+    return {
+        "backend": _BACKENDS.get(spec.framework, spec.framework),
+        "labels": shape.metadata.labels or {},
+        "footprints": [{"class": ANY_CLASS, "memory": spec.memory}],
+    }
+
+
+def _flat(shape: _TrainedModel) -> dict[str, Any]:
     annotations = shape.metadata.annotations or {}
     cells = {
-        _KEBAB[key.removeprefix(ANNOTATION)]: value
-        for key, value in annotations.items()
+        _KEBAB[key.removeprefix(ANNOTATION)]: annotations[key]
+        for key in annotations
         if key.startswith(ANNOTATION) and key.removeprefix(ANNOTATION) in _KEBAB
     }
-    spec = shape.spec.model
-    option = {"class": ANY_CLASS, "memory": spec.memory, **nested(cells, option=True)}
-    return {
-        "name": shape.metadata.name,
-        "backend": _BACKENDS.get(spec.framework, spec.framework),
-        "framework": spec.framework,
-        "storageUri": spec.storage_uri,
-        "labels": shape.metadata.labels or {},
-        **nested(cells, option=False),
-        "footprints": [option],
-    }
+    plain = _plain(shape)
+    option = {**plain["footprints"][0], **nested(cells, option=True)}
+    return {**plain, **nested(cells, option=False), "footprints": [option]}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import yaml
 
+from planner.controller.fleet import read_fleet
 from planner.controller.objects import Style
+from planner.controller.views import read_config_map, read_model
+from planner.controller.wishes import wish_of
 from planner.domain.placement import Placed, Shard
+from planner.domain.scenario import Scenario
 from planner.manifests import render_plan
 from planner.scenario.load import parse_scenario
 from tests.support.kubernetes_objects import objects_in
 from tests.support.memory_cluster import (
+    NAMESPACE,
     MemoryCluster,
     Run,
     a_fleet_text,
-    a_trained_model,
     fleet_map,
     loaded_agents,
     placement_of,
@@ -33,10 +37,30 @@ MODELS = [
 ]
 
 
-def test_what_a_plan_places_stays_where_it_is() -> None:
+def a_planned_scenario() -> Scenario:
+    """A fleet with models, as it is planned."""
     fleet = yaml.safe_load(a_fleet_text())
     fleet["spec"]["models"] = MODELS
-    scenario = parse_scenario(yaml.safe_dump(fleet), file="scenario")
+    return parse_scenario(yaml.safe_dump(fleet), file="scenario")
+
+
+def test_a_rendered_model_asks_for_what_was_planned() -> None:
+    scenario = a_planned_scenario()
+    shards = tuple(Shard(name=name, shard_type="t4") for name in ("news", "news-1"))
+    placed = [Placed(model="m-0", replica=1, shard="news-1", devices=(0,))]
+    placed += [Placed(model=model.name, replica=0, shard="news", devices=(0,)) for model in scenario.models]
+    fleet = read_fleet(read_config_map(fleet_map(a_fleet_text())), namespace=NAMESPACE)
+    asked = [
+        wish_of(read_model(item), fleet, "news")
+        for file in render_plan(a_plan(scenario, *shards, *placed), scenario)
+        for item in objects_in(file.text)
+        if item["kind"] == "TrainedModel"
+    ]
+    assert sorted(asked, key=lambda model: model.name) == list(scenario.models)
+
+
+def test_what_a_plan_places_stays_where_it_is() -> None:
+    scenario = a_planned_scenario()
     shards = tuple(Shard(name=name, shard_type="t4") for name in ("news", "news-1", "news-2"))
     where = {
         ("m-0", 0): "news-2",
@@ -54,13 +78,6 @@ def test_what_a_plan_places_stays_where_it_is() -> None:
     for file in render_plan(plan, scenario):
         for item in objects_in(file.text):
             if item["kind"] in cluster.objects:
-                says = next((one for one in MODELS if one["name"] == item["metadata"]["name"]), None)
-                if item["kind"] == "TrainedModel" and says is not None:
-                    given = a_trained_model(
-                        str(says["name"]), says={key: says[key] for key in ("replicas", "footprints")}
-                    )
-                    annotations = item["metadata"].get("annotations", {})
-                    item["metadata"]["annotations"] = {**annotations, **given["metadata"]["annotations"]}
                 cluster.put(item["kind"], item)
     cluster.put("ConfigMap", fleet_map(a_fleet_text()))
     before = placement_of(cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from planner.controller.fleet import Fleet, read_fleet
 from planner.controller.views import read_config_map, read_model
-from planner.controller.wishes import WishError, group_of, wish_of
+from planner.controller.wishes import WishError, group_of, said_in, wish_of
 from planner.domain.model import Model
 from planner.errors import InputError
 from tests.support.builders import GIB, MIB
@@ -79,14 +80,21 @@ def test_what_kserve_checks_is_the_least_that_a_footprint_takes(counts: bool, me
         ({"replicas": 0}, "replicas"),
         ({"name": "other"}, "name is the object's own"),
         ({"backend": "cobol"}, "'cobol' is not known"),
-        ({"colour": "blue"}, "colour"),
-        ({"footprints": ["x"]}, "footprints"),
         ({"footprints": [{"class": "nvidia-nope"}]}, r"footprints\[0\]\.class: there is no device class"),
         ({"footprints": [{"class": "nvidia-t4"}] * 2}, r"footprints\[1\]: a second footprint for class"),
         ({"footprints": [{"class": "cpu", "gpuMemory": "1Gi"}]}, "'cpu' is a CPU: it has no GPU memory"),
         ({"devicesPerReplica": 4}, "devicesPerReplica: 4 devices, but no shard type has more than 1"),
         ({"pin": {"shard": "nope"}}, r"pin\.shard: there is no group with a shard called 'nope'"),
         ({"pin": {"shard": "news-2", "device": 1}}, r"pin\.device: shards of that group have devices 0 to 0"),
+        ({"colour": "blue"}, "unknown field 'colour'"),
+        ({"footprints": ["x"]}, r"footprints\[0\]: expected a mapping, found the text 'x'"),
+        ({"footprints": [7]}, r"footprints\[0\]: expected a mapping, found the number 7"),
+        ({"footprints": 5}, "footprints: expected a list"),
+        ({"footprints": True}, "footprints: expected a list"),
+        ({"footprints": {}}, "footprints: expected a list"),
+        ({"footprints": None}, "footprints: expected a list"),
+        ({"footprints": []}, "footprints: expected at least 1"),
+        ({"replicas": "2"}, "replicas: expected a whole number, found the text '2'"),
     ],
 )
 def test_what_cannot_be_is_told(says: dict[str, Any], told: str) -> None:
@@ -105,6 +113,33 @@ def test_a_shard_of_another_group_is_none_to_be_pinned_to() -> None:
 def test_a_model_may_say_what_it_takes_of_devices_that_its_fleet_does_not_have() -> None:
     model = wish(says={"footprints": [{"class": name} for name in ("nvidia-t4", "nvidia-l4", "*")]})
     assert [option.device_class for option in model.footprints] == ["nvidia-t4", "nvidia-l4", "*"]
+
+
+def test_an_annotation_that_scenarios_read_is_not_passed_over() -> None:
+    item = a_trained_model("m")
+    item["metadata"]["annotations"]["shardpack.dev/replicas"] = "2"
+    before = said_in(read_model(item))
+    with pytest.raises(WishError, match=r"shardpack\.dev/replicas: only shardpack\.dev/model is read"):
+        wish_of(read_model(item), a_fleet(), "news")
+    item["metadata"]["annotations"]["shardpack.dev/model"] = '{"replicas": 3}'
+    assert wish_of(read_model(item), a_fleet(), "news").replicas == 3
+    assert said_in(read_model(item)) != before != said_in(read_model(a_trained_model("m")))
+
+
+class _Torn(dict[str, str]):
+    """Annotations that cannot be read in a way that nobody thought of."""
+
+    def get(self, *_: Any) -> Any:
+        raise ZeroDivisionError("torn")
+
+
+def test_what_nobody_thought_of_is_the_fault_of_one_model(caplog: pytest.LogCaptureFixture) -> None:
+    view = dataclasses.replace(read_model(a_trained_model("m")), annotations=_Torn())
+    with pytest.raises(WishError, match=r"cannot be read: ZeroDivisionError\('torn'\)"):
+        wish_of(view, a_fleet(), "news")
+    (record,) = caplog.records
+    assert record.getMessage() == "model m cannot be read"
+    assert record.exc_info is not None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", "[" * 100_000])

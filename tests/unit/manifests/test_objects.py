@@ -403,7 +403,10 @@ def test_bought_gpu_shard_asks_for_its_product_unless_its_type_says_more():
 def test_trained_model_has_its_first_replicas_shard_as_parent_and_names_the_others():
     found = named(rendered(*everything()), "TrainedModel", "everywhere")
     assert found["spec"]["inferenceService"] == "bought"
-    assert found["metadata"]["annotations"] == {"shardpack.dev/replica-shards": "onnode,sliced"}
+    annotations = found["metadata"]["annotations"]
+    assert annotations.keys() == {"shardpack.dev/replica-shards", "shardpack.dev/model"}
+    assert annotations["shardpack.dev/replica-shards"] == "onnode,sliced"
+    assert json.loads(annotations["shardpack.dev/model"])["replicas"] == 3
     assert found["spec"]["model"] == {
         "storageUri": "s3://models/everywhere",
         "framework": "onnx",

@@ -169,3 +169,51 @@ def test_no_file_of_the_folder_leads_out_of_the_scenarios(tmp_path: Path) -> Non
 def test_another_version_of_the_object_is_a_fault(tmp_path: Path) -> None:
     (message,) = faults(tmp_path, a=PLAIN.replace("v1alpha1", "v1"))
     assert "'serving.kserve.io/v1' is not one of serving.kserve.io/v1alpha1" in message
+
+
+SAID = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: TrainedModel
+metadata:
+  name: said
+  labels: {team: news}
+  annotations:
+    shardpack.dev/model: '{"replicas": 2, "footprints": [{"class": "nvidia-t4", "gpuMemory": "600Mi"}]}'
+spec:
+  inferenceService: news
+  model: {storageUri: "s3://x/a", framework: onnx, memory: 1Gi}
+"""
+
+
+def test_the_annotation_that_the_controller_reads_is_read(tmp_path: Path) -> None:
+    (model,) = load(tmp_path, a=SAID)
+    assert (model.replicas, model.backend, model.labels) == (2, "onnxruntime", (("team", "news"),))
+    (option,) = model.footprints
+    assert (option.device_class, option.steady_bytes.p95) == ("nvidia-t4", 600 * 2**20)
+    assert option.memory_bytes.p95 == 2**30
+
+
+def test_it_wins_and_what_is_not_read_beside_it_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = SAID.replace("annotations:\n", 'annotations:\n    shardpack.dev/replicas: "5"\n')
+    (model,) = load(tmp_path, a=both)
+    assert model.replicas == 2
+    (record,) = caplog.records
+    assert "TrainedModel said: shardpack.dev/replicas: not read beside" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('"replicas": 2', '"replicas": "2"', "replicas: expected a whole number, found the text '2'"),
+        ('"replicas": 2', '"name": "x"', "name is the object's own to say"),
+        ("600Mi", "600Mb", "footprints[0].gpuMemory: '600Mb' has the unknown suffix"),
+        ("nvidia-t4", "nvidia-t44", "footprints[0].class: there is no device class 'nvidia-t44'"),
+        ('[{"class"', '{"x": [{"class"', "not JSON"),
+    ],
+)
+def test_faults_in_it_are_told_at_it(tmp_path: Path, before: str, after: str, told: str) -> None:
+    (line,) = faults(tmp_path, a=SAID.replace(before, after))
+    assert line.startswith("a.yaml:7: ")
+    assert f"metadata.annotations.shardpack.dev/model: {told}" in line
