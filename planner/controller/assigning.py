@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.controller.conditions import is_assigned
 from planner.controller.living import LivingPlan
 from planner.controller.opening import MOST_TRIED, cheapest_site, free_name
 from planner.controller.scene import Scene
 from planner.controller.settling import Settled, Surroundings, remove, settle
-from planner.controller.views import ANNOTATION_URL, ModelView, is_ours
+from planner.controller.views import ModelView, is_ours
 from planner.controller.wishes import WishError, wish_again
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
@@ -125,7 +126,7 @@ class Assigner:
 
     def _settle(self, wish: _Wish, waiting: Sequence[Model], now: float) -> None:
         begin = time.perf_counter()
-        known = ANNOTATION_URL in wish.view.annotations
+        known = is_assigned(wish.view.conditions)
         fronted = self._scene.style.options.gateway == "nginx"
         around = Surroundings(used=self._foreign, closed=self._closed, fronted=fronted, waiting=waiting)
         hint = wish.view.parent if known else None

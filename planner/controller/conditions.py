@@ -144,6 +144,11 @@ def _replicas(count: int) -> str:
     return f"{count} replica" if count == 1 else f"{count} replicas"
 
 
+def is_assigned(conditions: Iterable[Object]) -> bool:
+    """Return whether conditions say that a model has its place: then its parent is where it was put."""
+    return any(item.get("type") == ASSIGNED and item.get("status") == "True" for item in conditions)
+
+
 def merged(
     known: Sequence[Object], wanted: Iterable[Object], *, now: str
 ) -> tuple[dict[str, Any], ...] | None:

@@ -292,7 +292,7 @@ class Engine:
             self._mover.note(view.name)
         moving = view.parent in leaving and not self._mover.is_loaded(view.name)
         stays = moving or self._is_served_elsewhere(view)
-        return naming(view, plan, group, mode=scene.style.mode, stays=stays)
+        return naming(view, plan, group, style=scene.style, stays=stays)
 
     def _is_served_elsewhere(self, view: ModelView) -> bool:
         """Return whether a server that is not ours answers for a model until its copies here are loaded."""

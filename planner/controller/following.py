@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import islice
 
 from planner.controller.assigning import names_of_others
+from planner.controller.conditions import is_assigned
 from planner.controller.fitting import Verdict, verdict_of
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
@@ -29,7 +30,6 @@ from planner.controller.restoring import (
 )
 from planner.controller.settling import Surroundings, settle
 from planner.controller.views import (
-    ANNOTATION_URL,
     ConfigMapView,
     ModelView,
     Object,
@@ -145,7 +145,7 @@ class Follower:
             return Verdict(model=view.name, is_ours=True, refusal=str(error))
         if wish.replicas > MOST_REPLICAS:
             return None
-        return self._try(plan, group, wish, hint=view.parent if ANNOTATION_URL in view.annotations else None)
+        return self._try(plan, group, wish, hint=view.parent if is_assigned(view.conditions) else None)
 
     def _try(self, plan: LivingPlan, group: str, wish: Model, *, hint: str | None) -> Verdict:
         holder = self._fleets.holding(wish.name)
@@ -187,7 +187,7 @@ class Follower:
 
     def _note_config_map(self, change: Change) -> None:
         view: ConfigMapView = change.after or change.before
-        if is_fleet(view):
+        if is_fleet(view) or (change.before is not None and is_fleet(change.before)):
             self._refleet = True
             return
         if not is_ours(view.labels) and change.name not in self._named_in:

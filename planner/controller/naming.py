@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from planner.controller.living import LivingPlan
-from planner.controller.objects import Mode
+from planner.controller.objects import Style
 from planner.controller.views import ANNOTATION_LEAVING, ANNOTATION_URL, FINALIZER, ModelView
 from planner.controller.writes import Write, patch
 from planner.manifests.names import ANNOTATION_REPLICA_SHARDS
 from planner.manifests.routes import gateway_url
 
 
-def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, stays: bool) -> Write | None:
+def naming(view: ModelView, plan: LivingPlan, group: str, *, style: Style, stays: bool) -> Write | None:
     """Return what makes a TrainedModel say where its model is; None where it does.
 
     During a move its parent stays the old shard until the new copies are loaded, and the old copy is marked
@@ -23,8 +23,8 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, stays: 
     ----------
     view, plan, group
         The TrainedModel, and where its model is.
-    mode
-        Without KServe's controllers it gets a finalizer.
+    style
+        Without KServe's controllers it gets a finalizer; its address where a gateway answers there.
     stays
         Whether it keeps its parent for now: that answers for it until the copies that stay do.
     """
@@ -35,8 +35,9 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, stays: 
         return None
     parent = view.parent if stays else staying[0]
     others = sorted(shard for shard in staying if shard != parent)  # as who starts anew numbers them
+    answers = style.options.gateway != "none"
     annotations = {
-        ANNOTATION_URL: gateway_url(group, plan.fleet.scenario.namespace, view.name),
+        ANNOTATION_URL: gateway_url(group, plan.fleet.scenario.namespace, view.name) if answers else None,
         ANNOTATION_REPLICA_SHARDS: ",".join(others) or None,
         ANNOTATION_LEAVING: ",".join(leaving) or None,
     }
@@ -44,7 +45,7 @@ def naming(view: ModelView, plan: LivingPlan, group: str, *, mode: Mode, stays: 
     changed = {key: value for key, value in annotations.items() if view.annotations.get(key) != value}
     if changed:
         body["metadata"] = {"annotations": changed}
-    if mode == "standalone" and FINALIZER not in view.finalizers:
+    if style.mode == "standalone" and FINALIZER not in view.finalizers:
         body.setdefault("metadata", {})["finalizers"] = [*view.finalizers, FINALIZER]
     if view.parent != parent:
         body["spec"] = {"inferenceService": parent}

@@ -10,6 +10,7 @@ from planner.controller.conditions import ASSIGNED, LOADED, READY, Life, conditi
 from planner.controller.scene import Scene
 from planner.controller.views import ModelView
 from planner.controller.writes import Write, patch
+from planner.manifests.deployment import predictor_url
 from planner.manifests.routes import gateway_url
 
 
@@ -88,14 +89,14 @@ class Teller:
         wanted = conditions_of(life, ready=standalone)
         conditions = merged(view.conditions, wanted, now=stamp)
         body: dict[str, Any] = {} if conditions is None else {"conditions": list(conditions)}
-        if standalone and life.copies:
-            url = self._url(view)
+        if standalone:
+            url = self._url(view, life)
             if view.url != url or view.address != url:
-                body |= {"url": url, "address": {"url": url}}
+                body |= {"url": url, "address": {"url": url} if url else None}
         if not body:
             self._held.pop(view.name, None)
             return None
-        if not _matters(view, life, wanted) and not self._lasts(view.name, now):
+        if "url" not in body and not _matters(view, life, wanted) and not self._lasts(view.name, now):
             return None
         self._held.pop(view.name, None)
         return patch(
@@ -106,10 +107,16 @@ class Teller:
             status=True,
         )
 
-    def _url(self, view: ModelView) -> str:
+    def _url(self, view: ModelView, life: Life) -> str | None:
+        """Return where a model is asked: at its gateway, else at the one shard that has it."""
         found = self._scene.fleets.find(view)
         assert found is not None
-        return gateway_url(found[1], found[0].fleet.scenario.namespace, view.name)
+        namespace = found[0].fleet.scenario.namespace
+        if self._scene.style.options.gateway != "none":
+            return gateway_url(found[1], namespace, view.name) if life.copies else view.url
+        # During a move the parent stays the old shard until the new one has loaded the model.
+        is_there = view.parent in {copy.shard for copy in (*life.copies, *life.leaving)}
+        return predictor_url(view.parent, namespace, view.name) if life.replicas == 1 and is_there else None
 
     def _lasts(self, name: str, now: float) -> bool:
         until = self._held.setdefault(name, now + self._scene.pace.status_s)

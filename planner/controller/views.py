@@ -17,7 +17,7 @@ Object = Mapping[str, Any]
 Texts = Mapping[str, str]
 
 ANNOTATION_URL = "shardpack.dev/url"
-"""On a TrainedModel: the address that does not change; without KServe's controllers its status has it too."""
+"""On a TrainedModel: its gateway's address, which does not change; none without a gateway."""
 
 ANNOTATION_LEAVING = "shardpack.dev/leaving"
 """On a TrainedModel: the shards, with commas between, whose copies go as soon as the others are loaded."""

@@ -39,6 +39,11 @@ def predictor_name(shard: str) -> str:
     return f"{shard}-predictor"
 
 
+def predictor_url(shard: str, namespace: str, model: str) -> str:
+    """Return the address under which a model is asked on one shard, by the shard's ``service``."""
+    return f"http://{predictor_name(shard)}.{namespace}.svc/v2/models/{model}/infer"
+
+
 def deployment(
     contents: ShardContents, plan: Titled, *, spread: Spread, documents: int, options: ManifestOptions
 ) -> dict[str, Any]:
