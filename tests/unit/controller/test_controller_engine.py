@@ -315,7 +315,7 @@ def test_what_was_held_back_or_failed_for_a_model_that_goes_is_forgotten() -> No
     loaded_agents(state="Downloading")(run)  # held back for a while
     run.turn()
     changed = _changed(model(cluster, "m-001"))
-    changed["metadata"]["annotations"].clear()
+    changed["metadata"]["annotations"]["shardpack.dev/replica-shards"] = "nowhere"
     cluster.put("TrainedModel", changed)
     run.watch()
     step = run.engine.step(run.now, "now")
