@@ -108,7 +108,8 @@ def conditions_of(life: Life, *, ready: bool) -> tuple[dict[str, Any], ...]:
 
 
 def _assigned(life: Life) -> dict[str, Any]:
-    where = ", ".join(copy.shard for copy in life.copies)
+    # In the order of their numbers, whatever was placed first: who starts anew is to say the same.
+    where = ", ".join(sorted((copy.shard for copy in life.copies), key=lambda name: (len(name), name)))
     if life.refusal:
         have = f"{len(life.copies)} of {_replicas(life.replicas)}" + (f" on {where}" if where else "")
         return _condition(ASSIGNED, "False", life.reason, f"{have}; {life.refusal}")

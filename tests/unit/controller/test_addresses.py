@@ -86,3 +86,10 @@ def test_after_a_move_it_is_the_new_shard() -> None:
     shard = cluster.of("TrainedModel")["m"]["spec"]["inferenceService"]
     assert shard != "news"
     assert told(cluster)[1] == f"http://{shard}-predictor.models.svc/v2/models/m/infer"
+
+
+def test_many_shards_are_told_in_one_order_by_who_starts_anew_too() -> None:
+    cluster, run = served("kserve", "none", says={"replicas": 12})
+    written = cluster.writes.copy()
+    Run(cluster, now=run.now).settle(agents=loaded_agents())
+    assert cluster.writes == written
