@@ -12,7 +12,7 @@ DEFAULT_WORKS = (
     (None, 2_400, 0.0),
 )
 """(units up to, work, and more for each unit): what a search spends that is not told. A second of a core for
-2,000 units; 14 of two for 10,000, and some 65 for 100,000."""
+2,000 units; some 15 of two for 10,000, and some 65 for 100,000."""
 
 PROOF_TIME_A_UNIT = 0.045
 """CP-SAT's deterministic time, roughly seconds."""
