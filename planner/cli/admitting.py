@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, cluster_options, talk_options
+from planner.cli.options import Talk, cluster_options, controller_options, talk_options
 
 if TYPE_CHECKING:
     from planner.controller.webhook import Webhook
@@ -31,20 +31,7 @@ talk to.
 @click.command(
     epilog=_EPILOG, short_help="Refuse TrainedModels that would find no place, as they are created."
 )
-@click.option(
-    "--mode",
-    type=click.Choice(["kserve", "standalone"]),
-    default="kserve",
-    show_default=True,
-    help="As the controller of the cluster runs.",
-)
-@click.option(
-    "--gateway",
-    type=click.Choice(["none", "nginx"]),
-    default="none",
-    show_default=True,
-    help="As the controller of the cluster runs: with none no model passes through a transformer.",
-)
+@controller_options
 @click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
 @cluster_options
 @click.option(

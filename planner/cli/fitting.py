@@ -9,7 +9,7 @@ import click
 
 from planner.cli.documents import document, print_document, print_names
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, cluster_options, output_option, talk_options
+from planner.cli.options import Talk, cluster_options, controller_options, output_option, talk_options
 
 if TYPE_CHECKING:
     from planner.controller.fitting import Verdict
@@ -27,20 +27,7 @@ Exit codes: 0 all models fit, 3 some do not, or belong to no group of a fleet, 2
 
 @click.command(epilog=_EPILOG, short_help="Say whether TrainedModels would get a place in a cluster.")
 @click.argument("path", metavar="FILE")
-@click.option(
-    "--mode",
-    type=click.Choice(["kserve", "standalone"]),
-    default="kserve",
-    show_default=True,
-    help="As the controller of the cluster runs.",
-)
-@click.option(
-    "--gateway",
-    type=click.Choice(["none", "nginx"]),
-    default="none",
-    show_default=True,
-    help="As the controller of the cluster runs: with none no model passes through a transformer.",
-)
+@controller_options
 @click.option("-n", "--namespace", help="Of the cluster; by default the context's namespace.")
 @cluster_options
 @output_option(wide="nothing", name="the models that fit (model/NAME)")

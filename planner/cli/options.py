@@ -150,3 +150,22 @@ def cluster_options(command: Command) -> Command:
         "--context", metavar="NAME", help="The context of the kubeconfig; by default its current one."
     )
     return kubeconfig(context(command))
+
+
+def controller_options(command: Command) -> Command:
+    """Add ``--mode`` and ``--gateway``: how the controller runs whose decisions a command foresees."""
+    mode = click.option(
+        "--mode",
+        type=click.Choice(["kserve", "standalone"]),
+        default="kserve",
+        show_default=True,
+        help="As the controller of the cluster runs.",
+    )
+    gateway = click.option(
+        "--gateway",
+        type=click.Choice(["none", "nginx"]),
+        default="none",
+        show_default=True,
+        help="As the controller of the cluster runs: with none no model passes through a transformer.",
+    )
+    return mode(gateway(command))

@@ -17,7 +17,7 @@ import click
 from planner.cli.budget import budget_options, solve_options
 from planner.cli.documents import print_document, print_names, write_output
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, cluster_options, output_option, talk_options
+from planner.cli.options import Talk, cluster_options, controller_options, output_option, talk_options
 from planner.cli.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -42,20 +42,7 @@ models have no place in what is proposed (0 with --publish: it is said there).
     epilog=_EPILOG, short_help="Plan a cluster as it stands: what would be better, by which moves."
 )
 @click.option("-n", "--namespace", help="Whose TrainedModels; by default the context's namespace.")
-@click.option(
-    "--mode",
-    type=click.Choice(["kserve", "standalone"]),
-    default="kserve",
-    show_default=True,
-    help="As the controller of the cluster runs.",
-)
-@click.option(
-    "--gateway",
-    type=click.Choice(["none", "nginx"]),
-    default="none",
-    show_default=True,
-    help="As the controller of the cluster runs: with none no model passes through a transformer.",
-)
+@controller_options
 @cluster_options
 @click.option(
     "--nodes/--no-nodes", default=True, help="Read nodes where a fleet has some, which takes a ClusterRole."

@@ -75,7 +75,24 @@ class Loop:
                 return
 
 
-class Agents:
+class Standing:
+    """Servers in pairs, which a loop starts and stops as the cluster's objects ask for it."""
+
+    _loop: Loop
+    _servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]]
+
+    def __enter__(self) -> Self:
+        self._loop.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.__exit__()
+        for server in (one for both in self._servers.values() for one in both):
+            server.shutdown()
+            server.server_close()
+
+
+class Agents(Standing):
     """A pod for every server of a shard, each with an agent on an address of its own.
 
     Parameters
@@ -97,16 +114,6 @@ class Agents:
         self._servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]] = {}
         self._models: dict[str, Mapping[str, Any]] = {}
         self._loop = Loop(self._look)
-
-    def __enter__(self) -> Self:
-        self._loop.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.__exit__()
-        for server in (one for both in self._servers.values() for one in both):
-            server.shutdown()
-            server.server_close()
 
     def address(self, shard: str) -> str | None:
         """The address of a shard's pod: 8080 is its model server's port, 9082 its agent's."""
@@ -304,7 +311,7 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-class TransformerPods:
+class TransformerPods(Standing):
     """A process's worth of every transformer that has a Deployment: it says in an answer that it was there.
 
     Parameters
@@ -320,16 +327,6 @@ class TransformerPods:
         self._servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]] = {}
         self._loop = Loop(self._look)
         self.predictor_url = ""
-
-    def __enter__(self) -> Self:
-        self._loop.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.__exit__()
-        for server in (one for both in self._servers.values() for one in both):
-            server.shutdown()
-            server.server_close()
 
     def address(self, name: str) -> str | None:
         """The address of a transformer, or of a shard."""
