@@ -112,11 +112,14 @@ class Lookout:
         self._due_at_s = self.clock.monotonic() + wait_s
 
     def miss(self, fault: str) -> None:
-        """Note that a look was not answered and why, and look again ever later."""
+        """Note that a look was not answered and why, and look again soon.
+
+        Every model waits for the server that starts; a look that is refused costs next to nothing.
+        """
         if self.liveness.miss(fault):
             log.warning("the server does not answer", extra={"error": fault})
-        wait_s = self.settings.settle_s * 2 ** min(self.liveness.unanswered, 10)
-        self._due_at_s = self.clock.monotonic() + min(self.settings.poll_s, wait_s)
+        wait_s = min(self.settings.poll_s, self.settings.settle_s * min(2**self.liveness.unanswered, 4))
+        self._due_at_s = self.clock.monotonic() + wait_s
 
     def _look(self) -> None:
         """Look at the server and the repository on a worker's thread."""

@@ -60,7 +60,7 @@ class Settings:
     poll_s
         Between two looks at the server and at the documents when nothing happens.
     settle_s
-        Between two looks while an unload is awaited.
+        Between two looks while an unload is awaited; up to four times that while the server does not answer.
     stumble, refusal, dead_end
         Waits after what may pass soon (no answer, a broken transfer), after what hardly will (a refusal), and
         after what will not as long as request, files and server are the same.

@@ -23,9 +23,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from planner.errors import ShardpackError
 from planner.rehearsal.children import start_child
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.manifest_reader import PodSpec
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 
 _log = logging.getLogger(__name__)
@@ -329,7 +330,7 @@ def _fetch(spec: PodSpec, arguments: tuple[str, ...], folder: Path, gpus: Mappin
     command = [
         *(sys.executable, "-m", "agent.cli"),
         *(_local_argument(spec, folder, argument) for argument in arguments),
-        f"--component-port={free_ports().http}",  # nobody is there, as in a pod that has not begun
+        f"--component-port={free_port()}",  # nobody is there, as in a pod that has not begun
     ]
     fetch = start_child(command, log=folder / "fetch.log", environment=_agent_environment(gpus))
     _wait(lambda: fetch.poll() is not None, f"the models of {spec.shard}", timeout_s=_FETCH_TIMEOUT_S)

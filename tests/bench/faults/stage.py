@@ -22,7 +22,7 @@ from typing import Protocol
 
 from agent.desired import models_json
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
@@ -165,7 +165,7 @@ class Stage:
         (disk / "models").mkdir(parents=True)
         (folder / "models").symlink_to(disk / "models")
         self.store = Store(folder / "store")
-        self._ports = free_ports()
+        self._ports = Ports.free()
         self._server: TritonProcess | None = None
         self.agent = CONTENDERS[contender](folder, self._ports)
         self.desired: Wanted = {}

@@ -26,7 +26,7 @@ import pytest
 
 from agent.desired import DesiredModel
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
@@ -112,7 +112,7 @@ class Storm:
         folder = disk.parent / "shard"  # its documents and its log are not on the disk that fills up
         folder.mkdir()
         (folder / "models").symlink_to(disk / "models")
-        ports = free_ports()
+        ports = Ports.free()
         self.agent = AgentProcess(folder=folder, server_url=f"http://127.0.0.1:{ports.http}")
         self.agent.arguments = ("--disk-reserve", "0")
         self.witnesses = [wanted(f"w{n:04}", storage_uri=web.uri(f"w{n:04}")) for n in range(WITNESSES)]

@@ -11,7 +11,7 @@ import pytest
 
 from agent.desired import DesiredModel
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
@@ -24,7 +24,7 @@ class Shard:
     """A server that is started when its files are there, and its agent."""
 
     def __init__(self, folder: Path, home: TritonHome) -> None:
-        self.folder, self.home, self.ports = folder, home, free_ports()
+        self.folder, self.home, self.ports = folder, home, Ports.free()
         (folder / "models").mkdir()
         self.agent = AgentProcess(folder=folder, server_url=f"http://127.0.0.1:{self.ports.http}")
         self.server: TritonProcess | None = None

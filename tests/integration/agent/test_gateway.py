@@ -17,11 +17,12 @@ from typing import Self
 import pytest
 import urllib3
 
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.triton import TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import model_folder
 from tests.support.agent_process import eventually
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.triton_server import post, ready
 
 pytestmark = pytest.mark.skipif(

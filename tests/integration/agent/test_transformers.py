@@ -19,13 +19,14 @@ from planner.domain.fleet import Transformer
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.manifests.routes import plan_routes
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from planner.solve.portfolio import make_plan
 from tests.support.agent_models import model_folder
 from tests.support.agent_process import eventually
 from tests.support.builders import CPU, GIB, MIB, a_model, a_scenario, a_shard_type, an_option
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.python_servers import environment_of
 
 pytestmark = [

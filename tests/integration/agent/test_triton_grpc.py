@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planner.rehearsal.mount import mount_files
-from planner.rehearsal.triton import TritonOptions, TritonProcess, free_ports, start_triton
+from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
@@ -25,7 +25,7 @@ def restricted(tmp_path: Path, triton_home: TritonHome) -> Iterator[TritonProces
     """A server whose repository is closed to who does not know a secret."""
     (tmp_path / "models").mkdir()
     options = TritonOptions(
-        ports=free_ports(),
+        ports=Ports.free(),
         arguments=(
             f"--http-restricted-api=model-repository:admin-key={SECRET}",
             f"--grpc-restricted-protocol=model-repository:admin-key={SECRET}",
@@ -90,7 +90,7 @@ def test_where_the_grpc_port_is_closed_loads_go_over_http_until_it_opens(
     tmp_path: Path, triton_home: TritonHome, store: Path
 ) -> None:
     (tmp_path / "models").mkdir()
-    ports = free_ports()
+    ports = Ports.free()
     closed = TritonOptions(ports=replace(ports, grpc=None))
     server = start_triton(tmp_path.name, tmp_path / "models", home=triton_home, options=closed)
     agent = AgentProcess(folder=tmp_path, server_url=server.http_url)

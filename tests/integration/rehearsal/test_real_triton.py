@@ -18,7 +18,7 @@ import urllib3
 
 from planner.errors import ShardpackError
 from planner.rehearsal.gpus import environment
-from planner.rehearsal.triton import Ports, TritonOptions, free_ports
+from planner.rehearsal.triton import Ports, TritonOptions
 from planner.rehearsal.triton_files import make_backends
 
 pytestmark = pytest.mark.triton
@@ -268,7 +268,7 @@ def _state(pid):
 @pytest.mark.parametrize("port", ["http", "grpc", "metrics"])
 def test_a_port_of_another_server_is_an_error_and_not_taken_for_ones_own(triton, port):
     other = triton.start("other").server.ports
-    ports = {name: getattr(free_ports(), name) for name in ("http", "grpc", "metrics")}
+    ports = {name: getattr(Ports.free(), name) for name in ("http", "grpc", "metrics")}
     ports[port] = getattr(other, port)
 
     with pytest.raises(ShardpackError, match="already in use"):
@@ -276,7 +276,7 @@ def test_a_port_of_another_server_is_an_error_and_not_taken_for_ones_own(triton,
 
 
 def test_the_grpc_endpoint_can_be_left_closed(triton):
-    ports = dataclasses.replace(free_ports(), grpc=None)
+    ports = dataclasses.replace(Ports.free(), grpc=None)
 
     shard = triton.start(options=TritonOptions(ports=ports))
 

@@ -23,9 +23,10 @@ from agent.observed import Seen
 from agent.proxy import Proxy, ProxySettings, find_nginx
 from agent.routes import routes_of
 from agent.status import Snapshot
+from planner.rehearsal.free_ports import free_port
 from tests.support.agent_models import copy, desired, row, target
 from tests.support.agent_process import eventually
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 
 needs_nginx = pytest.mark.skipif(
     shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
