@@ -322,7 +322,11 @@ class Kube:
         preconditions = {key: value for key, value in wanted.items() if value is not None}
         if preconditions:
             options["preconditions"] = preconditions
-        self._write("DELETE", resource.path(namespace=namespace, name=name), options, dry_run=dry_run)
+        if dry_run:  # a server that is sent options takes none from the query
+            options["dryRun"] = ["All"]
+        self._answer(
+            Request(method="DELETE", path=resource.path(namespace=namespace, name=name), body=options)
+        )
 
     # ------------------------------------------------------------------------------------------ what there is
 
@@ -387,9 +391,7 @@ class Kube:
         query: Mapping[str, str] | None = None,
         dry_run: bool,
     ) -> Object:
-        further = dict(query or {})
-        if method != "DELETE":
-            further["fieldManager"] = self.manager
+        further = {**(query or {}), "fieldManager": self.manager}
         if dry_run:
             further["dryRun"] = "All"
         request = Request(method=method, path=path, query=further, body=body, content_type=content_type)

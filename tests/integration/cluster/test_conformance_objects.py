@@ -220,7 +220,7 @@ def test_selectors_choose_by_labels_and_fields(cluster: TestCluster) -> None:
     assert chosen("tier") == "a"
     assert chosen("!tier") == "bc"
     assert chosen("test", "metadata.name=b") == "b"
-    with pytest.raises(InvalidError, match="field label not supported"):
+    with pytest.raises(InvalidError, match="is not a known field selector"):
         chosen("test", "data.x=1")
 
 

@@ -62,13 +62,19 @@ def field_selector(text: str, *, plural: str) -> Selector:
         if found is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         if found["key"] not in known:
-            raise bad_request(f"field label not supported: {found['key']}")
+            raise bad_request(_no_field(found["key"], plural))
         conditions.append((found["key"].split("."), found["value"], found["word"] != "!="))
 
     def select(item: Object) -> bool:
         return all((_value(item, path) == value) == wanted for path, value, wanted in conditions)
 
     return select
+
+
+def _no_field(key: str, plural: str) -> str:
+    if plural == "pods":
+        return f"field label not supported: {key}"
+    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def _value(item: Object, path: list[str]) -> str:

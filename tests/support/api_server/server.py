@@ -313,9 +313,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _delete(self, request: Request, target: Target, *, lost: bool) -> None:
         api = self.server.api
         options = request.content() if request.body else {}
-        options = {**options, **({"dryRun": "All"} if request.dry_run else {})}
+        # Options of the query count only where there are none in the body, as on a real server.
+        dry_run = bool(options.get("dryRun")) if request.body else request.dry_run
+        options = {**options, "dryRun": dry_run}
         item, gone = api.cleanup.delete(target.kind, (target.namespace, target.name), options)
-        if not request.dry_run:
+        if not dry_run:
             api.troubles.wrote(deed_of(request, target))
             if gone and target.kind.plural == "customresourcedefinitions":
                 api.catalogue.forget(item)
