@@ -324,9 +324,8 @@ class Kube:
             options["preconditions"] = preconditions
         if dry_run:  # a server that is sent options takes none from the query
             options["dryRun"] = ["All"]
-        self._answer(
-            Request(method="DELETE", path=resource.path(namespace=namespace, name=name), body=options)
-        )
+        path = resource.path(namespace=namespace, name=name)
+        self._answer(Request(method="DELETE", path=path, query={}, body=options))
 
     # ------------------------------------------------------------------------------------------ what there is
 
