@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.observed import NO_ROOM, PROBE_FAILED, STUCK_UNLOAD_S, Copy, Observed, Seen
+from agent.observed import NO_ROOM, OUT_OF_MEMORY, PROBE_FAILED, STUCK_UNLOAD_S, Copy, Observed, Seen
 from agent.pins import CPU, UNPINNED, Pin, Target
 
-_TRIES_BESIDE = 4
-"""So often room for an old and a new copy of a model is looked for before the old one is unloaded for it."""
+_TRIES_BESIDE = {NO_ROOM: 4, OUT_OF_MEMORY: 2}
+"""So often room for an old and a new copy of a model is looked for before the old one is unloaded for it.
+
+To ask NVML costs nothing. A load that the server tries in vain takes memory for a moment that requests of
+other models may need; it is tried again once, since another load may have had the room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,7 @@ def _towards_newer(target: Target, seen: Seen, observed: Observed) -> Action | N
         return _towards_loaded(target, seen, observed)  # which of the two serves has to be known first
     if _comes_first(seen, observed):
         return None if _serves(seen) else _towards_loaded(target, seen, observed)
-    if seen.ready and _is_current(target, seen.staged) and not _is_apart(seen):
+    if seen.ready and _is_current(target, seen.staged) and not is_apart(seen):
         if target.pin is None or not observed.server_live:
             return None
         return _load(target, target.pin, update=True)
@@ -183,7 +186,7 @@ def _comes_first(seen: Seen, observed: Observed) -> bool:
         return False
     waits = observed.now_s < seen.setback.retry_at_s
     is_missing = observed.server_live and seen.failure is None and not _serves(seen)
-    return waits or (is_missing and not _is_apart(seen))
+    return waits or (is_missing and not is_apart(seen))
 
 
 def _serves(seen: Seen) -> bool:
@@ -192,14 +195,15 @@ def _serves(seen: Seen) -> bool:
     return seen.ready and known and not _is_sick(seen)
 
 
-def _is_apart(seen: Seen) -> bool:
+def is_apart(seen: Seen) -> bool:
     """Return whether a copy that serves has to leave before the newer one is loaded.
 
-    That is so where devices had no room for both, several times in a row. It may turn out that the newer one
-    alone has no room either, so that is tried ever more rarely: after 4 failures, 8, 16, and so on.
+    That is so where there was no memory for both, several times in a row. It may turn out that the newer one
+    alone has no room either, so that is tried ever more rarely: after 4 failures, 8, 16, and so on. Never for
+    a move to other devices: what the model holds now is elsewhere, and would be given up for nothing.
     """
     setback = seen.setback
-    if setback is None or setback.reason != NO_ROOM or setback.attempts < _TRIES_BESIDE:
+    if setback is None or setback.attempts < _TRIES_BESIDE.get(setback.reason, setback.attempts + 1):
         return False
     return setback.attempts & (setback.attempts - 1) == 0
 

@@ -20,6 +20,9 @@ longest period between two looks."""
 NO_ROOM = "NoRoom"
 """The reason of a load that was not asked for: a device has less free than it may take."""
 
+OUT_OF_MEMORY = "OutOfMemory"
+"""The reason of a load that the server has refused and said that there was too little memory."""
+
 PROBE_FAILED = "ProbeFailed"
 """The reason of a model that is loaded and does not answer: only an unload and a load help."""
 

@@ -27,6 +27,7 @@ from agent.errors import (
 )
 from agent.observed import (
     NO_ROOM,
+    OUT_OF_MEMORY,
     PROBE_FAILED,
     FailedState,
 )
@@ -47,6 +48,7 @@ from agent.pins import Pin
 from agent.records import Copies
 from agent.repository import Repository
 from agent.servers.port import ModelServer
+from agent.servers.refusals import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -274,6 +276,6 @@ def _judged_refusal(action: Action, error: RefusedError) -> tuple[str, Retry]:
     if error.status in (401, 403):
         return "Denied", "late"
     if isinstance(action, Load):
-        return "LoadRefused", error.retry
+        return OUT_OF_MEMORY if is_out_of_memory(str(error)) else "LoadRefused", error.retry
     # It keeps memory that others wait for, so what may pass is asked again soon.
     return "UnloadRefused", "soon" if error.status >= 500 else error.retry

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from agent.accounts import DeviceAccount, account
-from agent.actions import Action, Download, Install, Load, Unload
+from agent.actions import Action, Download, Install, Load, Unload, is_apart
 from agent.desired import Desired
 from agent.memory import DeviceMemory, Memory
 from agent.observed import NOTHING, PROBE_FAILED, Failure, Seen
@@ -302,12 +302,24 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
         return UPDATE_FAILED, f"{fault.reason}: {fault.message}; what was there before serves on"
     if seen.failure is not None:
         return seen.failure.reason, seen.failure.message
+    if target is not None and seen.setback is not None and _makes_room(seen):
+        short = seen.setback
+        return (
+            "UnloadedFirst",
+            f"the old and the new copy have no room together ({short.reason}: {short.message})",
+        )
     if target is not None and seen.held and not _has_files(target, seen):
         return (
             "OldCopyServes",
             "the copy that serves comes from another storageUri; the new one is being fetched",
         )
     return None, None
+
+
+def _makes_room(seen: Seen) -> bool:
+    """Return whether an older copy was unloaded so that the newer one can be loaded."""
+    leaves = seen.unload_asked_at_s is not None or seen.former is not None
+    return is_apart(seen) and leaves and not seen.ready
 
 
 def _unenforced(target: Target, seen: Seen, *, visible: int | None) -> tuple[str | None, str | None]:

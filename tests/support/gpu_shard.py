@@ -100,12 +100,16 @@ class GpuShard:
 
 @contextmanager
 def a_gpu_shard(
-    folder: Path, *gpus: SimulatedGpu, native: NativeParts, home: TritonHome
+    folder: Path, *gpus: SimulatedGpu, native: NativeParts, home: TritonHome, nvml: bool = True
 ) -> Iterator[GpuShard]:
-    """Start a server that sees all the GPUs, in their order, with an agent beside it that is not started."""
+    """Start a server that sees all the GPUs, in their order, with an agent beside it that is not started.
+
+    Without ``nvml`` the agent knows which GPUs the server sees and nothing of their memory, as in a pod.
+    """
     write_state(folder / "gpus", gpus)
     seen = environment(native, folder / "gpus", visible=[gpu.uuid for gpu in gpus])
-    with _shard(folder, seen, native=native, home=home) as shard:
+    told = seen if nvml else {"CUDA_VISIBLE_DEVICES": seen["CUDA_VISIBLE_DEVICES"]}
+    with _shard(folder, seen, told, native=native, home=home) as shard:
         yield shard
 
 
@@ -115,7 +119,8 @@ def a_real_gpu_shard(
 ) -> Iterator[GpuShard]:
     """Start a server on GPUs of this machine, as `a_gpu_shard` does on simulated ones."""
     seen = {"CUDA_VISIBLE_DEVICES": ",".join(uuids)}
-    with _shard(folder, seen, native=native, home=home, arguments=("--allow-gpu-metrics=true",)) as shard:
+    metrics = ("--allow-gpu-metrics=true",)
+    with _shard(folder, seen, seen, native=native, home=home, arguments=metrics) as shard:
         yield shard
 
 
@@ -123,6 +128,7 @@ def a_real_gpu_shard(
 def _shard(
     folder: Path,
     seen: dict[str, str],
+    told: dict[str, str],
     *,
     native: NativeParts,
     home: TritonHome,
@@ -131,7 +137,7 @@ def _shard(
     (folder / "models").mkdir()
     options = TritonOptions(pool_bytes=POOL_BYTES, arguments=arguments)
     server = start_triton(folder.name, folder / "models", home=home, gpus=seen, options=options)
-    agent = AgentProcess(folder=folder, server_url=server.http_url, environment={**os.environ, **seen})
+    agent = AgentProcess(folder=folder, server_url=server.http_url, environment={**os.environ, **told})
     try:
         yield GpuShard(folder=folder, native=native, server=server, agent=agent)
     finally:

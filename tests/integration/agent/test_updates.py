@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,12 @@ def test_an_agent_killed_at_any_moment_of_an_update_ends_well(
     assert traffic.failures == []
 
 
+@pytest.mark.parametrize(("nvml", "why"), [(True, "NoRoom"), (False, "OutOfMemory")])
 def test_versions_that_have_no_room_together_change_over_one_after_the_other(
-    tmp_path: Path, native: NativeParts, triton_home: TritonHome
+    tmp_path: Path, native: NativeParts, triton_home: TritonHome, nvml: bool, why: str
 ) -> None:
     gpu = SimulatedGpu(uuid="GPU-a", product="Tesla T4", memory_bytes=104 * MIB, reserved_bytes=2 * MIB)
-    with a_gpu_shard(tmp_path, gpu, native=native, home=triton_home) as shard:
+    with a_gpu_shard(tmp_path, gpu, native=native, home=triton_home, nvml=nvml) as shard:
         shard.mount(shard.model("m", "GPU-a", size=60 * MIB))
         shard.agent.start()
         shard.agent.wait_ready()
@@ -133,3 +135,4 @@ def test_versions_that_have_no_room_together_change_over_one_after_the_other(
         last = shard.model("m", "GPU-a", size=70 * MIB, version="-3")
         shard.mount(last)
         eventually(lambda: told(shard.agent) == ("Loaded", None, last.storage_uri), "the last one")
+        assert set(re.findall("reason='([A-Za-z]+)'", shard.agent.log)) == {why, "LoadRefused"}

@@ -150,8 +150,8 @@ REFUSED = replace(OLD_SERVES, staged=copy(), setback=FAILED)
 LOST = replace(REFUSED, row=None)
 
 
-def short_of_room(attempts: int) -> Seen:
-    return replace(REFUSED, setback=replace(FAILED, reason="NoRoom", attempts=attempts, retry_at_s=100.0))
+def short_of_room(attempts: int, *, reason: str = "NoRoom") -> Seen:
+    return replace(REFUSED, setback=replace(FAILED, reason=reason, attempts=attempts, retry_at_s=100.0))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,10 @@ def short_of_room(attempts: int) -> Seen:
         ("four times", M, short_of_room(4), UNLOAD),
         ("and the old one has left", M, replace(short_of_room(4), row=None), INSTALL_NEWER),
         ("five times", M, short_of_room(5), UPDATE),
+        ("the server has had no memory for both, once", M, short_of_room(1, reason="OutOfMemory"), UPDATE),
+        ("twice", M, short_of_room(2, reason="OutOfMemory"), UNLOAD),
+        ("three times", M, short_of_room(3, reason="OutOfMemory"), UPDATE),
+        ("it was refused for another reason", M, short_of_room(4, reason="LoadRefused"), UPDATE),
         ("it is refused and may not be known to serve", M, replace(REFUSED, installed=copy(OTHER)), LOAD),
         (
             "a pin that cannot be resolved takes nothing away",
@@ -364,6 +368,15 @@ def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
         assert isinstance(next_action("m", M, observed({"m": away})), Load)
     waiting = replace(seen, row=row("UNLOADING"), failure=replace(sick, retry_at_s=1e9))
     assert next_action("m", M, observed({"m": waiting})) is None
+
+
+@pytest.mark.parametrize("reason", ["NoRoom", "OutOfMemory"])
+@pytest.mark.parametrize("attempts", [1, 2, 4, 8])
+def test_a_model_without_memory_where_it_should_move_is_not_given_up_where_it_is(
+    reason: str, attempts: int
+) -> None:
+    short = replace(FAILED, reason=reason, attempts=attempts, retry_at_s=0.0)
+    assert next_action("m", MOVED, observed({"m": replace(SERVES, failure=short)})) == MOVE
 
 
 def test_a_move_says_what_stays_where_it_is() -> None:

@@ -114,7 +114,9 @@ def test_every_action_does_its_part(repository: Repository, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("error", "reason", "retry"),
     [
-        (RefusedError(400, "no memory"), "LoadRefused", "late"),
+        (RefusedError(400, "no such operator"), "LoadRefused", "late"),
+        (RefusedError(400, "CUDA error 2 (out of memory)"), "OutOfMemory", "late"),
+        (RefusedError(403, "out of memory"), "Denied", "late"),
         (UnreachableError("gone"), "ServerUnreachable", "soon"),
         (UnansweredError("too late"), "ServerUnreachable", "soon"),
         (OSError(errno.ENOSPC, "full"), "DiskFull", "soon"),

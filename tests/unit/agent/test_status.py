@@ -196,6 +196,17 @@ def test_a_failed_update_is_told_with_what_serves() -> None:
     assert "shardpack_agent_failed_updates 2.0" in text
 
 
+def test_that_an_old_copy_made_room_is_told() -> None:
+    short = failed("FailedToLoad", "OutOfMemory", 2)
+    leaves = replace(UPDATE_FAILED, setback=short, row=row("UNLOADING"), unload_asked_at_s=0.0)
+    loads = Seen(installed=copy(), former=copy(OLD), setback=short)
+    told = snapshot(models={"a": leaves, "b": loads, "c": replace(leaves, unload_asked_at_s=None)})
+    models = status_document(told, Memory(), limit=None, after=None)["models"]
+    reason = ("UnloadedFirst", "the old and the new copy have no room together (OutOfMemory: why)")
+    assert [(models[name]["reason"], models[name]["message"]) for name in "ab"] == [reason, reason]
+    assert models["c"]["reason"] == "OldCopyServes"  # it leaves for another reason
+
+
 def test_before_anything_is_known_the_document_is_valid_too() -> None:
     empty = snapshot(
         desired=None, document_fault="none", targets={}, models={}, since={}, observed_generation=None,
