@@ -15,7 +15,7 @@ from planner.cli.stores import store_options
 from planner.report.words import plural
 
 if TYPE_CHECKING:
-    from planner.manifests import ManifestFile, Untaken
+    from planner.manifests import ManifestFile, Unpinned, Untaken
     from planner.manifests.options import GatewayKind
 
 _MOST_NAMES = 3
@@ -87,7 +87,13 @@ def manifests(  # noqa: PLR0913 - one parameter an option
     FILE is the scenario, PLAN a plan of it. Each shard becomes an InferenceService, the ConfigMaps that
     its agent reads and the TrainedModels that live on it. -o table lists the objects and their files.
     """
-    from planner.manifests import ManifestOptions, render_plan, untaken_uris, write_manifests
+    from planner.manifests import (
+        ManifestOptions,
+        render_plan,
+        unpinned_models,
+        untaken_uris,
+        write_manifests,
+    )
 
     if (gateway == "httproute") != (gateway_parent is not None):
         raise click.UsageError("--gateway httproute and --gateway-parent go together")
@@ -104,19 +110,40 @@ def manifests(  # noqa: PLR0913 - one parameter an option
         write_manifests(files, Path(out))
         if not talk.quiet:
             click.echo(f"wrote {len(files):,} files to {out}", err=True)
-    for untaken in () if talk.quiet else untaken_uris(found, scenario):
-        click.echo(_warning(untaken), err=True)
+    if not talk.quiet:
+        warnings = [_untaken_text(item) for item in untaken_uris(found, scenario)]
+        unpinned = unpinned_models(found, scenario, environment=options.environment)
+        for text in (*warnings, *map(_unpinned_text, unpinned)):
+            click.echo(f"warning: {text}", err=True)
     _print_objects(files, form or ("yaml" if out == "-" else None))
     return Outcome.DONE
 
 
-def _warning(untaken: Untaken) -> str:
-    """Return what becomes of models whose storageUri is not taken, in one line however many they are."""
+def _named(models: tuple[str, ...]) -> str:
+    """Return how many models there are and the first names, in one line however many they are."""
+    count, first = len(models), ", ".join(models[:_MOST_NAMES])
+    names = f"{first} and {count - _MOST_NAMES:,} more" if count > _MOST_NAMES else first
+    return f"{plural(count, 'model')} ({names})"
+
+
+def _unpinned_text(unpinned: Unpinned) -> str:
+    """Return where models may run whose backend has the last word on that."""
+    from planner.manifests.pinning import SHOWN
+
+    otherwise = (
+        f", or have them see no other: --env {'='.join(SHOWN)}" if unpinned.backend == "python" else ""
+    )
+    return (
+        f"{_named(unpinned.models)} of the backend {unpinned.backend} may run on other GPUs of their shards "
+        f"than planned: give them a shard type that has no others{otherwise}"
+    )
+
+
+def _untaken_text(untaken: Untaken) -> str:
+    """Return what becomes of models whose storageUri is not taken."""
     from planner.manifests.storage import SCHEMES
 
-    count, first = len(untaken.models), ", ".join(untaken.models[:_MOST_NAMES])
-    names = f"{first} and {count - _MOST_NAMES:,} more" if count > _MOST_NAMES else first
-    have = "has" if count == 1 else "have"
+    have = "has" if len(untaken.models) == 1 else "have"
     found = " or ".join(f"{scheme}://" for scheme in untaken.schemes)
     known = ", ".join(f"{scheme}://" for scheme in SCHEMES[untaken.taker])
     match untaken.taker:
@@ -126,7 +153,7 @@ def _warning(untaken: Untaken) -> str:
             fate = f"KServe takes {known} only, and refuses the TrainedModel"
         case _:
             assert_never(untaken.taker)
-    return f"warning: {plural(count, 'model')} ({names}) {have} a storageUri of {found}: {fate}"
+    return f"{_named(untaken.models)} {have} a storageUri of {found}: {fate}"
 
 
 def _print_objects(files: Sequence[ManifestFile], form: str | None) -> None:

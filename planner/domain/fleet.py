@@ -60,7 +60,7 @@ class Backend:
     context_per_instance
         Whether every instance is a process of its own that pays a CUDA context on its device.
     pinnable
-        Whether the backend obeys ``instance_group``'s device ordinals.
+        Whether its models run on the devices that a shard's agent tells them, and not where they choose.
     source
         Where the figures come from.
     """

@@ -12,15 +12,18 @@ written is pruned, because a ConfigMap that stays behind contradicts those that 
 from planner.manifests.directory import write_manifests
 from planner.manifests.model_config import config_map_usage
 from planner.manifests.options import ManifestOptions
+from planner.manifests.pinning import Unpinned, unpinned_models
 from planner.manifests.render import ManifestFile, render_plan
 from planner.manifests.storage import Untaken, untaken_uris
 
 __all__ = [
     "ManifestFile",
     "ManifestOptions",
+    "Unpinned",
     "Untaken",
     "config_map_usage",
     "render_plan",
+    "unpinned_models",
     "untaken_uris",
     "write_manifests",
 ]

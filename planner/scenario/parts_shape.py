@@ -78,6 +78,6 @@ class BackendShape(Shape):
     context_per_instance: bool = False
     """Whether each instance is a process with a CUDA context of its own."""
     pinnable: bool = True
-    """Whether it obeys the device ordinals of instance_group."""
+    """Whether its models run on the devices that they are placed on, and not where they choose."""
     source: str = ""
     """Where the figures come from."""

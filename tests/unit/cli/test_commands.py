@@ -162,6 +162,21 @@ def test_addresses_that_all_take_are_not_talked_about(files: Files, run: Run) ->
     assert run("manifests", scenario, plan, "--out", "-").stderr == ""
 
 
+def test_models_that_may_run_on_another_gpu_are_named_until_they_see_no_other(files: Files, run: Run) -> None:
+    scenario, _ = _with_addresses(files, run, "s3://a/m")
+    text = Path(scenario).read_text().replace("backend: onnxruntime", "backend: python")
+    Path(scenario).write_text(text.replace("count: 1", "count: 2"))
+    plan = files.path("addresses.json")
+    assert run("plan", scenario, "--out", plan, "-q").exit_code == 0
+    arguments = ("manifests", scenario, plan, "--out", "-")
+    setting = "SHARDPACK_AGENT_PYTHON_GPUS=shown"
+    assert run(*arguments).stderr == (
+        "warning: 1 model (m0) of the backend python may run on other GPUs of their shards than planned:"
+        f" give them a shard type that has no others, or have them see no other: --env {setting}\n"
+    )
+    assert run(*arguments, "--env", setting).stderr == ""
+
+
 def test_manifests_name_the_secrets_of_stores(files: Files, run: Run, planned: str) -> None:
     given = (
         "--secret",
