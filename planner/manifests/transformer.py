@@ -14,6 +14,7 @@ from planner.domain.services import PREDICTOR_HOST, PREDICTOR_URL, Service
 from planner.manifests.gateway import DIRECT_PORT
 from planner.manifests.inferenceservice import HOSTNAME
 from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, MANAGED_BY, Labels
+from planner.manifests.pod import LEAVING
 from planner.manifests.routes import SERVICE_PORT, gateway_name
 from planner.units import quantity_bytes, quantity_milli
 
@@ -149,6 +150,7 @@ def _container(service: Service, transformer: Transformer, *, namespace: str) ->
         "env": [{"name": name, "value": value} for name, value in (*where.items(), *transformer.env)],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": READY_PATH, "port": PORT}, "periodSeconds": 5},
+        "lifecycle": LEAVING,
         "resources": {
             "requests": {"cpu": quantity_milli(transformer.cpu_milli), "memory": memory},
             "limits": {"memory": memory},

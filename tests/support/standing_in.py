@@ -14,8 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-import urllib3
-
 from agent.gateway.addresses import AddressBook
 from agent.gateway.configuration import Place
 from agent.gateway.loop import Gateway
@@ -32,7 +30,6 @@ from planner.errors import ClusterError
 from planner.manifests.gateway import LABEL_GATEWAY
 from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
 from planner.manifests.pod import HTTP_PORT, STATUS_PORT
-from planner.manifests.transformer import LABEL_TRANSFORMER
 from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.mount import mount_files
 
@@ -75,24 +72,7 @@ class Loop:
                 return
 
 
-class Standing:
-    """Servers in pairs, which a loop starts and stops as the cluster's objects ask for it."""
-
-    _loop: Loop
-    _servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]]
-
-    def __enter__(self) -> Self:
-        self._loop.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.__exit__()
-        for server in (one for both in self._servers.values() for one in both):
-            server.shutdown()
-            server.server_close()
-
-
-class Agents(Standing):
+class Agents:
     """A pod for every server of a shard, each with an agent on an address of its own.
 
     Parameters
@@ -115,9 +95,19 @@ class Agents(Standing):
         self._models: dict[str, Mapping[str, Any]] = {}
         self._loop = Loop(self._look)
 
-    def address(self, shard: str) -> str | None:
-        """The address of a shard's pod: 8080 is its model server's port, 9082 its agent's."""
-        found = self._servers.get(shard)
+    def __enter__(self) -> Self:
+        self._loop.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.__exit__()
+        for server in (one for both in self._servers.values() for one in both):
+            server.shutdown()
+            server.server_close()
+
+    def address(self, service: str) -> str | None:
+        """The address of a shard's pod, by its Service: 8080 is its server's port, 9082 its agent's."""
+        found = self._servers.get(service.removesuffix("-shard"))
         return None if found is None else str(found[0].server_address[0])
 
     def _look(self) -> None:
@@ -227,8 +217,7 @@ class GatewayPod:
     folder
         Where it works.
     resolve
-        The address of a shard, or of a transformer, by its name; None where it has none. A cluster's name
-        service would know.
+        The address of a Service by its name; None where it has none. A cluster's name service would know.
     direct
         Whether it listens where transformers call, at ``direct_url``.
     """
@@ -260,7 +249,7 @@ class GatewayPod:
         self.direct_url = f"http://127.0.0.1:{place.direct_port}"
 
         def addresses(host: str, port: int) -> tuple[str, ...]:
-            found = resolve(host.removesuffix(f".{namespace}.svc").removesuffix("-shard"))
+            found = resolve(host.removesuffix(f".{namespace}.svc"))
             return () if found is None else (f"{found}:{HTTP_PORT}",)
 
         self._gateway = Gateway(self._routes, place, turn_s=0.2, book=AddressBook(addresses))
@@ -303,39 +292,6 @@ class GatewayPod:
             self._gateway.hint()
 
     _mounted: Mapping[str, str] = MappingProxyType({})
-
-
-class TransformerPods(Standing):
-    """A process's worth of every transformer that has a Deployment: it says in an answer that it was there.
-
-    Parameters
-    ----------
-    kube, namespace
-        The cluster, and where in it.
-    shards
-        The address of a shard by its name.
-    """
-
-    def __init__(self, kube: Kube, namespace: str, *, shards: Callable[[str], str | None]) -> None:
-        self._kube, self._namespace, self._shards = kube, namespace, shards
-        self._servers: dict[str, tuple[ThreadingHTTPServer, ThreadingHTTPServer]] = {}
-        self._loop = Loop(self._look)
-        self.predictor_url = ""
-
-    def address(self, name: str) -> str | None:
-        """The address of a transformer, or of a shard."""
-        found = self._servers.get(name)
-        return self._shards(name) if found is None else str(found[0].server_address[0])
-
-    def _look(self) -> None:
-        for item in self._kube.list(DEPLOYMENTS, namespace=self._namespace, labels=LABEL_TRANSFORMER).items:
-            name = item["metadata"]["name"]
-            if name not in self._servers:
-                self._servers[name] = _serve(dict, partial(self._pass_on, name))
-
-    def _pass_on(self, name: str, path: str) -> tuple[int, Object]:
-        answer = urllib3.request("POST", self.predictor_url + path, body=b"{}", retries=False)
-        return answer.status, {**answer.json(), "through": name}
 
 
 class KServeStandIn:

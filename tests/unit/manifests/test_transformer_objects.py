@@ -51,6 +51,7 @@ def test_a_transformer_is_one_deployment_and_service() -> None:
         "LEVEL": "info",
     }
     assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": 8080}
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
     assert container["resources"]["requests"] == {"cpu": "2", "memory": "1Gi"}
     assert pod_of(deployment)["securityContext"]["runAsNonRoot"]
     assert of_kind(items, "PodDisruptionBudget")["t-transformer-scale"]["spec"]["maxUnavailable"] == 1
