@@ -23,13 +23,14 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """What someone wants to do; empty strings where they do not apply."""
+    """What someone wants to do; empty strings where they do not apply, or where nobody asks for the user."""
 
     verb: str
     group: str
     resource: str
     namespace: str
     name: str
+    user: str = ""
 
 
 def service_account(namespace: str, name: str) -> User:

@@ -303,12 +303,16 @@ class _Handler(BaseHTTPRequestHandler):
         verbs = {"POST": api.writing.create, "PUT": api.writing.replace, "PATCH": api.writing.patch}
         written: Written = verbs[request.method](target, request)
         if written.stored:
-            name = written.item["metadata"]["name"]
-            api.troubles.wrote(replace(deed_of(request, target), name=name))
+            self._note(request, target, name=written.item["metadata"]["name"])
         if lost:
             raise HungUpError
         text = json.dumps(written.item, separators=(",", ":")).encode()
         self._send(201 if written.created else 200, text, warnings=written.warnings)
+
+    def _note(self, request: Request, target: Target, *, name: str) -> None:
+        """Count a write for its user."""
+        user = self.server.api.access.user_of(request).name
+        self.server.api.troubles.wrote(replace(deed_of(request, target), name=name, user=user))
 
     def _delete(self, request: Request, target: Target, *, lost: bool) -> None:
         api = self.server.api
@@ -318,7 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
         options = {**options, "dryRun": dry_run}
         item, gone = api.cleanup.delete(target.kind, (target.namespace, target.name), options)
         if not dry_run:
-            api.troubles.wrote(deed_of(request, target))
+            self._note(request, target, name=target.name)
             if gone and target.kind.plural == "customresourcedefinitions":
                 api.catalogue.forget(item)
         if lost:
