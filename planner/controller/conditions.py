@@ -17,6 +17,12 @@ LOADED = "Loaded"
 READY = "Ready"
 """Condition, where KServe's controllers do not run: some copy is loaded, so that the address answers."""
 
+TRANSFORMER_READY = "TransformerReady"
+"""Condition of a model that names a transformer: some pod of that is ready, without which nothing answers."""
+
+NOT_SERVING = "TransformerNotReady"
+"""Reason of ``Ready``, where no pod of the transformer is ready."""
+
 FAILURES: Final = ("FailedToLoad", "DownloadFailed")
 _PROGRESS: Final = (*FAILURES, "Pending", "Downloading", "Loading", "Unloading", "Standby", "Loaded")
 """States of an agent's model; of several pods the first in this order speaks for their shard."""
@@ -53,6 +59,8 @@ class Life:
         Those that stay.
     leaving
         Those on their way out.
+    transformer, is_transformed
+        What its requests pass through, None for nothing; and whether some pod of that is ready.
     reason, refusal
         Why not all replicas have a place, in a word and in a sentence; empty where they have.
     """
@@ -62,6 +70,8 @@ class Life:
     leaving: Sequence[CopyState] = ()
     reason: str = ""
     refusal: str = ""
+    transformer: str | None = None
+    is_transformed: bool = True
 
     @property
     def loaded(self) -> int:
@@ -102,6 +112,8 @@ def conditions_of(life: Life, *, ready: bool) -> tuple[dict[str, Any], ...]:
         Whether ``Ready`` is among them.
     """
     found = [_assigned(life), _loaded(life)]
+    if life.transformer is not None:
+        found.append(_transformer_ready(life))
     if ready:
         found.append(_ready(life))
     return tuple(found)
@@ -131,7 +143,19 @@ def _loaded(life: Life) -> dict[str, Any]:
     return _condition(LOADED, status, first.state, count + said)
 
 
+def _transformer_ready(life: Life) -> dict[str, Any]:
+    if life.is_transformed:
+        return _condition(TRANSFORMER_READY, "True", "Ready", f"transformer {life.transformer}")
+    return _condition(TRANSFORMER_READY, "False", NOT_SERVING, _no_pod(life))
+
+
+def _no_pod(life: Life) -> str:
+    return f"no pod of transformer {life.transformer} is ready"
+
+
 def _ready(life: Life) -> dict[str, Any]:
+    if life.serves and not life.is_transformed:
+        return _condition(READY, "False", NOT_SERVING, _no_pod(life))
     if life.serves:
         return _condition(READY, "True", "Serving", f"{life.loaded} of {_replicas(life.replicas)} loaded")
     return _condition(READY, "False", "NotLoaded", "no copy is loaded")
@@ -155,7 +179,8 @@ def merged(
 ) -> tuple[dict[str, Any], ...] | None:
     """Return all conditions of an object once ours are what they should be; None if they are.
 
-    Those of others stay as they stand. A time changes with its condition's status only.
+    Those of others stay as they stand; that about a transformer goes where none is named any more. A time
+    changes with its condition's status only.
 
     Parameters
     ----------
@@ -166,6 +191,9 @@ def merged(
     result, changed = [], False
     for item in known:
         fresh = ours.pop(item["type"], None)
+        if fresh is None and item["type"] == TRANSFORMER_READY:
+            changed = True
+            continue
         if fresh is None or _same(item, fresh):
             result.append(dict(item))
             continue

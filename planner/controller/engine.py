@@ -364,6 +364,7 @@ class Engine:
             case "InferenceService" | "Deployment" | "Service" | "PodDisruptionBudget":
                 self._note_server(change, now)
             case "Pod":
+                self._note_transformer(change)
                 if change.before is not None and (change.after is None or change.after.address is None):
                     self._heard(change.before, self.scene.hearing.forget(change.before))
                     self._router.forget(change.before)
@@ -381,6 +382,17 @@ class Engine:
         if change.kind == "InferenceService" and not is_ours(view.labels):
             models = self.scene.world.models.values()
             self.scene.unnamed |= {model.name for model in models if model.parent == view.name}
+
+    def _note_transformer(self, change: Change) -> None:
+        """Look at the statuses of models whose transformer has a pod that begins or ceases to answer."""
+        before, after = (view is not None and view.serves for view in (change.before, change.after))
+        key = (change.after or change.before).transformer
+        if key is None or before == after:
+            return
+        for plan in self.scene.fleets.plans.values():
+            if key[0] in plan.fleet.groups:
+                through = plan.models_of(key[0])
+                self.scene.untold |= {name for name in through if plan.transformer_of(name) == key[1]}
 
     def _note_model(self, change: Change) -> None:
         name, scene = change.name, self.scene

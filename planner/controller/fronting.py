@@ -102,7 +102,10 @@ def brought_up(view: ShardView, kind: Kind, body: Body) -> Write | None:
 
 
 def left_over(plan: LivingPlan, world: World) -> Iterator[Write]:
-    """Yield the deletion of what is left of transformers that stand no more, and that no copy needs."""
+    """Yield the deletion of what is left of transformers that stand no more, and that no copy needs.
+
+    And of the budgets of those that were of several pods: one for one pod would let no node be drained.
+    """
     kinds: tuple[tuple[Kind, Mapping[str, ShardView]], ...] = (
         ("Deployment", world.deployments),
         ("Service", world.services),
@@ -114,6 +117,8 @@ def left_over(plan: LivingPlan, world: World) -> Iterator[Write]:
                 continue
             key = view.labels.get(LABEL_GROUP, ""), view.labels.get(LABEL_TRANSFORMER, "")
             stands = key in plan.standing or plan.standing.is_needed(key)
+            if kind == "PodDisruptionBudget" and key in plan.standing:
+                stands = plan.fleet.parts.transformers[key[1]].replicas > 1
             if key[1] and key[0] in plan.fleet.groups and not stands:
                 yield delete(kind, view.name, uid=view.uid, resource_version=view.resource_version)
 

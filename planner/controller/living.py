@@ -89,6 +89,11 @@ class LivingPlan:
         found = self._copies.get(name)
         return () if found is None else tuple(found[replica] for replica in sorted(found))
 
+    def transformer_of(self, name: str) -> str | None:
+        """Return what the requests of a model pass through: its copies on their way out are asked alike."""
+        first = next(iter(self.copies(name)), None)
+        return None if first is None else first.model.transformer
+
     def parent(self, name: str) -> str | None:
         """Return the shard of a model's lowest replica that stays; None where it has none."""
         found = self._copies.get(name)

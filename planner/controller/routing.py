@@ -160,7 +160,7 @@ class Router:
             return
         scenario, known = plan.fleet.scenario, self._scene.world.config_maps
         models = {name: self._answering(plan, name, before) for name, before in self._models(plan, group)}
-        through = {name: item for name in models if (item := _transformer(plan, name)) is not None}
+        through = {name: item for name in models if (item := plan.transformer_of(name)) is not None}
         routes = group_routes(group, namespace=scenario.namespace, models=models, transformers=through)
         self._generations[group] = routes.generation
         try:
@@ -219,12 +219,6 @@ class Router:
         if name in self._scene.handed and answering[False]:
             return answering[False]
         return [*answering[False], *answering[True]]
-
-
-def _transformer(plan: LivingPlan, name: str) -> str | None:
-    """Return what the requests of a model pass through: its copies on their way out are asked alike."""
-    first = next(iter(plan.copies(name)), None)
-    return None if first is None else first.model.transformer
 
 
 def is_routes_of(view: ConfigMapView, group: str) -> bool:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from planner.controller.assigning import Assigner
-from planner.controller.conditions import ASSIGNED, LOADED, READY, Life, conditions_of, merged
+from planner.controller.conditions import (
+    ASSIGNED,
+    LOADED,
+    NOT_SERVING,
+    READY,
+    TRANSFORMER_READY,
+    Life,
+    conditions_of,
+    merged,
+)
 from planner.controller.scene import Scene
 from planner.controller.views import ModelView
 from planner.controller.writes import Write, patch
@@ -18,7 +27,8 @@ class Teller:
     """Writes statuses.
 
     A model's status is written once it is assigned, and again when all of its replicas are loaded, when one
-    has failed, or when its address begins or ceases to answer. What lies between is written only if it lasts.
+    has failed, or when its address begins or ceases to answer. What lies between is written only if it lasts,
+    and so is a transformer that is not ready: thousands of models may name the one whose pod starts anew.
 
     Parameters
     ----------
@@ -68,7 +78,9 @@ class Teller:
         wanted = scene.fleets.find(view)
         if wanted is None or (holder is None and refused is None):
             return None
-        copies = holder[0].copies(view.name) if holder else ()
+        plan, group = holder or (None, "")
+        copies = plan.copies(view.name) if plan else ()
+        through = plan.transformer_of(view.name) if plan else None
         states = [(copy, scene.hearing.copy_state(view.name, copy.placed.shard)) for copy in copies]
         staying = [state for copy, state in states if not copy.leaving]
         replicas = max((copy.model.replicas for copy, _ in states if not copy.leaving), default=1)
@@ -78,6 +90,8 @@ class Teller:
             leaving=[state for copy, state in states if copy.leaving],
             reason=refused.reason if refused else "",
             refusal=refused.sentence if refused else "",
+            transformer=through,
+            is_transformed=through is None or scene.world.serving[group, through] > 0,
         )
 
     def _write(self, view: ModelView, now: float, stamp: str) -> Write | None:
@@ -130,7 +144,8 @@ def _matters(view: ModelView, life: Life, wanted: tuple[dict[str, Any], ...]) ->
         before = known.get(item["type"])
         if before is None:
             return True
-        if item["type"] in (ASSIGNED, READY) and _differs(before, item):
+        urgent = item["type"] in (ASSIGNED, READY, TRANSFORMER_READY) and item["reason"] != NOT_SERVING
+        if urgent and _differs(before, item):
             return True
         if item["type"] == LOADED and _differs(before, item) and (life.all_loaded or life.failed):
             return True
@@ -138,7 +153,7 @@ def _matters(view: ModelView, life: Life, wanted: tuple[dict[str, Any], ...]) ->
 
 
 def _differs(before: Any, item: dict[str, Any]) -> bool:
-    if item["type"] == READY:
+    if item["type"] in (READY, TRANSFORMER_READY):
         return bool(before.get("status") != item["status"])
     if item["type"] == ASSIGNED and item["status"] == "False":
         # The numbers in a refusal change with every neighbour that comes or goes.

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from planner.manifests.gateway import LABEL_GATEWAY
-from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, LABEL_SHARD_TYPE, MANAGED_BY
+from planner.manifests.names import LABEL_GROUP, LABEL_MANAGED_BY, LABEL_SHARD, LABEL_SHARD_TYPE, MANAGED_BY
+from planner.manifests.transformer import LABEL_TRANSFORMER
 
 Object = Mapping[str, Any]
 """An object as the API server gives it."""
@@ -142,7 +143,7 @@ def _projected(volume: Object) -> Sequence[Object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
-    """A pod of a shard or of a gateway.
+    """A pod of a shard, of a gateway or of a transformer.
 
     Parameters
     ----------
@@ -156,6 +157,8 @@ class PodView:
         Whether it is on its way out.
     ready
         Whether Services lead to it, as far as it says; true for one that says nothing.
+    transformer
+        The group and the name of the transformer that it is of; None for none.
     """
 
     name: str
@@ -164,6 +167,12 @@ class PodView:
     address: str | None
     deleting: bool
     ready: bool = True
+    transformer: tuple[str, str] | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether Services lead to it."""
+        return self.ready and self.address is not None and not self.deleting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,13 +258,16 @@ def ports_of(item: Object) -> frozenset[int]:
 def read_pod(item: Object) -> PodView:
     """Return a pod."""
     metadata, status = item["metadata"], item.get("status") or {}
+    labels = metadata.get("labels") or NO_TEXTS
+    through = labels.get(LABEL_TRANSFORMER)
     return PodView(
         name=metadata["name"],
-        shard=(metadata.get("labels") or NO_TEXTS).get(LABEL_SHARD, ""),
-        gateway=(metadata.get("labels") or NO_TEXTS).get(LABEL_GATEWAY),
+        shard=labels.get(LABEL_SHARD, ""),
+        gateway=labels.get(LABEL_GATEWAY),
         address=None if status.get("phase") in _ENDED else status.get("podIP"),
         deleting=metadata.get("deletionTimestamp") is not None,
         ready=_is_ready(status),
+        transformer=None if through is None else (labels.get(LABEL_GROUP, ""), through),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,7 +49,10 @@ class Change:
 
 
 class World:
-    """The objects of a namespace, and the nodes, by kind and name."""
+    """The objects of a namespace, and the nodes, by kind and name.
+
+    ``serving`` counts the pods of each transformer that Services lead to, by group and name.
+    """
 
     def __init__(self) -> None:
         self.models: dict[str, ModelView] = {}
@@ -59,6 +63,7 @@ class World:
         self.budgets: dict[str, ShardView] = {}
         self.pods: dict[str, PodView] = {}
         self.nodes: dict[str, NodeView] = {}
+        self.serving: Counter[tuple[str, str]] = Counter()
         self._of: dict[str, dict[str, Any]] = {
             "TrainedModel": self.models,
             "ConfigMap": self.config_maps,
@@ -78,6 +83,7 @@ class World:
         if before == after or _is_older(after, before):
             return None
         known[after.name] = after
+        self._count(before, after)
         return Change(kind=kind, name=after.name, before=before, after=after)
 
     def lose(self, kind: str, name: str, uid: str = "") -> Change | None:
@@ -86,7 +92,13 @@ class World:
         if before is None or (uid and getattr(before, "uid", uid) != uid):
             return None
         del self._of[kind][name]
+        self._count(before, None)
         return Change(kind=kind, name=name, before=before, after=None)
+
+    def _count(self, before: View | None, after: View | None) -> None:
+        for view, change in ((before, -1), (after, 1)):
+            if isinstance(view, PodView) and view.transformer is not None and view.serves:
+                self.serving[view.transformer] += change
 
     def replace(self, kind: str, items: Iterable[Object]) -> list[Change]:
         """Take all objects of a kind as a list told them; returns what changed."""

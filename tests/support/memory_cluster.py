@@ -20,6 +20,7 @@ from planner.controller.world import KINDS
 from planner.controller.writes import Told, Write
 from planner.manifests.names import LABEL_SHARD
 from planner.manifests.pod import STATUS_PORT
+from planner.manifests.transformer import LABEL_TRANSFORMER
 
 Object = dict[str, Any]
 NAMESPACE = "models"
@@ -271,16 +272,23 @@ def a_trained_model(
 
 
 def run_pods(cluster: MemoryCluster) -> None:
-    """Give every server one pod, as Kubernetes would."""
+    """Give every server and every transformer one pod, as Kubernetes would."""
     everything = [*cluster.of("InferenceService").values(), *cluster.of("Deployment").values()]
     servers = [item for item in everything if LABEL_SHARD in item["metadata"]["labels"]]
     for number, server in enumerate(servers):
         shard = server["metadata"]["labels"][LABEL_SHARD]
-        name = f"{shard}-pod"
-        if name not in cluster.of("Pod"):
-            metadata = {"name": name, "namespace": NAMESPACE, "labels": {LABEL_SHARD: shard}}
-            status = {"podIP": f"127.1.{number // 250}.{number % 250 + 1}", "port": STATUS_PORT}
-            cluster.put("Pod", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
+        address = f"127.1.{number // 250}.{number % 250 + 1}"
+        _run_pod(cluster, f"{shard}-pod", {LABEL_SHARD: shard}, address)
+    for name, item in cluster.of("Deployment").items():
+        if LABEL_TRANSFORMER in item["metadata"]["labels"]:
+            _run_pod(cluster, f"{name}-pod", item["spec"]["template"]["metadata"]["labels"], "127.2.0.1")
+
+
+def _run_pod(cluster: MemoryCluster, name: str, labels: Mapping[str, str], address: str) -> None:
+    if name not in cluster.of("Pod"):
+        metadata = {"name": name, "namespace": NAMESPACE, "labels": dict(labels)}
+        status = {"podIP": address, "port": STATUS_PORT}
+        cluster.put("Pod", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
 
 
 def placement_of(cluster: MemoryCluster) -> dict[str, set[str]]:

@@ -87,3 +87,24 @@ def test_conditions_of_others_stay_and_times_change_with_the_status_alone(state:
     third = merged(first, conditions_of(failed, ready=False), now="4")
     assert third is not None
     assert [item["lastTransitionTime"] for item in third] == ["1", "2", "4"]
+
+
+def test_a_model_is_ready_only_with_a_pod_of_its_transformer() -> None:
+    loaded = (CopyState(shard="a", state="Loaded"),)
+    alone = Life(replicas=1, copies=loaded, transformer="scale", is_transformed=False)
+    found = by_type(alone)
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "TransformerNotReady")
+    assert found["TransformerReady"]["message"] == "no pod of transformer scale is ready"
+    assert found["Loaded"]["status"] == "True"
+    both = by_type(Life(replicas=1, copies=loaded, transformer="scale"))
+    assert (both["Ready"]["status"], both["TransformerReady"]["status"]) == ("True", "True")
+
+
+def test_what_is_said_of_a_transformer_goes_with_it() -> None:
+    loaded = (CopyState(shard="a", state="Loaded"),)
+    through = Life(replicas=1, copies=loaded, transformer="scale")
+    first = merged([], conditions_of(through, ready=False), now="1")
+    assert first is not None
+    second = merged(first, conditions_of(Life(replicas=1, copies=loaded), ready=False), now="2")
+    assert second is not None
+    assert [item["type"] for item in second] == ["Assigned", "Loaded"]

@@ -83,6 +83,14 @@ def condition(cluster: MemoryCluster, name: str) -> dict[str, Any]:
     return found
 
 
+def through(cluster: MemoryCluster, name: str) -> dict[str, str]:
+    """The conditions of a model that depend on its transformer."""
+    conditions = cluster.of("TrainedModel")[name]["status"]["conditions"]
+    return {
+        item["type"]: item["status"] for item in conditions if item["type"] in ("Ready", "TransformerReady")
+    }
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_sixty_models_with_three_transformers_have_each_of_them_once(mode: Mode) -> None:
     models: dict[str, str | None] = {f"m-{number:02}": NAMES[number % 3] for number in range(60)}
@@ -184,6 +192,48 @@ def test_another_image_takes_the_place_of_the_first_and_nothing_else_changes() -
     }
     pod = cluster.of("Deployment")["news-transformer-scale"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "registry.example/x:2"
+
+
+def test_the_budget_goes_with_the_second_pod() -> None:
+    cluster = a_cluster(a_fleet_text(extra=transformers("scale", replicas=2)), {"a": "scale"})
+    run = Run(cluster, style=STYLE)
+    run.settle(agents=loaded_agents())
+    budgets = cluster.of("PodDisruptionBudget")
+    assert "news-transformer-scale" in budgets
+    cluster.put("ConfigMap", fleet_map(a_fleet_text(extra=transformers("scale"))))
+    run.settle(agents=loaded_agents())
+    assert "news-transformer-scale" not in budgets
+    assert cluster.of("Deployment")["news-transformer-scale"]["spec"]["replicas"] == 1
+    cluster.put("ConfigMap", fleet_map(a_fleet_text(extra=transformers("scale", replicas=3))))
+    run.settle(agents=loaded_agents())
+    assert "news-transformer-scale" in budgets
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_model_without_a_pod_of_its_transformer_is_told_so_if_that_lasts(mode: Mode) -> None:
+    cluster = a_cluster(a_fleet_text(extra=transformers("scale")), {"a": "scale", "b": None})
+    pace = Pace(status_s=30.0)
+    run = Run(cluster, style=Style(mode=mode, options=STYLE.options), pace=pace)
+    run.settle(agents=loaded_agents())
+    kinds = {"TransformerReady", "Ready"} if mode == "standalone" else {"TransformerReady"}
+    assert through(cluster, "a") == dict.fromkeys(kinds, "True")
+    pod = cluster.of("Pod")["news-transformer-scale-pod"]
+    away = {**pod, "status": {**pod["status"], "conditions": [{"type": "Ready", "status": "False"}]}}
+    before = dict(cluster.writes)
+    cluster.put("Pod", away)
+    run.turn(agents=loaded_agents())
+    cluster.put("Pod", pod)
+    run.settle(agents=loaded_agents())
+    assert cluster.writes == before
+    cluster.put("Pod", away)
+    run.settle(agents=loaded_agents())
+    assert set(through(cluster, "a").values()) == {"False"}
+    assert set(through(cluster, "b").values()) <= {"True"}
+    cluster.put("Pod", pod)
+    run.turn(agents=loaded_agents())
+    assert set(through(cluster, "a").values()) == {"True"}
+    assert cluster.writes["TrainedModel", "a", "status"] == before["TrainedModel", "a", "status"] + 2
+    assert cluster.writes["TrainedModel", "b", "status"] == before["TrainedModel", "b", "status"]
 
 
 def test_gateways_listen_for_transformers_as_soon_as_there_are_any() -> None:
