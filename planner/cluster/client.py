@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from planner.cluster.objects import Object, is_object, key_of, version_of
 from planner.cluster.requests import Method, Request, Transport
-from planner.cluster.resources import Resource
+from planner.cluster.resources import OWN_ACCESS_REVIEWS, Resource
 from planner.cluster.stream import Stream
 from planner.errors import GoneError, NotFoundError, UnavailableError
 
@@ -367,6 +367,30 @@ class Kube:
             }
         except (KeyError, TypeError) as error:
             raise UnavailableError(f"the server's answer is no list of the kinds of {api_version}") from error
+
+    def may(self, verb: str, resource: Resource, *, namespace: str) -> bool:
+        """Return whether this client's user may do something with all objects of a kind in a namespace.
+
+        Whoever may log in may ask (Kubernetes' own role ``system:basic-user``).
+
+        Parameters
+        ----------
+        verb
+            As rules of roles have it: ``get``, ``delete``.
+        resource, namespace
+            With what, and where.
+        """
+        asked = {"namespace": namespace, "verb": verb, "group": resource.group, "resource": resource.plural}
+        review = OWN_ACCESS_REVIEWS
+        body = {
+            "apiVersion": review.api_version,
+            "kind": review.kind,
+            "spec": {"resourceAttributes": asked},
+        }
+        try:
+            return bool(self._write("POST", review.path(), body, dry_run=False)["status"]["allowed"])
+        except (KeyError, TypeError) as error:
+            raise UnavailableError("the server's answer is no review of access") from error
 
     def server_version(self) -> str:
         """Return the version of the API server, as ``v1.36.0``."""

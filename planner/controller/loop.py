@@ -7,7 +7,7 @@ import queue
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event as Flag
 from threading import Semaphore
@@ -31,6 +31,7 @@ from planner.controller.hearing import States, states_in
 from planner.controller.metrics import Metrics
 from planner.controller.objects import Style
 from planner.controller.pace import Pace
+from planner.controller.rights import nothing_closes, undeletable
 from planner.controller.routing import Front
 from planner.controller.serving import Endpoints
 from planner.controller.views import PodView
@@ -281,10 +282,13 @@ class _Term:
         inbox: Inbox,
     ) -> None:
         self._settings, self._metrics, self._inbox = settings, metrics, inbox
+        pace, style = settings.pace, settings.style
+        closes = pace.empty_s is not None
+        lacking = undeletable(reading, namespace=settings.namespace, style=style) if closes else ()
         self._engine = Engine(
             settings.namespace,
-            style=settings.style,
-            pace=settings.pace,
+            style=style,
+            pace=replace(pace, empty_s=None) if lacking else pace,
             timed=metrics.assign_seconds.observe,
         )
         for resource, where in sources.items():
@@ -295,6 +299,8 @@ class _Term:
         self._recorder = Recorder(writing, controller=CONTROLLER, instance=settings.identity)
         self._events = ThreadPoolExecutor(2, thread_name_prefix="event")
         self._places = Semaphore(_MOST_EVENTS)
+        if lacking:
+            self._tell(nothing_closes(self._engine.scene.world.config_maps.values(), lacking))
 
     def turn(self) -> None:
         """Take in what has come, decide, write; wait if there was nothing to write."""

@@ -267,3 +267,7 @@ def test_kinds_are_found_by_their_names(cluster: TestCluster) -> None:
     with pytest.raises(NotFoundError, match="no matches for kind"):
         cluster.kube.resource_of("nothing.dev/v1", "Nothing")
     assert cluster.kube.server_version().startswith("v1.")
+
+
+def test_whoever_may_do_everything_is_told_so(cluster: TestCluster) -> None:
+    assert cluster.kube.may("delete", CONFIG_MAPS, namespace=cluster.namespace)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from planner.cluster import Kube, Resource, connect
-from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, SERVICES, TRAINED_MODELS
+from planner.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    INFERENCE_SERVICES,
+    SERVICES,
+    TRAINED_MODELS,
+)
 from planner.controller.objects import Mode, Style
 from planner.manifests.options import ManifestOptions
 from tests.support.api_server.access import service_account
@@ -60,22 +68,16 @@ def _is_second(name: str) -> bool:
     return name.startswith("news-1")
 
 
-@pytest.mark.parametrize("mode", ["kserve", "standalone"])
-def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) -> None:
-    kube, namespace = here.kube, here.namespace
-    rules = listed_rules()
-    assert len(rules) >= 11
-    user = service_account(namespace, "shardpack-controller")
-    subject = {"kind": "ServiceAccount", "name": "shardpack-controller", "namespace": namespace}
+def _with_rights(here: Here, folder: Path, rules: list[dict[str, Any]]) -> Kube:
+    """Return a client that may do what rules say."""
+    kube, namespace, name = here.kube, here.namespace, "shardpack-controller"
+    user = service_account(namespace, name)
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     for kind, plural in (("Role", "roles"), ("ClusterRole", "clusterroles")):
         wide = kind == "ClusterRole"
-        metadata = (
-            {"name": "shardpack-controller"}
-            if wide
-            else {"name": "shardpack-controller", "namespace": namespace}
-        )
+        metadata = {"name": name} if wide else {"name": name, "namespace": namespace}
         mine = [rule for rule in rules if (rule["resources"] == ["nodes"]) == wide]
-        reference = {"apiGroup": RBAC, "kind": kind, "name": "shardpack-controller"}
+        reference = {"apiGroup": RBAC, "kind": kind, "name": name}
         resource = Resource(group=RBAC, version="v1", plural=plural, kind=kind, namespaced=not wide)
         binding = Resource(
             group=RBAC,
@@ -87,7 +89,15 @@ def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) 
         head = {"apiVersion": f"{RBAC}/v1", "metadata": metadata}
         kube.create(resource, {**head, "kind": kind, "rules": mine})
         kube.create(binding, {**head, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]})
-    limited = connect(kubeconfig=here.server.kubeconfig(tmp_path, user=user, namespace=namespace))
+    return connect(kubeconfig=here.server.kubeconfig(folder, user=user, namespace=namespace))
+
+
+@pytest.mark.parametrize("mode", ["kserve", "standalone"])
+def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) -> None:
+    kube, namespace = here.kube, here.namespace
+    rules = listed_rules()
+    assert len(rules) >= 11
+    limited = _with_rights(here, tmp_path, rules)
     style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
     pace = dataclasses.replace(PACE, empty_s=1.0)
     with Agents(kube, namespace), running(limited, namespace, style=style, pace=pace) as (controller,):
@@ -105,4 +115,29 @@ def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) 
         eventually(lambda: not any(map(_is_second, _names(kube, namespace, SERVICES))))
         samples = [one for metric in controller.metrics.writes.collect() for one in metric.samples]
         assert not [one for one in samples if one.labels.get("outcome") == "failed" and one.value]
+    limited.close()
+
+
+def test_with_a_role_that_lacks_a_deletion_no_shard_is_half_closed(here: Here, tmp_path: Path) -> None:
+    kube, namespace = here.kube, here.namespace
+    rules = listed_rules()
+    for rule in rules:
+        if rule["resources"] == ["services"]:
+            rule["verbs"].remove("delete")
+    limited = _with_rights(here, tmp_path, rules)
+    style, pace = Style(options=ManifestOptions(gateway="nginx")), dataclasses.replace(PACE, empty_s=0.2)
+    with Agents(kube, namespace), running(limited, namespace, style=style, pace=pace):
+        eventually(lambda: kube.list(INFERENCE_SERVICES, namespace=namespace).items)
+        for name in ("a", "b"):
+            kube.create(TRAINED_MODELS, a_trained_model(name, memory="9Gi"))
+        eventually(lambda: all_loaded(kube, namespace, 2))
+        events = kube.list(EVENTS, namespace=namespace).items
+        (told,) = (item for item in events if item["reason"] == "NothingCloses")
+        assert told["note"].endswith("the controller may not delete services")
+        kube.delete(TRAINED_MODELS, "b", namespace=namespace)
+        eventually(lambda: documents(kube, namespace) == {"a": {"news"}})
+        time.sleep(2.0)
+        assert "news-1" in _names(kube, namespace, INFERENCE_SERVICES)
+        assert "news-1-shard" in _names(kube, namespace, SERVICES)
+        assert "shardpack-news-1-0" in _names(kube, namespace, CONFIG_MAPS)
     limited.close()

@@ -65,7 +65,7 @@ class Access:
         """Refuse what the sender of a request may not do."""
         user = self.user_of(request)
         deed = deed_of(request, target)
-        if MASTERS in user.groups or any(_allows(rule, deed) for rule in self._rules(user, deed.namespace)):
+        if self._may(user, deed):
             return
         what = qualified(deed.group, target.kind.plural)
         named = f'{what} "{deed.name}"' if deed.name else what
@@ -76,6 +76,18 @@ class Access:
             f'{named} is forbidden: User "{user.name}" cannot {deed.verb} resource "{deed.resource}" in API '
             f'group "{deed.group}" {where}',
             details={"name": deed.name, "group": deed.group, "kind": target.kind.plural},
+        )
+
+    def reviewed(self, request: Request) -> Object:
+        """Answer a SelfSubjectAccessReview: whether its sender may do what it names."""
+        review = request.content()
+        asked = review["spec"]["resourceAttributes"]
+        deed = Deed(**{key: asked.get(key, "") for key in ("verb", "group", "resource", "namespace", "name")})
+        return {**review, "status": {"allowed": self._may(self.user_of(request), deed)}}
+
+    def _may(self, user: User, deed: Deed) -> bool:
+        return MASTERS in user.groups or any(
+            _allows(rule, deed) for rule in self._rules(user, deed.namespace)
         )
 
     def _rules(self, user: User, namespace: str) -> Iterator[Object]:

@@ -12,10 +12,10 @@ What it does not do
 No mutating webhooks and no webhooks for deletions, no conversion between versions of a kind (each is stored
 as it came), no CEL rules, no defaults of Kubernetes' own kinds beyond what their published schemas say (a
 Service gets no clusterIP, a Deployment no strategy), few of their semantic checks, no tables for kubectl, no
-OpenAPI but what tells kubectl that the server validates fields, no access reviews, no scale, no protobuf, no
-watch lists (``sendInitialEvents``), no lists of an older ``resourceVersion``: all are of now. core/v1 and
-events.k8s.io/v1 Events are apart. Nothing runs: pods stay Pending, a deleted one is gone at once, no
-controllers but the collection of garbage and of namespaces, which happens within the request that causes it.
+OpenAPI but what tells kubectl that the server validates fields, access reviews of one's own only, no scale,
+no protobuf, no watch lists (``sendInitialEvents``), no lists of an older ``resourceVersion``: all are of now.
+core/v1 and events.k8s.io/v1 Events are apart. Nothing runs: pods stay Pending, a deleted one is gone at once,
+no controllers but the collection of garbage and of namespaces, within the request that causes it.
 A service account has no token but those that tests ask for.
 """
 
@@ -49,6 +49,7 @@ from tests.support.api_server.webhooks import Webhooks
 from tests.support.api_server.writing import Writing, Written
 
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
+_OWN_ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _HEALTHY = ("/healthz", "/livez", "/readyz")
 
 
@@ -254,6 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = discovered(request.path, api.catalogue) if request.method == "GET" else None
         if found is not None:
             self._send(200, json.dumps(found).encode())
+            return
+        if request.method == "POST" and request.path == _OWN_ACCESS:
+            self._send(201, json.dumps(api.access.reviewed(request)).encode())
             return
         target = target_of(request.path, api.catalogue)
         if request.method != "GET" and (request.method == "POST") == bool(target.name):

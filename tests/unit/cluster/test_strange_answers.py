@@ -89,6 +89,8 @@ def test_what_tells_of_no_kinds_is_no_answer(answer: bytes | object) -> None:
         kube(answer).resource_of("apps/v1", "Deployment")
     with pytest.raises(UnavailableError, match="the server's answer is"):
         kube(answer).server_version()
+    with pytest.raises(UnavailableError, match="the server's answer is"):
+        kube(answer).may("delete", CONFIG_MAPS, namespace="models")
 
 
 @pytest.mark.parametrize(
