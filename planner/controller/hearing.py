@@ -47,3 +47,8 @@ class Hearing:
         told: Iterable[States] = self._told.get(shard, {}).values()
         state, message = worst(states.get(name, ("Pending", "")) for states in told)
         return CopyState(shard=shard, state=state, message=message)
+
+    def is_loaded_by_some(self, name: str, shard: str) -> bool:
+        """Return whether some pod of a shard has a model loaded, whatever the others say."""
+        told = self._told.get(shard, {}).values()
+        return any(states.get(name, ("", ""))[0] == "Loaded" for states in told)

@@ -205,16 +205,17 @@ class Router:
     def _answering(self, plan: LivingPlan, name: str, before: frozenset[str]) -> list[str]:
         """Return the shards that answer for a model: those where it is loaded.
 
-        A shard that answered keeps its route until its agent says that the model failed there: a pod that
-        starts anew is kept from requests by its readiness. During a move both copies answer, until the routes
-        are to leave the old one out.
+        A shard that answered keeps its route until its agents say that the model failed there: a pod that
+        starts anew is kept from requests by its readiness, and where one of several failed the others answer.
+        During a move both copies answer, until the routes are to leave the old one out.
         """
-        state = self._scene.hearing.copy_state
+        hearing = self._scene.hearing
         answering: dict[bool, list[str]] = {False: [], True: []}
         for copy in plan.copies(name):
             shard = copy.placed.shard
-            told = state(name, shard).state
-            if told == "Loaded" or (shard in before and told not in FAILURES):
+            told = hearing.copy_state(name, shard).state
+            is_there = told not in FAILURES or hearing.is_loaded_by_some(name, shard)
+            if told == "Loaded" or (shard in before and is_there):
                 answering[copy.leaving].append(shard)
         if name in self._scene.handed and answering[False]:
             return answering[False]

@@ -72,6 +72,25 @@ def test_a_model_that_is_loaded_nowhere_has_no_route_and_keeps_one_until_it_fail
         assert document(cluster)["models"] == {"m-000": shards}
 
 
+def test_a_second_pod_on_which_a_model_fails_takes_no_route_away() -> None:
+    cluster = a_cluster(1)
+    run = Run(cluster, style=STYLE)
+    run.settle(agents=loaded_agents())
+    labels = {"shardpack.dev/shard": "news"}
+    metadata = {"name": "news-second", "namespace": NAMESPACE, "labels": labels}
+    status = {"podIP": "127.9.9.9"}
+    cluster.put("Pod", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
+    run.watch()
+    run.engine.hear("news-second", {"m-000": ("DownloadFailed", "no such bucket")})
+    run.settle()
+    assert document(cluster)["models"] == {"m-000": ["news"]}
+    conditions = cluster.of("TrainedModel")["m-000"]["status"]["conditions"]
+    assert ("Loaded", "DownloadFailed") in {(item["type"], item["reason"]) for item in conditions}
+    run.engine.hear("news-pod", {"m-000": ("FailedToLoad", "no memory")})
+    run.settle()
+    assert document(cluster)["models"] == {"m-000": []}
+
+
 def a_move(style: Style = STYLE) -> tuple[MemoryCluster, Run]:
     """Model b on its way from news to news-1, where no agent has said that it is loaded."""
     cluster = a_cluster(0)
