@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from planner.controller.conditions import is_assigned
 from planner.controller.living import LivingPlan
-from planner.controller.opening import MOST_TRIED, cheapest_site, free_name
+from planner.controller.opening import MOST_TRIED, Either, cheapest_site, free_names
 from planner.controller.scene import Scene
 from planner.controller.settling import Settled, Surroundings, remove, settle
 from planner.controller.views import ModelView, is_ours
 from planner.controller.wishes import WishError, wish_again
 from planner.controller.world import World
 from planner.controller.writes import Level, Told
+from planner.domain.fleet import ShardType
 from planner.domain.model import Model
 from planner.domain.placement import Shard
 from planner.domain.services import Service
@@ -56,7 +57,7 @@ class Assigner:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self.refused: dict[str, Refused] = {}
-        self._freed = False
+        self._freed = self._changed = False
         self._looked = float("-inf")
         self._opens_on: float | None = None
         self._retried: frozenset[str] = frozenset()
@@ -73,7 +74,13 @@ class Assigner:
         return min(times, default=None)
 
     def _retries(self) -> float | None:
-        return self._looked + self._scene.pace.retry_s if self._freed and self.refused else None
+        """Return when to look at what was refused: soon where there may be room, else for its reasons' sake.
+
+        They are those of the plan as it is, so that who starts anew finds no others.
+        """
+        if not self.refused or not (self._freed or self._changed):
+            return None
+        return self._looked + (self._scene.pace.retry_s if self._freed else self._scene.pace.status_s)
 
     def settle_all(self, now: float) -> None:
         """Settle every model that is to be looked at."""
@@ -83,7 +90,7 @@ class Assigner:
         if again is not None and again <= now:
             self._retried = frozenset(self.refused.keys() - scene.unsettled)
             scene.unsettled |= self._retried
-            self._freed, self._looked = False, now
+            self._freed, self._changed, self._looked = False, False, now
         names, scene.unsettled = sorted(scene.unsettled), set()
         wishes = [wish for name in names if (wish := self._wish(name, now)) is not None]
         wishes.sort(key=lambda wish: (-wish.model.priority, -_size(wish.model), wish.model.name))
@@ -138,6 +145,7 @@ class Assigner:
             self._scene.hearing.drop(wish.model.name, shard)
         # One that has become smaller, or has begun to move, may make room; one that only tried has not.
         self._freed |= bool(before and found.touched and not found.refused)
+        self._changed |= bool(found.opened) or wish.plan.copies(wish.model.name) != before
         self._note(wish, found, now)
 
     def _note(self, wish: _Wish, found: Settled, now: float) -> None:
@@ -149,7 +157,8 @@ class Assigner:
             self._stood(wish.plan, found.stood, f"for model {name}")
         if found.refused:
             short = f"{found.refused} of {wish.model.replicas} replicas refused: {found.reason}"
-            self._refuse(wish.view, Refused(reason="NoRoom", sentence=short))
+            reason = "GroupReleased" if wish.group in wish.plan.fleet.released else "NoRoom"
+            self._refuse(wish.view, Refused(reason=reason, sentence=short))
             return
         self.refused.pop(name, None)
         if found.touched:
@@ -171,27 +180,33 @@ class Assigner:
         """
         self._opens_on, left = None, _MOST_OPENED
         for plan in self._scene.fleets.plans.values():
-            for group in plan.fleet.groups:
+            used = Either(plan.shards, self._foreign)
+            names = {group: free_names(group, used) for group in plan.fleet.kept}
+            for group in plan.fleet.kept:
                 if not plan.shards_of(group):
                     waiting = [wish.model for wish in wishes if wish.plan is plan and wish.group == group]
-                    self._open_one(plan, group, None, waiting, now)
+                    self._open_one(plan, next(names[group]), now, kind=group, waiting=waiting)
             for kind in plan.fleet.scenario.shard_types:
+                if kind.group not in plan.fleet.kept:
+                    continue
                 while plan.estate.count(kind.name) < kind.min_count:
                     if not left:
                         self._opens_on = now
                         break
-                    if not self._open_one(plan, kind.group, kind.name, (), now):
+                    name = next(names[kind.group])
+                    if not self._open_one(plan, name, now, kind=kind):
                         break
                     left -= 1
 
     def _open_one(
-        self, plan: LivingPlan, group: str, kind: str | None, waiting: Sequence[Model], now: float
+        self, plan: LivingPlan, name: str, now: float, *, kind: ShardType | str, waiting: Sequence[Model] = ()
     ) -> bool:
-        name = free_name(group, plan.shards.keys() | self._foreign)
+        """Open a shard of a type, or the cheapest of a group; returns whether one may be opened."""
+        group = kind if isinstance(kind, str) else kind.group
         sites = [
             site
             for site in plan.estate.sites(group, name, closed=self._closed)
-            if kind in (None, site.shard.shard_type)
+            if isinstance(kind, str) or kind.name == site.shard.shard_type
         ]
         site = cheapest_site(sites, plan.fleet, group, waiting) or cheapest_site(sites, plan.fleet, group, ())
         if site is None:
@@ -202,7 +217,8 @@ class Assigner:
         return True
 
     def _opened(self, plan: LivingPlan, shard: Shard, why: str) -> None:
-        self._scene.unserved = self._scene.unfronted = True
+        self._scene.unserved.add(shard.name)
+        self._scene.unfronted = True
         self._scene.decided["opened"] += 1
         where = f" on {shard.node}" if shard.node else ""
         told = f"shard {shard.name} of type {shard.shard_type}{where} {why}"

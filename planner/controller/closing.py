@@ -14,8 +14,11 @@ from planner.controller.standing import Key
 from planner.controller.views import ANNOTATION_OPENED_BY, CONTROLLER, ShardView, is_ours
 from planner.controller.writes import Kind, Write, delete
 from planner.manifests.deployment import predictor_name
-from planner.manifests.names import LABEL_MANAGED_BY, LABEL_SHARD, MANAGED_BY
+from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 from planner.manifests.routes import shard_service_name
+
+_RELEASED_S = 600.0
+"""That a shard of a released group may be empty where all others may be for ever."""
 
 _AGAIN_S = 10.0
 """Between looks at a shard whose time has come, and that something keeps open."""
@@ -51,9 +54,8 @@ class Closer:
         for plan in self._scene.fleets.plans.values():
             for name in sorted(plan.closing):
                 freed |= self._follow(plan, name, now)
-        empty_s = self._scene.pace.empty_s
-        if empty_s is None:
-            return freed
+        wanted_s = self._scene.pace.empty_s
+        empty_s = _RELEASED_S if wanted_s is None else wanted_s
         idle = {name: plan for plan in self._scene.fleets.plans.values() for name in self._closable(plan)}
         self._due = {name: self._due.get(name, now + empty_s) for name in idle}
         for name in sorted(name for name, due in self._due.items() if due <= now):
@@ -73,7 +75,12 @@ class Closer:
 
     def _look_at_transformers(self, now: float, empty_s: float) -> bool:
         """Let transformers go that no model has named for long; their objects are then left over."""
-        unused = {key: plan for plan in self._scene.fleets.plans.values() for key in plan.standing.unused}
+        unused = {
+            key: plan
+            for plan in self._scene.fleets.plans.values()
+            for key in plan.standing.unused
+            if self._may_close(plan, key[0])
+        }
         self._unused = {key: self._unused.get(key, now + empty_s) for key in unused}
         gone = False
         for key in [key for key, due in self._unused.items() if due <= now]:
@@ -92,7 +99,8 @@ class Closer:
         """Yield the empty shards of a plan that may be closed at all.
 
         Not the first of a group beside KServe: by its name TrainedModels come, and KServe deletes those whose
-        InferenceService is not there. Not the last of a group, nor one of the fewest of its type.
+        InferenceService is not there. Not the last of a group, nor one of the fewest of its type. Of a group
+        that was released all, also those whose servers somebody has taken away himself.
         """
         if not plan.idle:
             return
@@ -101,10 +109,20 @@ class Closer:
         together = Counter(kinds[shard.shard_type].group for shard in plan.shards.values())
         for name in sorted(plan.idle):
             kind = kinds[plan.shards[name].shard_type]
+            if kind.group in plan.fleet.released:
+                if self._publisher.server(name) is None or self._is_opened_here(name):
+                    yield name
+                continue
             is_first = name == kind.group and self._scene.style.mode == "kserve"
+            if not self._may_close(plan, kind.group):
+                continue
             enough = alike[kind.name] > kind.min_count and together[kind.group] > 1
             if enough and not is_first and self._is_opened_here(name):
                 yield name
+
+    def _may_close(self, plan: LivingPlan, group: str) -> bool:
+        """Return whether what stands empty in a group is closed at all."""
+        return self._scene.pace.empty_s is not None or group in plan.fleet.released
 
     def _is_opened_here(self, name: str) -> bool:
         server = self._publisher.server(name)
@@ -140,7 +158,8 @@ class Closer:
         if server is not None and not server.deleting and self._is_named(name):
             plan.reopen(name)
             self._scene.touch((name,), None, now)
-            self._scene.unserved = self._scene.unfronted = True
+            self._scene.unserved.add(name)
+            self._scene.unfronted = True
             self._scene.decided["opened"] += 1
             self._scene.tell_of(
                 plan.fleet.source, "ShardOpened", f"shard {name} again, which a TrainedModel names"
@@ -148,6 +167,7 @@ class Closer:
             return True
         if server is None and next(self._deletions(name), None) is None:
             plan.count_no_more(name)
+            self._scene.unfronted = True  # it may be the last of a group that was released
             return True
         return False
 
@@ -156,9 +176,8 @@ class Closer:
         world, mode = self._scene.world, self._scene.style.mode
         documents = [
             view
-            for view in world.config_maps.values()
-            if is_ours(view.labels)
-            and (is_document_of(view, name) or (mode == "standalone" and view.labels[LABEL_SHARD] == name))
+            for view in world.maps_of(name)
+            if is_ours(view.labels) and (is_document_of(view, name) or mode == "standalone")
         ]
         for item in documents:
             yield delete("ConfigMap", item.name, uid=item.uid, resource_version=item.resource_version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -167,6 +168,37 @@ def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, A
 
 def _replicas(count: int) -> str:
     return f"{count} replica" if count == 1 else f"{count} replicas"
+
+
+def worded_as_before(known: Iterable[Object], wanted: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return conditions, a refusal as it was put before where the same rules stand against the model.
+
+    How much is lacking, and which shard lacks least, changes with every neighbour that comes or goes.
+    """
+    before = {item.get("type"): item for item in known}
+    return tuple(
+        {**item, "message": before[ASSIGNED]["message"]}
+        if item["type"] == ASSIGNED and _is_as_before(before.get(ASSIGNED), item)
+        else item
+        for item in wanted
+    )
+
+
+def _is_as_before(before: Object | None, item: Object) -> bool:
+    if before is None or item["status"] == "True" or not isinstance(before.get("message"), str):
+        return False
+    same = all(before.get(key) == item[key] for key in ("status", "reason"))
+    return same and _gist(before["message"]) == _gist(item["message"])
+
+
+def _gist(message: str) -> tuple[str, str]:
+    """Return what of a refusal is no number of the others': how many have a place, and the rules."""
+    have, _, why = message.partition("; ")
+    return have, _COUNTED.sub("", why)
+
+
+_COUNTED = re.compile(r"nearest \S+|[0-9]\S*( [A-Za-z/]+)?")
+"""The shard that is told of; numbers, with the word behind them, as it may be one shard or several."""
 
 
 def is_assigned(conditions: Iterable[Object]) -> bool:

@@ -18,6 +18,7 @@ from planner.controller.closing import Closer
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing, States
+from planner.controller.in_force import in_force_writes, is_in_force
 from planner.controller.living import LivingPlan
 from planner.controller.mentions import Mentions
 from planner.controller.moving import Mover
@@ -38,6 +39,7 @@ from planner.controller.views import (
 from planner.controller.wishes import said_in
 from planner.controller.world import Change, World
 from planner.controller.writes import Told, Write
+from planner.manifests.deployment import predictor_name
 from planner.manifests.names import LABEL_SHARD
 
 Miss = Literal["conflict", "gone", "failed"]
@@ -198,6 +200,9 @@ class Engine:
             self._advance_moves(now)
             if self._closer.look(now):
                 self._assigner.look_again()
+            over = scene.fleets.finish(scene.world, fronted=self._router.is_asked_for)
+            scene.told += over
+            self._refleet |= bool(over)  # somebody may wait for a name
         writes = tuple(islice(self._possible(now, stamp), scene.pace.at_once))
         told, scene.told = tuple(scene.told), []
         return Step(writes=writes, told=told, wake=self._wake(now, full=len(writes) == scene.pace.at_once))
@@ -243,14 +248,23 @@ class Engine:
         self._router.rest(write.name, until)
 
     def _possible(self, now: float, stamp: str) -> Iterator[Write]:
-        """Yield what may be written; one write an object, and none that has to wait after a failure."""
+        """Yield what may be written; one write an object, and none that has to wait after a failure.
+
+        What is in force goes first: nobody is to find what it has brought about, and not it.
+        """
         seen: set[tuple[str, str]] = set()
-        sources = (
-            self._publisher.writes(now),
-            self._names(),
-            self._router.writes(now),
-            self._closer.writes(),
-            self._teller.writes(now, stamp),
+        scene = self.scene
+        first = list(in_force_writes(scene.fleets.plans.values(), scene.fleets.gone, scene.world))
+        sources: tuple[Iterable[Write], ...] = (
+            (first,)
+            if first
+            else (
+                self._publisher.writes(now),
+                self._names(),
+                self._router.writes(now),
+                self._closer.writes(),
+                self._teller.writes(now, stamp),
+            )
         )
         for source in sources:
             for write in source:
@@ -327,7 +341,8 @@ class Engine:
         for plan in fresh:
             for shard in plan.shards:
                 scene.postponed.add(shard, now - scene.pace.quiet_s)
-            scene.unserved = scene.unfronted = True
+            scene.unserved |= plan.shards.keys()
+            scene.unfronted = True
         if fresh:
             scene.unsettled |= scene.world.models.keys()
 
@@ -342,6 +357,7 @@ class Engine:
         if full:
             return now
         times = (
+            now if self._refleet else None,
             self.scene.postponed.next(),
             self._assigner.next(),
             self._teller.next(),
@@ -373,10 +389,11 @@ class Engine:
                     self._assigner.look_again()
 
     def _note_server(self, change: Change, now: float) -> None:
-        if change.before is None or change.after is None or change.after.deleting:
-            self.scene.unserved = self.scene.unfronted = True
         view = change.after or change.before
         shard = view.labels.get(LABEL_SHARD)
+        if change.before is None or change.after is None or change.after.deleting:
+            self.scene.unserved |= {shard or view.name, view.name.removesuffix(predictor_name(""))}
+            self.scene.unfronted = True
         if shard in self.scene.postponed:
             self.scene.postponed.rest(shard, now)
         if change.kind == "InferenceService" and not is_ours(view.labels):
@@ -419,6 +436,8 @@ class Engine:
         self.scene.unnamed |= self._held
         if is_fleet(view) or (change.before is not None and is_fleet(change.before)):
             self._refleet = True
+            return
+        if is_in_force(view):
             return
         shard = view.labels.get(LABEL_SHARD)
         if shard is not None and (is_document_of(view, shard) or self.scene.style.mode == "standalone"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from planner.controller.views import FLEET_KEY, LABEL_ROLE, ROLE_FLEET, ConfigMapView
+from planner.controller.views import FLEET_KEY, LABEL_ROLE, ROLE_FLEET, ConfigMapView, Texts
 from planner.domain.references import in_group
 from planner.domain.scenario import Names, Scenario, names
 from planner.errors import Fault, InputError
@@ -31,6 +31,10 @@ class Fleet:
         The groups of its shard types, in their order.
     classes_of
         The classes of device that the shards of each group have, and whether they are GPUs.
+    data
+        The texts that it is read from, by their keys in a ConfigMap.
+    released
+        Groups that no document has any more: nothing new comes there, and their shards close as they empty.
     counts_memory
         Whether no footprint takes less host memory than ``spec.model.memory``: KServe adds those of a shard's
         TrainedModels up, and what is above the server's limit never becomes ready.
@@ -41,7 +45,14 @@ class Fleet:
     parts: Names
     groups: tuple[str, ...]
     classes_of: Mapping[str, tuple[tuple[str, bool], ...]]
+    data: Texts = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
     counts_memory: bool = False
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Return the groups that its document has, in their order."""
+        return tuple(group for group in self.groups if group not in self.released)
 
     def group_of(self, shard: str) -> str | None:
         """Return the group that a name of a shard is of; of several, as of ``a`` and ``a-1``, the longest."""
@@ -96,17 +107,24 @@ def read_fleet(
     ]
     if strange:
         raise InputError(strange)
+    data = {FLEET_KEY: view.data[FLEET_KEY]}
+    return fleet_of(scenario, source=view.name, data=data, counts_memory=counts_memory)
+
+
+def fleet_of(scenario: Scenario, *, source: str, data: Texts, counts_memory: bool) -> Fleet:
+    """Return the fleet of a scenario without models."""
     parts = names(scenario)
     classes: dict[str, dict[str, bool]] = {}
     for item in scenario.shard_types:
         on_gpu = parts.device_classes[item.device_class].kind == "gpu"
         classes.setdefault(item.group, {})[item.device_class] = on_gpu
     return Fleet(
-        source=view.name,
+        source=source,
         scenario=scenario,
         parts=parts,
         groups=tuple(classes),
         classes_of={group: tuple(found.items()) for group, found in classes.items()},
+        data=data,
         counts_memory=counts_memory,
     )
 

@@ -18,6 +18,7 @@ from planner.controller.conditions import is_assigned
 from planner.controller.fitting import Verdict, verdict_of
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
+from planner.controller.in_force import is_in_force
 from planner.controller.living import Copy, LivingPlan
 from planner.controller.objects import Style
 from planner.controller.restoring import (
@@ -65,7 +66,7 @@ class Follower:
         style = style or Style()
         self.world = World()
         self._fronted = style.options.gateway == "nginx"
-        self._fleets = Fleets(namespace, style.mode)
+        self._fleets = Fleets(namespace, style.mode, follows=True)
         self._entries: dict[str, dict[str, tuple[str, Entry]]] = defaultdict(dict)
         self._named_in: dict[str, dict[str, Entry]] = {}
         self._stale: dict[str, None] = {}
@@ -187,7 +188,7 @@ class Follower:
 
     def _note_config_map(self, change: Change) -> None:
         view: ConfigMapView = change.after or change.before
-        if is_fleet(view) or (change.before is not None and is_fleet(change.before)):
+        if any(is_fleet(one) or is_in_force(one) for one in (change.before, change.after) if one is not None):
             self._refleet = True
             return
         if not is_ours(view.labels) and change.name not in self._named_in:
@@ -240,9 +241,11 @@ class Follower:
         """Open the shards that are there now; where one is gone, its fleet is read back as a whole."""
         self._reshard = False
         for source, plan in self._fleets.plans.items():
-            told = {shard.name: shard for shard in told_shards(plan.fleet, self.world)}
+            groups = plan.fleet.groups
+            told = {shard.name: shard for shard in told_shards(plan.fleet, self.world, groups)}
             if any(told.get(name) != shard for name, shard in plan.shards.items()):
-                self._fleets.plans[source] = restore(plan.fleet, self.world)
+                fresh = self._fleets.plans[source] = LivingPlan(plan.fleet)
+                restore(fresh, self.world, groups)
                 self._stale.update(dict.fromkeys(sorted(self.world.models)))
                 continue
             for name in sorted(told.keys() - plan.shards.keys()):

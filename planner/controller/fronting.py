@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from planner.controller.living import LivingPlan
+from planner.controller.releasing import fronts_of
 from planner.controller.views import (
     ANNOTATION_NODES,
     ANNOTATION_OPENED_BY,
@@ -45,6 +46,8 @@ def wanted_fronts(
     for shard in sorted(plan.shards):
         yield "Service", shard_service(shard, namespace=namespace, labels=labels)
     for group in plan.fleet.groups:
+        if plan.is_over(group):
+            continue
         gateway = gateway_objects(
             group,
             namespace=namespace,
@@ -120,6 +123,14 @@ def left_over(plan: LivingPlan, world: World) -> Iterator[Write]:
             if kind == "PodDisruptionBudget" and key in plan.standing:
                 stands = plan.fleet.parts.transformers[key[1]].replicas > 1
             if key[1] and key[0] in plan.fleet.groups and not stands:
+                yield delete(kind, view.name, uid=view.uid, resource_version=view.resource_version)
+
+
+def ended(plan: LivingPlan, world: World) -> Iterator[Write]:
+    """Yield the deletion of what stood before groups that are released and have no shard any more."""
+    for group in sorted(plan.fleet.released):
+        for kind, view in fronts_of(group, world) if plan.is_over(group) else ():
+            if not (isinstance(view, ShardView) and view.deleting):
                 yield delete(kind, view.name, uid=view.uid, resource_version=view.resource_version)
 
 

@@ -175,6 +175,17 @@ class LivingPlan:
         """Return what keeps a replica off every open shard of a group."""
         return self._placers[group].obstacles(model, replica)
 
+    def is_released(self, shard: str) -> bool:
+        """Return whether an open shard is of a group that no document has any more."""
+        return self.group_of_shard(shard) in self.fleet.released
+
+    def is_over(self, group: str) -> bool:
+        """Return whether a group is released, and no shard of it is left."""
+        types = self.fleet.parts.shard_types
+        return group in self.fleet.released and all(
+            types[shard.shard_type].group != group for shard in self.counted
+        )
+
     @property
     def counted(self) -> tuple[Shard, ...]:
         """Return the shards that take room: those that are open, and those that are being closed."""
@@ -182,10 +193,14 @@ class LivingPlan:
 
     # --------------------------------------------------------------------------------------------- changes
 
-    def open(self, shard: Shard) -> None:
-        """Take an empty shard in."""
-        self.estate.take(shard)
-        self._take_in(shard)
+    def open(self, *shards: Shard) -> None:
+        """Take empty shards in."""
+        of_group: dict[str, list[Shard]] = defaultdict(list)
+        for shard in shards:
+            self.estate.take(shard)
+            of_group[self.fleet.parts.shard_types[shard.shard_type].group].append(shard)
+        for group, found in of_group.items():
+            self._take_in(group, *found)
 
     def close(self, name: str) -> None:
         """Take an empty shard out: nothing comes there any more.
@@ -202,7 +217,8 @@ class LivingPlan:
 
     def reopen(self, name: str) -> None:
         """Take a shard that was closed in again, as long as it is counted."""
-        self._take_in(self.closing.pop(name))
+        shard = self.closing.pop(name)
+        self._take_in(self.fleet.parts.shard_types[shard.shard_type].group, shard)
 
     def count_no_more(self, name: str) -> None:
         """Count a shard that was closed no more: what it took of nodes and limits is another's to take."""
@@ -262,11 +278,12 @@ class LivingPlan:
         self._take_off(copy.placed)
         return self.seat(group, copy.model, placed)
 
-    def _take_in(self, shard: Shard) -> None:
-        self.shards[shard.name] = shard
-        self._on[shard.name] = {}
-        self.idle.add(shard.name)
-        self._placers[self.group_of_shard(shard.name)].open(shard)
+    def _take_in(self, group: str, *shards: Shard) -> None:
+        for shard in shards:
+            self.shards[shard.name] = shard
+            self._on[shard.name] = {}
+            self.idle.add(shard.name)
+        self._placers[group].open(*shards)
 
     def _take_off(self, placed: Placed) -> None:
         copy = self._on[placed.shard].pop((placed.model, placed.replica))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,7 +103,7 @@ def config_map_writes(
     wanted: tuple[dict[str, Any], ...],
     known: Mapping[str, ConfigMapView],
     *,
-    is_ours: Callable[[ConfigMapView], bool],
+    stale: Iterable[ConfigMapView],
 ) -> Iterator[Write]:
     """Yield what makes a set of ConfigMaps those that are wanted; nothing where they are.
 
@@ -113,8 +113,8 @@ def config_map_writes(
         All that there should be of the set.
     known
         The namespace's ConfigMaps.
-    is_ours
-        Whether one is of the set: then it is deleted where it is not wanted.
+    stale
+        Those of the set, or of one that was: they are deleted where they are not wanted.
     """
     names = {item["metadata"]["name"] for item in wanted}
     for item in wanted:
@@ -129,8 +129,8 @@ def config_map_writes(
             }
             body = {"metadata": metadata, "data": data}
             yield patch("ConfigMap", view.name, body, resource_version=view.resource_version)
-    for view in known.values():
-        if view.name not in names and is_ours(view):
+    for view in stale:
+        if view.name not in names:
             yield delete("ConfigMap", view.name, uid=view.uid, resource_version=view.resource_version)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from planner.controller.fleet import Fleet, scenario_of_group
 from planner.domain.fleet import ShardType
@@ -161,11 +162,22 @@ def outside(sites: Iterable[Site], fleet: Fleet, others: Iterable[Shard]) -> Ite
             yield site
 
 
+class Either:
+    """Names that are in one of two collections."""
+
+    def __init__(self, one: Container[str], other: Container[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._one or name in self._other
+
+
 def free_name(group: str, used: Container[str]) -> str:
     """Return the first name of a group's shards that is not in use: ``news``, ``news-1``, ``news-2``..."""
-    if group not in used:
-        return group
-    number = 1
-    while f"{group}-{number}" in used:
-        number += 1
-    return f"{group}-{number}"
+    return next(free_names(group, used))
+
+
+def free_names(group: str, used: Container[str]) -> Iterator[str]:
+    """Yield the names of a group's shards that are not in use, each looked up when it is asked for."""
+    names = chain((group,), (f"{group}-{number}" for number in count(1)))
+    return (name for name in names if name not in used)

@@ -26,7 +26,7 @@ from planner.domain.canonical import sha256_of
 from planner.domain.difference import PlanDiff, diff_plans
 from planner.domain.fleet import DeviceClass, Node, NodeDevice
 from planner.domain.footprint import ANY_CLASS
-from planner.domain.model import Model
+from planner.domain.model import Model, Pin
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.plan import Budget, Plan
 from planner.domain.scenario import Scenario
@@ -42,8 +42,8 @@ _OF_A_MODEL = re.compile(r"spec\.models\[([0-9]+)\]\.?(.*)")
 _GPUS_OF_NOBODY = "other pods have GPUs that the fleet document counts: {count} of {device_class} on {node}"
 
 _FIRST_SHARD = (
-    "shard {group} would close, by whose name TrainedModels come: KServe deletes one that names an "
-    "InferenceService which is not there, so keep it, or let them name another"
+    "shard {group} would close, by whose name TrainedModels come, and no plan was found that keeps it: "
+    "KServe deletes a TrainedModel that names an InferenceService which is not there"
 )
 
 
@@ -66,6 +66,9 @@ class Situation:
         Footprints that were measured to be others.
     remarks
         What was left out, or is not as documents say.
+    kept
+        The shard that has to stay open, as the controller keeps it: beside KServe the group's first, by whose
+        name TrainedModels come; None for none.
     """
 
     fleet: str
@@ -76,6 +79,7 @@ class Situation:
     broken: int
     revisions: tuple[Revision, ...]
     remarks: tuple[str, ...]
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +111,52 @@ def propose(situation: Situation, make: Callable[[Scenario, Plan], Plan]) -> Pro
         Makes a plan of a scenario that stays close to an earlier one, as ``make_plan`` does.
     """
     plan = make(situation.scenario, situation.now)
+    if _closes(situation, plan):
+        plan = _keeping(situation, plan, make)
     difference = diff_plans(situation.now, plan)
     remarks = situation.remarks
-    if situation.group in {shard.name for shard in difference.closed}:
+    if _closes(situation, plan):
         remarks = (*remarks, _FIRST_SHARD.format(group=situation.group))
     return Proposal(situation=situation, plan=plan, difference=difference, remarks=remarks)
+
+
+def _closes(situation: Situation, plan: Plan) -> bool:
+    """Return whether a plan closes the shard that has to stay."""
+    return situation.kept is not None and situation.kept not in {item.name for item in plan.placement.shards}
+
+
+def _keeping(situation: Situation, plan: Plan, make: Callable[[Scenario, Plan], Plan]) -> Plan:
+    """Return a plan that keeps the shard that has to stay, made anew with the largest of its models there.
+
+    What the first plan has proved holds of this one too, which is one of fewer. Where the shard is empty it
+    is left as it is. The first plan where that breaks a rule.
+    """
+    scenario, now, kept = situation.scenario, situation.now, situation.kept
+    here = {item.model for item in now.placement.placed if item.shard == kept and item.replica == 0}
+    models = [item for item in scenario.models if item.name in here and item.pin is None]
+    if models and kept is not None:
+        largest = max(models, key=lambda item: max(one.steady_bytes.p95 for one in item.footprints))
+        pinned = dataclasses.replace(largest, pin=Pin(shard=kept))
+        kinds = tuple(pinned if item is largest else item for item in scenario.models)
+        found = make(dataclasses.replace(scenario, models=kinds), now)
+    else:
+        (shard,) = (item for item in now.placement.shards if item.name == kept)
+        shards = tuple(sorted((*plan.placement.shards, shard), key=lambda item: item.name))
+        found = dataclasses.replace(plan, placement=dataclasses.replace(plan.placement, shards=shards))
+    moves = found.moves
+    if moves is not None and plan.moves is not None:
+        moves = dataclasses.replace(moves, at_least=plan.moves.at_least)
+    cost = cost_microusd_per_h(scenario, found.placement, found.services)
+    proved = plan.bound is not None and plan.bound.microusd_per_h == cost
+    found = dataclasses.replace(
+        found,
+        scenario_sha256=plan.scenario_sha256,
+        cost_microusd_per_h=cost,
+        bound=plan.bound,
+        moves=moves,
+        status=plan.status if proved or plan.status != "optimal" else "feasible",
+    )
+    return plan if verify_placement(scenario, found.placement, found.services) else found
 
 
 def read_world(objects: Mapping[str, Iterable[Object]]) -> World:
@@ -154,16 +199,18 @@ def read_situations(  # noqa: PLR0913 - what there is, part by part
         present = nodes([item for scenario in scenarios for item in scenario.device_classes])
     found = []
     for source, plan in sorted(fleets.plans.items()):
-        uid = world.config_maps[source].uid
-        views: dict[str, list[ModelView]] = {group: [] for group in plan.fleet.groups}
+        uid = world.config_maps[source].uid if source in world.config_maps else ""
+        views: dict[str, list[ModelView]] = {group: [] for group in plan.fleet.kept}
         for view in world.models.values():
             wanted = None if view.deleting else fleets.find(view)
-            if wanted is not None and wanted[0] is plan:
+            if wanted is not None and wanted[0] is plan and wanted[1] in views:
                 views[wanted[1]].append(view)
-        for group in plan.fleet.groups:
+        for group in plan.fleet.kept:
             reader = _Reader(plan, group, nodes=present, measures=measures, trust=trust)
             if views[group]:
-                found.append(reader.read(views[group], uid=uid))
+                read = reader.read(views[group], uid=uid)
+                stays = fleets.mode == "kserve" and group in plan.shards
+                found.append(dataclasses.replace(read, kept=group) if stays else read)
     return tuple(found), faults
 
 

@@ -85,15 +85,15 @@ class Publisher:
         Another template would restart every server of a fleet at once.
         """
         scene = self._scene
-        if not scene.unserved:
-            return
-        missing = False
-        for plan in scene.fleets.plans.values():
-            for shard in sorted(plan.shards):
-                found = self._missing_objects(plan, shard)
-                missing = missing or bool(found) or not self.has_server(shard)
-                yield from found
-        scene.unserved = missing
+        for shard in sorted(scene.unserved):
+            plan = scene.fleets.with_shard(shard)
+            if plan is None or (plan.is_released(shard) and shard in plan.idle):
+                scene.unserved.discard(shard)  # what nobody needs any more is not made again
+                continue
+            found = self._missing_objects(plan, shard)
+            if not found and self.has_server(shard):
+                scene.unserved.discard(shard)
+            yield from found
 
     def _missing_objects(self, plan: LivingPlan, shard: str) -> list[Write]:
         style, world = self._scene.style, self._scene.world
@@ -126,8 +126,9 @@ class Publisher:
             scene.postponed.done(shard)
             return
         wanted = wanted_config_maps(contents, plan.fleet, scene.style, documents)
-        known = scene.world.config_maps
-        found = list(config_map_writes(wanted, known, is_ours=lambda view: is_document_of(view, shard)))
+        world = scene.world
+        stale = [view for view in world.maps_of(shard) if is_document_of(view, shard)]
+        found = list(config_map_writes(wanted, world.config_maps, stale=stale))
         if found:
             scene.postponed.written(shard, now)
             yield from found

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -56,21 +56,21 @@ class Entry:
     devices: tuple[int, ...]
 
 
-def restore(fleet: Fleet, world: World) -> LivingPlan:
-    """Return the plan that placement documents, servers and TrainedModels tell of together.
+def restore(plan: LivingPlan, world: World, groups: Collection[str]) -> None:
+    """Take into a plan what placement documents, servers and TrainedModels tell together of some groups.
 
     What they contradict each other in is left out: it is settled, and written, as if it had never been there.
     """
-    plan = LivingPlan(fleet)
-    for shard in told_shards(fleet, world):
-        plan.open(shard)
+    fleet = plan.fleet
+    plan.open(*told_shards(fleet, world, groups))
     for service in filter(plan.standing.is_whole, told_services(fleet, world)):
-        plan.standing.take(service)
+        if service.group in groups:
+            plan.standing.take(service)
     former = cache(lambda: former_transformers(fleet, world))
     entries: dict[str, dict[str, Entry]] = defaultdict(dict)
     for view in world.config_maps.values():
         shard_name = view.labels.get(LABEL_SHARD)
-        if shard_name in plan.shards and is_ours(view.labels):
+        if shard_name in plan.shards and is_ours(view.labels) and plan.group_of_shard(shard_name) in groups:
             for name, entry in read_entries(view):
                 entries[name][shard_name] = entry
     held: dict[str, set[int]] = defaultdict(set)
@@ -78,11 +78,10 @@ def restore(fleet: Fleet, world: World) -> LivingPlan:
         model = world.models.get(name)
         if model is not None and not model.deleting:
             seat_all(plan, model, entries[name], held, former=former)
-    return plan
 
 
-def told_shards(fleet: Fleet, world: World) -> list[Shard]:
-    """Return the shards that the objects tell of and the fleet has a type for, sorted by name."""
+def told_shards(fleet: Fleet, world: World, groups: Collection[str]) -> list[Shard]:
+    """Return the shards of some groups that the objects tell of and the fleet has a type for, by name."""
     found: dict[str, Shard] = {}
     seats: dict[str, Texts] = {}
     views: list[ConfigMapView | ShardView] = [*world.config_maps.values()]
@@ -91,7 +90,7 @@ def told_shards(fleet: Fleet, world: World) -> list[Shard]:
         if not is_ours(view.labels):
             continue
         name, kind = view.labels[LABEL_SHARD], fleet.parts.shard_types.get(view.labels[LABEL_SHARD_TYPE])
-        if kind is not None and fleet.group_of(name) == kind.group:
+        if kind is not None and kind.group in groups and fleet.group_of(name) == kind.group:
             seats[name] = {**seats.get(name, {}), **view.annotations}
             shard = _shard(fleet, name, kind, seats[name])
             if shard is not None:
@@ -133,14 +132,14 @@ def former_transformers(fleet: Fleet, world: World) -> dict[str, str]:
     return found
 
 
-def lost_shards(fleet: Fleet, world: World) -> Iterator[str]:
-    """Yield what keeps a fleet from being taken: its shards that run, and that it has no room for any more.
+def lost_shards(fleet: Fleet, world: World, groups: Collection[str]) -> Iterator[str]:
+    """Yield what keeps a fleet from being taken: shards of its groups that run, and that it has no room for.
 
     Another shard of the name would be planned where the server of this one stands.
     """
-    known = {shard.name for shard in told_shards(fleet, world)}
+    known = {shard.name for shard in told_shards(fleet, world, groups)}
     for view in (*world.inference_services.values(), *world.deployments.values()):
-        if not is_ours(view.labels) or view.labels.get(LABEL_GROUP) not in fleet.groups:
+        if not is_ours(view.labels) or view.labels.get(LABEL_GROUP) not in groups:
             continue
         name, kind = view.labels[LABEL_SHARD], view.labels[LABEL_SHARD_TYPE]
         if name not in known:

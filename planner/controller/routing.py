@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from planner.controller.conditions import FAILURES
-from planner.controller.fronting import brought_up, is_gateway, left_over, mounting, wanted_fronts
+from planner.controller.fronting import brought_up, ended, is_gateway, left_over, mounting, wanted_fronts
 from planner.controller.living import LivingPlan
 from planner.controller.objects import config_map_writes
 from planner.controller.pace import Postponed
@@ -150,12 +150,13 @@ class Router:
             if write is not None:
                 yield write
         yield from left_over(plan, world)
+        yield from ended(plan, world)
 
     # ---------------------------------------------------------------------------------------------- routes
 
     def _routes(self, group: str, now: float) -> Iterator[Write]:
         plan = self._plan(group)
-        if plan is None:
+        if plan is None or plan.is_over(group):
             self._postponed.done(group)
             return
         scenario, known = plan.fleet.scenario, self._scene.world.config_maps
@@ -174,7 +175,8 @@ class Router:
             _log.error("the routes of group %s cannot be written: %s", group, error)
             self._postponed.done(group)
             return
-        found = list(config_map_writes(maps, known, is_ours=lambda view: is_routes_of(view, group)))
+        stale = [view for view in known.values() if is_routes_of(view, group)]
+        found = list(config_map_writes(maps, known, stale=stale))
         found += self._mounting(group, len(maps))
         if found:
             self._postponed.written(group, now)

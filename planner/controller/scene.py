@@ -33,8 +33,10 @@ class Scene:
         Shards whose documents are to be looked at.
     unsettled, unnamed, untold
         Models whose places, whose TrainedModels and whose statuses are to be looked at.
-    unserved, unfronted
-        Whether servers of shards, or gateways, may be missing.
+    unserved
+        Shards of which a server, or what is beside it, may be missing.
+    unfronted
+        Whether gateways may be missing.
     touched
         Shards on which something has changed that routes may depend on.
     handed
@@ -56,7 +58,7 @@ class Scene:
     unsettled: set[str] = field(default_factory=set)
     unnamed: set[str] = field(default_factory=set)
     untold: set[str] = field(default_factory=set)
-    unserved: bool = True
+    unserved: set[str] = field(default_factory=set)
     unfronted: bool = True
     touched: set[str] = field(default_factory=set)
     handed: set[str] = field(default_factory=set)

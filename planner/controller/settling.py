@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from planner.controller.living import Copy, LivingPlan
-from planner.controller.opening import Site, cheapest_site, free_name, outside
+from planner.controller.opening import Either, Site, cheapest_site, free_name, outside
 from planner.domain.model import Model
 from planner.domain.placement import Shard
 from planner.domain.rules import UNITS
@@ -17,6 +17,8 @@ from planner.online.reasons import Obstacle
 from planner.report.placing import obstacle_sentence
 from planner.report.words import RULE_NAMES, amount
 from planner.solve.openings import Limit
+
+_RELEASED = "no fleet document has group {} any more: nothing new comes to its shards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,30 +151,24 @@ class _Attempt:
 
     def _site(self, replica: int) -> Site | None:
         plan, group = self.plan, self.group
+        if group in plan.fleet.released:
+            return None
         if self.model.together is not None and self.plan.together(group, self.model.together, replica):
             return None
-        name = free_name(group, _Both(plan.shards, self.around.used))
+        name = free_name(group, Either(plan.shards, self.around.used))
         others = [plan.shards[copy.placed.shard] for copy in plan.copies(self.model.name)]
         sites = outside(plan.estate.sites(group, name, closed=self.around.closed), plan.fleet, others)
         rest = [model for model in self.around.waiting if model.name != self.model.name]
         return cheapest_site(sites, plan.fleet, group, [self.model, *rest])
 
     def _why(self, replica: int) -> str:
+        if self.group in self.plan.fleet.released:
+            return _RELEASED.format(self.group)
         found = self.short_of or self.plan.obstacles(self.group, self.model, replica)
         open_ones = "; ".join(obstacle_sentence(item) for item in found[:2])
         limits = "; ".join(dict.fromkeys(map(limit_sentence, self.plan.estate.limits(self.group))))
         none = "an empty shard of the group does not take it either"
         return f"{open_ones or 'no shard is open'}; {limits or none}"
-
-
-class _Both:
-    """Names that stand in one of two collections."""
-
-    def __init__(self, one: Container[str], other: Container[str]) -> None:
-        self._one, self._other = one, other
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._one or name in self._other
 
 
 def settle(
@@ -200,6 +196,8 @@ def settle(
         What else counts.
     """
     around = around or Surroundings()
+    if group in plan.fleet.released and not plan.copies(model.name):
+        return Settled(touched=frozenset(), opened=(), refused=model.replicas, reason=_RELEASED.format(group))
     try:
         stood = _stand(plan, group, model, around)
     except InputError as error:

@@ -15,6 +15,7 @@ from planner.controller.conditions import (
     Life,
     conditions_of,
     merged,
+    worded_as_before,
 )
 from planner.controller.scene import Scene
 from planner.controller.views import ModelView
@@ -100,7 +101,7 @@ class Teller:
         if life is None:
             self._held.pop(view.name, None)
             return None
-        wanted = conditions_of(life, ready=standalone)
+        wanted = worded_as_before(view.conditions, conditions_of(life, ready=standalone))
         conditions = merged(view.conditions, wanted, now=stamp)
         body: dict[str, Any] = {} if conditions is None else {"conditions": list(conditions)}
         if standalone:

@@ -38,7 +38,16 @@ ANNOTATION_SPEC = "shardpack.dev/spec"
 
 LABEL_ROLE = "shardpack.dev/role"
 ROLE_FLEET = "fleet"
+ROLE_IN_FORCE = "fleet-in-force"
+"""What the controller keeps of a fleet document that it has taken."""
+
 FLEET_KEY = "scenario.yaml"
+RELEASED_KEY = "released.yaml"
+"""What is kept of an earlier document, for groups that it has dropped while shards of theirs are open."""
+
+ANNOTATION_FLEET = "shardpack.dev/fleet"
+"""On what is kept of a fleet document: its name."""
+
 FINALIZER = "shardpack.dev/placement"
 """On a TrainedModel where KServe's controllers do not run: its copies are unloaded before it is gone."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from planner.controller.views import (
     read_pod,
     read_shard,
 )
+from planner.manifests.names import LABEL_SHARD
 
 View = ModelView | ConfigMapView | ShardView | PodView | NodeView
 
@@ -74,6 +75,11 @@ class World:
             "Pod": self.pods,
             "Node": self.nodes,
         }
+        self._by_shard: dict[str, dict[str, ConfigMapView]] = defaultdict(dict)
+
+    def maps_of(self, shard: str) -> Iterator[ConfigMapView]:
+        """Yield the ConfigMaps that are labelled as a shard's, whoever wrote them."""
+        yield from self._by_shard.get(shard, {}).values()
 
     def see(self, kind: str, item: Object) -> Change | None:
         """Take an object as it is now; returns what changed, None where it is older or the same."""
@@ -84,6 +90,8 @@ class World:
             return None
         known[after.name] = after
         self._count(before, after)
+        if kind == "ConfigMap":
+            self._file(before, after)
         return Change(kind=kind, name=after.name, before=before, after=after)
 
     def lose(self, kind: str, name: str, uid: str = "") -> Change | None:
@@ -93,6 +101,8 @@ class World:
             return None
         del self._of[kind][name]
         self._count(before, None)
+        if kind == "ConfigMap":
+            self._file(before, None)
         return Change(kind=kind, name=name, before=before, after=None)
 
     def _count(self, before: View | None, after: View | None) -> None:
@@ -107,6 +117,16 @@ class World:
         gone = [self.lose(kind, name) for name in sorted(self._of[kind].keys() - names)]
         seen = [self.see(kind, item) for item in found]
         return [change for change in (*gone, *seen) if change is not None]
+
+    def _file(self, before: ConfigMapView | None, after: ConfigMapView | None) -> None:
+        """Note a ConfigMap under the shard that it is labelled with."""
+        if before is not None and LABEL_SHARD in before.labels:
+            here = self._by_shard[before.labels[LABEL_SHARD]]
+            del here[before.name]
+            if not here:
+                del self._by_shard[before.labels[LABEL_SHARD]]
+        if after is not None and LABEL_SHARD in after.labels:
+            self._by_shard[after.labels[LABEL_SHARD]][after.name] = after
 
 
 def _is_older(after: View, before: View | None) -> bool:

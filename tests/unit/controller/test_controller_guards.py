@@ -248,10 +248,39 @@ def test_neighbours_that_come_and_go_write_nothing_anew_about_who_is_refused() -
             run.now += 0.1
         sentences.add(run.engine.refusal("giant"))
     assert len(sentences) > 5
+    run.settle(agents=loaded_agents())
     assert len(_about(run, "giant")) == told
     assert cluster.writes["TrainedModel", "giant", "status"] == before
+    _start_anew(cluster, run)
+
+
+def test_who_is_refused_for_another_reason_later_is_told_so_and_not_by_who_starts_anew() -> None:
+    cluster = MemoryCluster()
+    cluster.put("ConfigMap", fleet_map(a_fleet_text(max_models=2, most=1)))
+    cluster.put("TrainedModel", a_trained_model("a", memory="9Gi"))
+    cluster.put("TrainedModel", a_trained_model("giant", memory="10Gi"))
+    run = Run(cluster)
     run.settle(agents=loaded_agents())
-    assert cluster.writes["TrainedModel", "giant", "status"] == before + 1
+    assert "models a shard" not in _assigned(cluster, "a" if "a" not in placement_of(cluster) else "giant")
+    (refused,) = {"a", "giant"} - placement_of(cluster).keys()
+    cluster.put("TrainedModel", a_trained_model("small", memory="1Mi"))
+    run.settle(agents=loaded_agents())
+    assert "models a shard" in _assigned(cluster, refused)
+    assert len(_about(run, refused)) == 1, "no other event"
+    _start_anew(cluster, run)
+
+
+def _start_anew(cluster: MemoryCluster, run: Run) -> None:
+    """A controller that starts finds nothing to write."""
+    before = cluster.writes.copy()
+    Run(cluster, now=run.now).settle(agents=loaded_agents())
+    assert cluster.writes == before
+
+
+def _assigned(cluster: MemoryCluster, name: str) -> str:
+    conditions = cluster.of("TrainedModel")[name]["status"]["conditions"]
+    (found,) = (item for item in conditions if item["type"] == "Assigned")
+    return str(found["message"])
 
 
 def test_stale_entries_that_a_full_step_did_not_reach_are_taken_out_later() -> None:

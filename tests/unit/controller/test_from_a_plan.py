@@ -85,6 +85,7 @@ def test_what_a_plan_places_stays_where_it_is() -> None:
     run = Run(cluster, style=Style())
     run.settle(agents=loaded_agents())
     assert placement_of(cluster) == before
-    assert {kind for kind, _, _ in cluster.writes} == {"TrainedModel"}
+    touched = {(kind, name) for kind, name, _ in cluster.writes if kind != "TrainedModel"}
+    assert touched == {("ConfigMap", "fleet.in-force")}
     parents = {name: item["spec"]["inferenceService"] for name, item in cluster.of("TrainedModel").items()}
     assert parents == {"m-0": "news-2", "m-1": "news", "m-2": "news-1", "m-3": "news-1"}

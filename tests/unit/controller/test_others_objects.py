@@ -123,14 +123,19 @@ def test_a_server_that_somebody_else_puts_in_the_place_of_ours_is_not_taken_for_
 # ------------------------------------------------------------------------------- fleets that are not taken
 
 
-def a_model_that_goes(text: str) -> tuple[MemoryCluster, Run]:
-    """A model is served; a controller starts with another fleet document, and the model is deleted."""
+def a_model_that_goes(text: str, *, kept: bool = False) -> tuple[MemoryCluster, Run]:
+    """A model is served; a controller starts with another fleet document, and the model is deleted.
+
+    Whether the first controller has kept the document is to be said.
+    """
     cluster = MemoryCluster()
     cluster.put("ConfigMap", fleet_map(a_fleet_text()))
     for name in ("a", "b"):
         cluster.put("TrainedModel", a_trained_model(name))
     Run(cluster, style=STANDALONE).settle(agents=loaded_agents())
     cluster.put("ConfigMap", fleet_map(text))
+    if not kept:
+        cluster.remove("ConfigMap", "fleet.in-force")
     run = Run(cluster, style=STANDALONE)
     run.settle(agents=loaded_agents())
     cluster.remove("TrainedModel", "a")
@@ -146,6 +151,15 @@ def test_a_model_whose_fleet_is_not_taken_is_not_gone_before_it_is_unloaded() ->
     cluster.put("ConfigMap", fleet_map(a_fleet_text()))
     run.settle(agents=loaded_agents())
     assert set(placement_of(cluster)) == set(cluster.of("TrainedModel")) == {"b"}
+
+
+def test_who_starts_on_a_faulty_document_goes_by_the_one_before() -> None:
+    cluster, run = a_model_that_goes("kind: Nothing", kept=True)
+    assert set(placement_of(cluster)) == set(cluster.of("TrainedModel")) == {"b"}
+    assert [told.reason for told in run.told if told.kind == "ConfigMap"] == ["BadFleet", "FleetRead"]
+    cluster.put("TrainedModel", a_trained_model("c"))
+    run.settle(agents=loaded_agents())
+    assert placement_of(cluster)["c"] == {"news"}
 
 
 def test_a_model_whose_fleet_is_gone_for_good_is_let_go() -> None:

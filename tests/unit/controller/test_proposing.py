@@ -104,20 +104,45 @@ def test_shards_that_are_not_needed_any_more_are_found() -> None:
     assert found["proposed"]["gapRatio"] == 0
 
 
-def test_the_shard_by_whose_name_models_come_does_not_close_unseen() -> None:
-    ((situation,), _) = situations(half_empty())
-    one, *_ = situation.now.placement.shards
+def without(name: str) -> Callable[[Scenario, Plan], Plan]:
+    """A solver that closes a shard wherever no pin keeps it."""
 
-    def emptied(scenario: Scenario, now: Plan) -> Plan:
-        others = tuple(shard for shard in now.placement.shards if shard != one)
-        placed = tuple(item for item in now.placement.placed if item.shard != one.name)
+    def make(scenario: Scenario, now: Plan) -> Plan:
+        if any(model.pin is not None for model in scenario.models):
+            return solved(scenario, now)
+        placed = tuple(item for item in now.placement.placed if item.shard != name)
+        shards = tuple(shard for shard in now.placement.shards if shard.name != name)
         return dataclasses.replace(
-            now, placement=dataclasses.replace(now.placement, shards=others, placed=placed)
+            now, placement=dataclasses.replace(now.placement, shards=shards, placed=placed)
         )
 
-    assert one.name == "news"
-    (remark,) = propose(situation, emptied).remarks
-    assert remark.startswith("shard news would close, by whose name TrainedModels come")
+    return make
+
+
+def test_the_shard_by_whose_name_models_come_is_kept_beside_kserve() -> None:
+    cluster = half_empty()
+    ((situation,), _) = situations(cluster)
+    proposal = propose(situation, without("news"))
+    assert verify(situation.scenario, proposal.plan) == ()
+    assert [shard.name for shard in proposal.plan.placement.shards] == ["news"]
+    assert proposal.remarks == ()
+    ((elsewhere,), _) = situations(cluster, style=Style(mode="standalone"))
+    plan = propose(elsewhere, without("news")).plan
+    assert "news" not in {shard.name for shard in plan.placement.shards}, "there the last is kept, whichever"
+
+
+def test_an_empty_shard_by_whose_name_models_come_is_kept_and_paid() -> None:
+    cluster, run = settled(models(25))
+    for index in range(25):
+        name = f"m-{index:02}"
+        if cluster.of("TrainedModel")[name]["spec"]["inferenceService"] == "news":
+            cluster.remove("TrainedModel", name)
+    run.settle(agents=loaded_agents())
+    ((situation,), _) = situations(cluster)
+    plan = propose(situation, without("news")).plan
+    assert verify(situation.scenario, plan) == ()
+    assert [shard.name for shard in plan.placement.shards] == ["news", "news-1"]
+    assert plan.cost_microusd_per_h == 1_000_000
 
 
 def test_what_stands_well_is_left_alone() -> None:

@@ -188,7 +188,8 @@ def test_another_image_takes_the_place_of_the_first_and_nothing_else_changes() -
     before = dict(cluster.writes)
     run.settle(agents=loaded_agents())
     assert {key for key in cluster.writes if cluster.writes[key] != before.get(key, 0)} == {
-        ("Deployment", "news-transformer-scale", "patch")
+        ("ConfigMap", "fleet.in-force", "patch"),
+        ("Deployment", "news-transformer-scale", "patch"),
     }
     pod = cluster.of("Deployment")["news-transformer-scale"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "registry.example/x:2"
