@@ -77,6 +77,14 @@ _RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
     help="Close a shard that the controller opened when it has been empty for so long.",
 )
 @click.option("--keep-empty", is_flag=True, help="Close no shard.")
+@click.option(
+    "--renew-servers",
+    type=click.Choice(["never", "rolling", "all"]),
+    default="never",
+    show_default=True,
+    help="Replace servers that would be opened with another template today, of a group one at a time: those "
+    "whose next pod stands beside the former one, or those on nodes too, whose models are away meanwhile.",
+)
 @click.option("--agent-image", help="Image of the agent in new shards; by default this version's.")
 @click.option("--service-account", help="ServiceAccount of new shards; by default shardpack.")
 @click.option("--triton-image", help="Image of Triton in new shards (standalone).")
@@ -100,6 +108,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
     metrics_port: int,
     close_empty: float,
     keep_empty: bool,
+    renew_servers: Literal["never", "rolling", "all"],
     agent_image: str | None,
     service_account: str | None,
     triton_image: str | None,
@@ -127,7 +136,7 @@ def controller(  # noqa: PLR0913 - one parameter an option
         namespace=namespace or kube.namespace,
         identity=_identity(identity),
         pace=Pace(empty_s=None if keep_empty else close_empty),
-        style=Style(mode=mode, options=ManifestOptions(gateway=gateway, **given)),
+        style=Style(mode=mode, options=ManifestOptions(gateway=gateway, **given), renew=renew_servers),
         lease=lease,
         times=LeaseTimes(
             duration_s=lease_duration,

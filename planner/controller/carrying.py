@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planner.controller.fleet import Fleet
 from planner.controller.living import LivingPlan
+from planner.domain.fleet import ShardType
 from planner.domain.placement import Shard
 from planner.domain.services import Service
 from planner.errors import Fault, InputError
@@ -89,13 +90,24 @@ def _check_shards(share: Share, fleet: Fleet) -> None:
         if kind is None or kind.group != known.group:
             message = f"shard {shard.name} is open, and its type {shard.shard_type!r} is not there any more"
             raise _refusal(fleet, message)
-        if kind.device_count < known.device_count:
-            raise _refusal(fleet, f"shard {shard.name} is open with more devices")
+        other = [field for field, *values in _fixed(known, kind) if values[0] != values[1]]
+        if other:
+            what = f"its type {kind.name!r} has another {other[0]} now: call a type with others otherwise"
+            raise _refusal(fleet, f"shard {shard.name} is open, and {what}")
         if (kind.provision == "existing") != (shard.node is not None):
             raise _refusal(fleet, f"shard {shard.name} is open and its type's provision changed")
         if shard.node is not None and shard.node not in fleet.parts.nodes:
             message = f"shard {shard.name} is on node {shard.node!r}, which is not there any more"
             raise _refusal(fleet, message)
+
+
+def _fixed(known: ShardType, kind: ShardType) -> tuple[tuple[str, object, object], ...]:
+    """Return what of a type does not change under models that are there, as it was and as it is."""
+    return (
+        ("number of devices", known.device_count, kind.device_count),
+        ("class of devices", known.device_class, kind.device_class),
+        ("runtime", known.runtime, kind.runtime),
+    )
 
 
 def _check_backends(share: Share, fleet: Fleet) -> None:

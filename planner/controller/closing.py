@@ -109,20 +109,21 @@ class Closer:
         together = Counter(kinds[shard.shard_type].group for shard in plan.shards.values())
         for name in sorted(plan.idle):
             kind = kinds[plan.shards[name].shard_type]
+            if not self._may_close(plan, kind.group):
+                continue
             if kind.group in plan.fleet.released:
                 if self._publisher.server(name) is None or self._is_opened_here(name):
                     yield name
                 continue
             is_first = name == kind.group and self._scene.style.mode == "kserve"
-            if not self._may_close(plan, kind.group):
-                continue
             enough = alike[kind.name] > kind.min_count and together[kind.group] > 1
             if enough and not is_first and self._is_opened_here(name):
                 yield name
 
     def _may_close(self, plan: LivingPlan, group: str) -> bool:
         """Return whether what stands empty in a group is closed at all."""
-        return self._scene.pace.empty_s is not None or group in plan.fleet.released
+        pace = self._scene.pace
+        return pace.may_close and (pace.empty_s is not None or group in plan.fleet.released)
 
     def _is_opened_here(self, name: str) -> bool:
         server = self._publisher.server(name)

@@ -26,6 +26,7 @@ from planner.controller.naming import letting_go, naming
 from planner.controller.objects import Style, is_document_of
 from planner.controller.pace import Pace, Postponed
 from planner.controller.publishing import Publisher, shard_of_config_map, shard_of_models_json
+from planner.controller.renewing import Renewer
 from planner.controller.routing import Front, Router
 from planner.controller.scene import Scene
 from planner.controller.telling import Teller
@@ -107,6 +108,7 @@ class Engine:
         self._refleet = True
         self._mover = Mover(self.scene, self._router, self._teller)
         self._closer = Closer(self.scene, self._publisher, self._router)
+        self._renewer = Renewer(self.scene, self._publisher)
         self._mentions = Mentions(self.scene.world, self.scene.fleets)
         self._held: set[str] = set()
         self._waits: dict[tuple[str, str], tuple[float, float]] = {}
@@ -156,6 +158,11 @@ class Engine:
     def refused(self) -> int:
         """Return how many models have no place, or not for all of their replicas."""
         return len(self._assigner.refused)
+
+    @property
+    def outdated(self) -> int:
+        """Return how many servers would be opened with another template today."""
+        return len(self._renewer.outdated)
 
     def refusal(self, name: str) -> str | None:
         """Return why a model has no place for all that it asks for; None where it has."""
@@ -255,18 +262,15 @@ class Engine:
         seen: set[tuple[str, str]] = set()
         scene = self.scene
         first = list(in_force_writes(scene.fleets.plans.values(), scene.fleets.gone, scene.world))
-        sources: tuple[Iterable[Write], ...] = (
-            (first,)
-            if first
-            else (
-                self._publisher.writes(now),
-                self._names(),
-                self._router.writes(now),
-                self._closer.writes(),
-                self._teller.writes(now, stamp),
-            )
+        sources = (
+            self._publisher.writes(now),
+            self._names(),
+            self._router.writes(now),
+            self._closer.writes(),
+            self._teller.writes(now, stamp),
+            self._renewer.writes(now),
         )
-        for source in sources:
+        for source in (first,) if first else sources:
             for write in source:
                 until = self._waits.get(write.target, (now, 0.0))[0]
                 if write.target not in seen and until <= now:
@@ -342,8 +346,10 @@ class Engine:
             for shard in plan.shards:
                 scene.postponed.add(shard, now - scene.pace.quiet_s)
             scene.unserved |= plan.shards.keys()
+            scene.unjudged |= plan.shards.keys()
             scene.unfronted = True
         if fresh:
+            self._renewer.forget_templates()
             scene.unsettled |= scene.world.models.keys()
 
     def _heard(self, pod: PodView, names: Collection[str]) -> None:
@@ -363,6 +369,7 @@ class Engine:
             self._teller.next(),
             self._router.next(),
             self._closer.next(),
+            self._renewer.next(),
             *(until for until, _ in self._waits.values() if until > now),
             *self._mover.times(now),
         )
@@ -394,6 +401,8 @@ class Engine:
         if change.before is None or change.after is None or change.after.deleting:
             self.scene.unserved |= {shard or view.name, view.name.removesuffix(predictor_name(""))}
             self.scene.unfronted = True
+        if shard is not None:
+            self.scene.unjudged.add(shard)
         if shard in self.scene.postponed:
             self.scene.postponed.rest(shard, now)
         if change.kind == "InferenceService" and not is_ours(view.labels):

@@ -107,6 +107,8 @@ class Executor:
             return self._kube.patch(
                 resource, write.name, dict(write.body), namespace=namespace, subresource=subresource
             )
+        if write.verb == "rewrite":
+            return self._kube.patch(resource, write.name, write.body["operations"], namespace=namespace)
         conditions = write.body["preconditions"]
         self._kube.delete(
             resource,

@@ -39,7 +39,7 @@ class Fleets:
     mode
         By what shards are opened.
     follows
-        Whether a controller decides which documents are in force, where there is one.
+        Whether a controller decides what is in force of documents, as soon as it has taken them.
     """
 
     def __init__(self, namespace: str, mode: Mode, *, follows: bool = False) -> None:
@@ -89,17 +89,20 @@ class Fleets:
         """
         documents = [_document(view) for view in world.config_maps.values() if is_fleet(view)]
         there, kept, told = {view.name for view in documents}, list(in_force(world)), list[Told]()
-        taken: dict[str, None] = {}
-        if kept and (self._follows or not self._begun):
-            self._forget(there | {view.name for view in kept})
-            taken.update(dict.fromkeys(self._bring(kept, world, told)))
+        taken: list[str] = []
+        if self._follows:
+            known = {view.name for view in kept}
+            self._forget(there | known if kept else self.plans.keys())
+            documents = kept + [view for view in documents if view.name not in known]
+        elif not self._begun:
+            taken = self._bring(kept, world, told)
             self._read = {name: (text, "") for name, (text, _) in self._read.items()}
-        self._begun = True
+            self._begun = True
         told += self._release(there, world)
-        if not (kept and self._follows):
-            taken.update(dict.fromkeys(self._bring(documents, world, told)))
+        taken += self._bring(documents, world, told)
+        told += self._release(there, world)
         self.untaken = self._faults.keys() - self.plans.keys()
-        fresh = [self.plans[name] for name in taken if name in self.plans]
+        fresh = [self.plans[name] for name in dict.fromkeys(taken) if name in self.plans]
         told += [_read_event(world, plan) for plan in fresh if plan.fleet.kept]
         return fresh, told
 

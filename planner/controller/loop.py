@@ -283,12 +283,11 @@ class _Term:
     ) -> None:
         self._settings, self._metrics, self._inbox = settings, metrics, inbox
         pace, style = settings.pace, settings.style
-        closes = pace.empty_s is not None
-        lacking = undeletable(reading, namespace=settings.namespace, style=style) if closes else ()
+        lacking = undeletable(reading, namespace=settings.namespace, style=style)
         self._engine = Engine(
             settings.namespace,
             style=style,
-            pace=replace(pace, empty_s=None) if lacking else pace,
+            pace=replace(pace, may_close=False) if lacking else pace,
             timed=metrics.assign_seconds.observe,
         )
         for resource, where in sources.items():

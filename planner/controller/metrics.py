@@ -44,6 +44,7 @@ class Metrics:
         self.models = self._gauge("models", "Models that have a place.")
         self.refused = self._gauge("models_refused", "Models without a place for all that they ask for.")
         self.shards = self._gauge("shards", "Open shards.")
+        self.outdated = self._gauge("servers_outdated", "Servers that would be opened otherwise today.")
         self.postponed = self._gauge("documents_waiting", "Shards whose documents are to be written.")
         self.proposals = ProposalMetrics(self.registry)
         self._known: dict[str, int] = {}
@@ -53,6 +54,7 @@ class Metrics:
         self.models.set(sum(len(list(plan.models())) for plan in engine.plans))
         self.refused.set(engine.refused)
         self.shards.set(sum(len(plan.shards) for plan in engine.plans))
+        self.outdated.set(engine.outdated)
         self.postponed.set(len(engine.scene.postponed))
         self.proposals.look(engine.scene.world.config_maps)
         for outcome, count in engine.decided.items():
@@ -61,7 +63,7 @@ class Metrics:
 
     def rest(self) -> None:
         """Take note that this process leads no more: what it knew is another's to say now."""
-        for gauge in (self.leading, self.models, self.refused, self.shards, self.postponed):
+        for gauge in (self.leading, self.models, self.refused, self.shards, self.outdated, self.postponed):
             gauge.set(0)
         self.proposals.forget()
 

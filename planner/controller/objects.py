@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +14,7 @@ from planner.controller.views import (
     ANNOTATION_OPENED_BY,
     ANNOTATION_SEAT,
     CONTROLLER,
+    LABEL_TEMPLATE,
     ConfigMapView,
     seat_text,
 )
@@ -27,6 +31,10 @@ from planner.manifests.protection import disruption_budget
 Mode = Literal["kserve", "standalone"]
 """Whether KServe's controllers run: then shards are InferenceServices, and ``models.json`` is theirs."""
 
+Renew = Literal["never", "rolling", "all"]
+"""Which servers are replaced that a new document, or option, would open otherwise: none; those whose next pod
+can stand beside the former one; or those on nodes as well, whose models are away meanwhile."""
+
 MODELS_JSON_PREFIX = "modelconfig-"
 
 
@@ -40,19 +48,22 @@ class Style:
         Who else is there.
     options
         What pods say that no plan does.
+    renew
+        Which servers are replaced once they are outdated.
     """
 
     mode: Mode = "kserve"
     options: ManifestOptions = ManifestOptions()
+    renew: Renew = "never"
 
 
 def server_objects(
     contents: ShardContents, fleet: Fleet, style: Style, *, documents: int
 ) -> tuple[tuple[Kind, dict[str, Any]], ...]:
     """Return the objects that make a shard run, in the order in which they are created."""
-    spread, options = fleet.scenario.policy.spread, style.options
-    write = inference_service if style.mode == "kserve" else deployment
-    item = write(contents, fleet.scenario, spread=spread, documents=documents, options=options)
+    item = _marked(
+        _server(contents, fleet, style, documents=documents), style.mode, template_of(contents, fleet, style)
+    )
     server = _seated(_annotated(item, {ANNOTATION_OPENED_BY: CONTROLLER}), contents.shard)
     budget = shard_budget(contents, fleet)
     budgets: tuple[tuple[Kind, dict[str, Any]], ...] = (
@@ -61,6 +72,34 @@ def server_objects(
     if style.mode == "kserve":
         return (("InferenceService", server), *budgets)
     return ("Service", service(contents, fleet.scenario)), ("Deployment", server), *budgets
+
+
+def template_of(contents: ShardContents, fleet: Fleet, style: Style) -> str:
+    """Return what tells apart with which template a shard was opened, whatever it is called and holds."""
+    alike = dataclasses.replace(contents.shard, name="any")
+    bare = dataclasses.replace(contents, shard=alike, residents=())
+    spec = _server(bare, fleet, style, documents=1)["spec"]
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _server(contents: ShardContents, fleet: Fleet, style: Style, *, documents: int) -> dict[str, Any]:
+    write = inference_service if style.mode == "kserve" else deployment
+    spread = fleet.scenario.policy.spread
+    return write(contents, fleet.scenario, spread=spread, documents=documents, options=style.options)
+
+
+def _marked(item: dict[str, Any], mode: Mode, template: str) -> dict[str, Any]:
+    """Return a server that says, as its pods do, with which template it was opened."""
+    mark, spec = {LABEL_TEMPLATE: template}, item["spec"]
+    if mode == "kserve":
+        predictor = {**spec["predictor"], "labels": {**spec["predictor"]["labels"], **mark}}
+        spec = {**spec, "predictor": predictor}
+    else:
+        about = spec["template"]["metadata"]
+        about = {**about, "labels": {**about["labels"], **mark}}
+        spec = {**spec, "template": {**spec["template"], "metadata": about}}
+    metadata = {**item["metadata"], "labels": {**item["metadata"]["labels"], **mark}}
+    return {**item, "metadata": metadata, "spec": spec}
 
 
 def shard_budget(contents: ShardContents, fleet: Fleet) -> dict[str, Any] | None:

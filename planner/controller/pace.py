@@ -28,7 +28,9 @@ class Pace:
     at_once
         Writes that are handed out together.
     empty_s
-        That a shard may be empty before it is closed; None is for ever.
+        That a shard may be empty before it is closed; None is for ever, but for shards of released groups.
+    may_close
+        Whether anything may be closed at all.
     """
 
     quiet_s: float = 0.2
@@ -39,6 +41,7 @@ class Pace:
     retry_s: float = 1.0
     at_once: int = 500
     empty_s: float | None = None
+    may_close: bool = True
 
 
 @dataclass(slots=True, kw_only=True)

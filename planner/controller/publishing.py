@@ -102,7 +102,7 @@ class Publisher:
         if self.server(shard) is not None and complete and (kind.replicas == 1 or shard in world.budgets):
             return []
         contents = plan.contents(shard)
-        documents = self._told(contents, plan)
+        documents = self.documents(contents, plan)
         count = 1 if documents is None else len(documents.placement)
         known = {
             "InferenceService": world.inference_services,
@@ -121,7 +121,7 @@ class Publisher:
     def _documents(self, plan: LivingPlan, shard: str, now: float) -> Iterator[Write]:
         scene = self._scene
         contents = plan.contents(shard)
-        documents = self._told(contents, plan)
+        documents = self.documents(contents, plan)
         if documents is None:
             scene.postponed.done(shard)
             return
@@ -135,7 +135,7 @@ class Publisher:
         else:
             scene.published(shard)
 
-    def _told(self, contents: ShardContents, plan: LivingPlan) -> ShardDocuments | None:
+    def documents(self, contents: ShardContents, plan: LivingPlan) -> ShardDocuments | None:
         """Return a shard's documents; None where one model alone is too long for a ConfigMap."""
         try:
             return documents_of(contents, plan.fleet)

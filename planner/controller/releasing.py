@@ -167,5 +167,5 @@ def _part_of(plan: LivingPlan, groups: Collection[str]) -> Fleet:
 
 
 def _union(ours: tuple[Part, ...], theirs: tuple[Part, ...]) -> tuple[Part, ...]:
-    known: dict[str, Part] = {item.name: item for item in (*theirs, *ours)}
+    known: dict[str, Part] = {item.name: item for item in theirs + ours}
     return tuple(known[name] for name in sorted(known))

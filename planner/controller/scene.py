@@ -35,6 +35,8 @@ class Scene:
         Models whose places, whose TrainedModels and whose statuses are to be looked at.
     unserved
         Shards of which a server, or what is beside it, may be missing.
+    unjudged
+        Shards of which the server may have another template than it should.
     unfronted
         Whether gateways may be missing.
     touched
@@ -59,6 +61,7 @@ class Scene:
     unnamed: set[str] = field(default_factory=set)
     untold: set[str] = field(default_factory=set)
     unserved: set[str] = field(default_factory=set)
+    unjudged: set[str] = field(default_factory=set)
     unfronted: bool = True
     touched: set[str] = field(default_factory=set)
     handed: set[str] = field(default_factory=set)

@@ -51,6 +51,9 @@ ANNOTATION_FLEET = "shardpack.dev/fleet"
 FINALIZER = "shardpack.dev/placement"
 """On a TrainedModel where KServe's controllers do not run: its copies are unloaded before it is gone."""
 
+LABEL_TEMPLATE = "shardpack.dev/template"
+"""On servers that the controller opens, and their pods: what tells their template from others."""
+
 NO_TEXTS: Texts = MappingProxyType({})
 
 _ENDED = ("Failed", "Succeeded")
@@ -168,6 +171,8 @@ class PodView:
         Whether Services lead to it, as far as it says; true for one that says nothing.
     transformer
         The group and the name of the transformer that it is of; None for none.
+    template
+        What its server was opened with, as its label says; None where it has none.
     """
 
     name: str
@@ -176,6 +181,7 @@ class PodView:
     address: str | None
     deleting: bool
     ready: bool = True
+    template: str | None = None
     transformer: tuple[str, str] | None = None
 
     @property
@@ -277,6 +283,7 @@ def read_pod(item: Object) -> PodView:
         deleting=metadata.get("deletionTimestamp") is not None,
         ready=_is_ready(status),
         transformer=None if through is None else (labels.get(LABEL_GROUP, ""), through),
+        template=labels.get(LABEL_TEMPLATE),
     )
 
 

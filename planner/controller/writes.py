@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Verb = Literal["create", "patch", "delete"]
+Verb = Literal["create", "patch", "rewrite", "delete"]
 Kind = Literal[
     "TrainedModel", "ConfigMap", "InferenceService", "Deployment", "Service", "PodDisruptionBudget"
 ]
@@ -21,7 +21,7 @@ class Write:
     ----------
     verb
         ``patch`` is a JSON merge patch; its body names the resource version that it was made from, so that it
-        is refused where somebody else was faster.
+        is refused where somebody else was faster. ``rewrite`` is the JSON patch under ``operations``.
     kind, name
         Which object.
     body
@@ -73,6 +73,20 @@ def patch(
     """Return a merge patch of an object that was read at a resource version."""
     metadata = {**body.get("metadata", {}), "resourceVersion": resource_version}
     return Write(verb="patch", kind=kind, name=name, body={**body, "metadata": metadata}, status=status)
+
+
+def rewrite(kind: Kind, name: str, body: Mapping[str, Any], *, resource_version: str) -> Write:
+    """Return what gives an object that was read at a resource version another's spec, and its labels."""
+    labels = body["metadata"]["labels"]
+    operations = [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+        *(
+            {"op": "add", "path": f"/metadata/labels/{key.replace('/', '~1')}", "value": labels[key]}
+            for key in sorted(labels)
+        ),
+        {"op": "replace", "path": "/spec", "value": body["spec"]},
+    ]
+    return Write(verb="rewrite", kind=kind, name=name, body={"operations": operations})
 
 
 def delete(kind: Kind, name: str, *, uid: str, resource_version: str) -> Write:

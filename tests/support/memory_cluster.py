@@ -92,6 +92,8 @@ class MemoryCluster:
                 raise ConflictError(write.name)
             self.remove(write.kind, write.name)
             return self.objects[write.kind].get(write.name)
+        if write.verb == "rewrite":
+            return self._rewrite(write, known)
         if write.body["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"]:
             raise ConflictError(write.name)
         body = {"status": write.body["status"]} if write.status else write.body
@@ -104,6 +106,19 @@ class MemoryCluster:
         if going:
             self._drop(write.kind, write.name)
         return stored
+
+    def _rewrite(self, write: Write, known: Object) -> Object:
+        version, *rest = write.body["operations"]
+        if version["value"] != known["metadata"]["resourceVersion"]:
+            raise ConflictError(write.name)
+        fresh = copy.deepcopy(known)
+        for operation in rest:
+            *path, last = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
+            target = fresh
+            for part in path:
+                target = target[part]
+            target[last] = copy.deepcopy(operation["value"])
+        return self._store(write.kind, fresh)
 
     def _store(self, kind: str, item: Object) -> Object:
         self._version += 1

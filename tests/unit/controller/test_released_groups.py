@@ -269,6 +269,13 @@ def test_who_follows_knows_of_released_groups() -> None:
         pass
     (plan,) = follower.plans
     assert (plan.fleet.kept, set(plan.fleet.released)) == (("sports",), {"news"})
+    (before,) = follower.plans
+    cluster.put("ConfigMap", fleet_map(text_of("weather"), "not-taken-yet"))
+    follower.see("ConfigMap", cluster.of("ConfigMap")["not-taken-yet"])
+    while follower.catch_up(100):
+        pass
+    assert follower.groups == ("sports", "news", "weather")
+    assert before in follower.plans, "nothing else is read again"
     verdict = follower.judge(a_trained_model("late"))
     assert verdict is not None
     assert verdict.refusal.endswith("nothing new comes to its shards")
