@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from planner.controller.carrying import Share, carried
 from planner.controller.fleet import Fleet, is_fleet, read_fleet
-from planner.controller.in_force import in_force
+from planner.controller.in_force import LONGEST_NAME, in_force
 from planner.controller.living import LivingPlan
 from planner.controller.objects import Mode
 from planner.controller.releasing import alike, is_left, joined, reduced, with_released
@@ -258,6 +258,8 @@ class Fleets:
             self._keep_rest(source, fleet)
 
     def _fleet(self, view: ConfigMapView) -> Fleet:
+        if len(view.name) > LONGEST_NAME:
+            raise InputError([_fault(view, f"has a name of more than {LONGEST_NAME} characters")])
         released = view.data.get(RELEASED_KEY)
         if released is None:
             return self._parsed(view)

@@ -25,6 +25,9 @@ from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 
 _SUFFIX = ".in-force"  # no ConfigMap of a shard has a dot
 
+LONGEST_NAME = 253 - len(_SUFFIX)
+"""Characters of a document's name: Kubernetes takes 253 of a ConfigMap's."""
+
 
 def is_in_force(view: ConfigMapView) -> bool:
     """Return whether a ConfigMap is what is kept of a fleet document."""

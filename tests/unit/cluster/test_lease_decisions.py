@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
-from planner.cluster.lease import LeaseTimes, Sight, look, wanted
+from planner.cluster.client import Kube
+from planner.cluster.lease import Election, LeaseTimes, Sight, look, wanted
 from planner.cluster.objects import Object
+from planner.errors import NotFoundError
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 4000, tzinfo=UTC)
 
@@ -65,3 +69,47 @@ def test_a_lease_that_was_given_back_is_taken_at_once(holder: str | None) -> Non
 def test_times_that_would_let_two_lead_are_refused() -> None:
     with pytest.raises(ValueError, match="renew_within_s < duration_s"):
         LeaseTimes(duration_s=10.0, renew_within_s=10.0)
+
+
+class Leases:
+    """An API server of one lease, as an election asks it."""
+
+    def __init__(self) -> None:
+        self.lease: Object | None = None
+        self._version = 0
+
+    def adjusted(self, **_: Any) -> Leases:
+        return self
+
+    def get(self, *_: Any, **__: Any) -> Object:
+        if self.lease is None:
+            raise NotFoundError("none yet")
+        return deepcopy(self.lease)
+
+    def create(self, _: Any, lease: Object) -> Object:
+        return self.replace(_, lease)
+
+    def replace(self, _: Any, lease: Object) -> Object:
+        self._version += 1
+        self.lease = {**lease, "metadata": {**lease["metadata"], "resourceVersion": str(self._version)}}
+        return deepcopy(self.lease)
+
+
+@pytest.mark.parametrize("written", ["1999-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z"])
+def test_no_jump_of_any_wall_clock_ends_or_lengthens_who_leads(written: str) -> None:
+    leases, here, there = Leases(), [100.0], [5e6]
+    first = Election(cast(Kube, leases), namespace="a", name="b", identity="1", clock=lambda: here[0])
+    second = Election(cast(Kube, leases), namespace="a", name="b", identity="2", clock=lambda: there[0])
+    first._try()
+    assert leases.lease is not None
+    leases.lease["spec"] |= {"renewTime": written, "acquireTime": written}
+    second._try()
+    for passed, leading in ((9.9, True), (0.2, False), (4.8, False)):
+        here[0] += passed
+        there[0] += passed
+        assert first.leads() is leading
+        second._try()
+        assert not second.leads()
+    there[0] += 0.2
+    second._try()
+    assert second.leads()

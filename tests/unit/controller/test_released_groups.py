@@ -279,3 +279,13 @@ def test_who_follows_knows_of_released_groups() -> None:
     verdict = follower.judge(a_trained_model("late"))
     assert verdict is not None
     assert verdict.refusal.endswith("nothing new comes to its shards")
+
+
+def test_a_document_with_too_long_a_name_holds_nobody_up() -> None:
+    cluster, run = a_cluster()
+    cluster.put("ConfigMap", fleet_map(text_of("weather"), "x" * 250))
+    cluster.put("TrainedModel", a_trained_model("late"))
+    run.settle(agents=loaded_agents())
+    (told,) = events(run, "BadFleet")
+    assert told.endswith("has a name of more than 244 characters")
+    assert "late" in placement_of(cluster)
