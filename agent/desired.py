@@ -279,13 +279,15 @@ def _fixed_entry(fixed: Iterable[FixedCost]) -> dict[str, Any]:
     return {"devices": entries} if entries else {}
 
 
-def read_placement(texts: Mapping[str, str]) -> Desired:
+def read_placement(texts: Mapping[str, str], before: Iterable[DesiredModel] = ()) -> Desired:
     """Return what a complete set of placement documents asks for.
 
     Parameters
     ----------
     texts
         The documents by the name they are reported under (a file's name).
+    before
+        Models of an earlier set: of thousands most stay as they are, and those are not read once more.
 
     Raises
     ------
@@ -298,6 +300,7 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
     heads: dict[str, _Head] = {}
     numbers: list[int] = []
     models: dict[str, DesiredModel] = {}
+    known = {model.name: model for model in before}
     # One after the other: all of them parsed at once would be the most that the agent ever holds.
     for name, text in sorted(texts.items()):
         document = _loads(text, name)
@@ -308,7 +311,10 @@ def read_placement(texts: Mapping[str, str]) -> Desired:
             _check_text(model_name, f"{name}.models")
             if model_name in models:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
-            models[model_name] = _read_model(model_name, entry, f"{name}.models.{model_name}")
+            model = known.get(model_name)
+            if model is None or _model_entry(model) != entry:
+                model = _read_model(model_name, entry, f"{name}.models.{model_name}")
+            models[model_name] = model
     if len(numbers) != head.chunks or sorted(numbers) != list(range(head.chunks)):
         raise DocumentError(
             f"incomplete set: {head.chunks} placement documents are announced, found {sorted(numbers)}"

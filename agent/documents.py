@@ -41,8 +41,8 @@ def read_texts(directory: Path) -> dict[str, str]:
         raise DocumentError(f"{directory}: {error}") from error
 
 
-def read_desired(texts: Mapping[str, str]) -> Desired:
-    """Return what a set of documents asks for.
+def read_desired(texts: Mapping[str, str], before: Desired | None = None) -> Desired:
+    """Return what a set of documents asks for; ``before`` is an earlier set, from which much may have stayed.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def read_desired(texts: Mapping[str, str]) -> Desired:
     """
     placement = {name: text for name, text in texts.items() if name != MODELS_JSON}
     if placement:
-        return read_placement(placement)
+        return read_placement(placement, () if before is None else before.models)
     if MODELS_JSON in texts:
         return read_models_json(texts[MODELS_JSON])
     raise DocumentError("neither a placement document nor models.json is there")
@@ -105,7 +105,7 @@ class Documents:
             read = _digest(texts)
             if read == self._read and self.fault is None:
                 return False
-            desired = read_desired(texts)
+            desired = read_desired(texts, self.desired)
             self._check_kind(desired)
         except DocumentError as error:
             self._refuse(str(error))

@@ -38,6 +38,15 @@ def test_written_documents_satisfy_the_schema_and_are_read_back() -> None:
     assert read_placement(texts).models == MODELS
 
 
+def test_what_has_stayed_of_an_earlier_set_is_not_read_once_more() -> None:
+    a, b, c = read_placement(documents(*MODELS)).models
+    changed = wanted("b", state="standby", order=1)
+    again = read_placement(documents(changed, MODELS[2], wanted("d")), (a, b, c))
+    assert again == read_placement(documents(changed, MODELS[2], wanted("d")))
+    assert again.models[0] == changed
+    assert again.models[1] is c
+
+
 def test_fixed_costs_are_written_into_every_chunk_and_change_no_generation() -> None:
     costs = (
         FixedCost(index=0, fixed_bytes=5),
