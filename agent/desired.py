@@ -451,11 +451,11 @@ def _field(value: object, key: str, kind: type[Any], where: str) -> Any:
     if not isinstance(value, dict):
         raise DocumentError(f"{where}: expected an object, found {type(value).__name__}")
     found = value.get(key)
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
+    if type(found) is not kind:
         raise DocumentError(f"{where}.{key}: expected {kind.__name__}, found {type(found).__name__}")
-    if kind is int and abs(found) > _MOST:
+    if kind is int and not -_MOST <= found <= _MOST:
         raise DocumentError(f"{where}.{key}: a number of 2^63 or more")
-    if kind is str:
+    if kind is str and not found.isascii():
         _check_text(found, f"{where}.{key}")
     return found
 

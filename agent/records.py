@@ -39,8 +39,8 @@ def write_record(folder: Path, copy: Copy) -> None:
 def read_record(folder: str | Path) -> Copy | None:
     """Return a record, or None where there is none that can be read."""
     try:
-        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - thousands at a start
-            fields: dict[str, Any] = json.load(file)
+        with open(os.path.join(folder, RECORD), "rb", buffering=0) as file:  # noqa: PTH118, PTH123 - thousands at a start
+            fields: dict[str, Any] = json.loads(file.read())
         return Copy(**{**fields, "loaded_devices": tuple(fields["loaded_devices"])})
     except FileNotFoundError:
         return None

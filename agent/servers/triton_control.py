@@ -52,7 +52,8 @@ class TritonControl:
     def send(self, verb: Literal["load", "unload"], name: str, *, timeout_s: float) -> None:
         """Have a model loaded or unloaded; raises as `agent.servers.port.ModelServer`."""
         if not self._sent_over_grpc(verb, name, timeout_s):
-            self._http.call("POST", f"/v2/repository/models/{name}/{verb}", read_s=timeout_s, body=b"{}")
+            # Without a body it is one packet, for which the server wakes once.
+            self._http.call("POST", f"/v2/repository/models/{name}/{verb}", read_s=timeout_s)
 
     def look(self, *, anew: bool = False) -> None:
         """Find out whether the gRPC port answers, where it did not or, ``anew``, whatever is known of it.
