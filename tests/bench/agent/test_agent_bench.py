@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -95,26 +96,50 @@ def bench(tmp_path: Path, home: TritonHome) -> Iterator[Bench]:
     shutil.rmtree(tmp_path)
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One server that was filled through its API: how long it took, and whose core seconds."""
+
+    seconds: float
+    server_cpu_s: float
+    agent_cpu_s: float = 0.0
+
+
 def test_loads_through_the_api(bench: Bench) -> None:
     """2,000 models on one server: a running agent beside a bare loop of calls, in turns.
 
-    Both make as many calls at a time as the bare loop was fastest with.
+    Both load what the agent has laid out: for each load Triton copies every config that it knows, and those
+    that say where their models run take it longer. A bare loop over the models as they came stands beside it.
     """
     models = bench.models(2_000)
-    names = [model.name for model in models]
-    tried = {lanes: bare_loads_s(bench, names, lanes) for lanes in LANES}
+    repository = laid_out(bench, models)
+    tried = {lanes: bare_loads(bench, repository, lanes).seconds for lanes in LANES}
     best = min(tried, key=lambda lanes: tried[lanes])
-    bare_s, agent_s = [], []
-    for turn in range(TURNS):
-        bare_s.append(bare_loads_s(bench, names, best))
-        agent_s.append(agent_loads_s(bench, models, best, turn=turn))
-    rate = median(bare_s) / median(agent_s)
-    figures = {"tried_s": tried, "lanes": best, "bare_s": bare_s, "agent_s": agent_s, "rate": rate}
-    keep(record("api", models=len(models), **figures), "agent-api")
+    unpinned, bare, agent = [], [], []
+    for _ in range(TURNS):
+        unpinned.append(bare_loads(bench, bench.folder / "store", best))
+        bare.append(bare_loads(bench, repository, best))
+        # With one call at a time the server would wait for the agent after each.
+        agent.append(agent_loads(bench, models, max(best, 2)))
+    rate = median(one.seconds for one in bare) / median(one.seconds for one in agent)
+    passes = {
+        name: [asdict(one) for one in found]
+        for name, found in (("unpinned", unpinned), ("bare", bare), ("agent", agent))
+    }
+    keep(record("api", models=len(models), tried_s=tried, lanes=best, rate=rate, **passes), "agent-api")
 
 
-def bare_loads_s(bench: Bench, names: list[str], lanes: int) -> float:
-    repository = bench.folder / "store"
+def laid_out(bench: Bench, models: list[DesiredModel]) -> Path:
+    """Return a repository that an agent has filled before its server starts."""
+    agent = bench.agent("shard", Ports.free(), models)
+    assert agent.fetch(most_s=600) == 0, agent.log
+    bench.stop()
+    return agent.models
+
+
+def bare_loads(bench: Bench, repository: Path, lanes: int) -> Pass:
+    """Fill a server by calls alone, so many at a time."""
+    names = sorted(entry.name for entry in repository.iterdir())
     server = bench.serve(f"bare-{lanes}", repository, everything=False)
     pool = urllib3.PoolManager(maxsize=lanes, retries=False)
 
@@ -122,30 +147,33 @@ def bare_loads_s(bench: Bench, names: list[str], lanes: int) -> float:
         answer = pool.request("POST", f"{server.http_url}/v2/repository/models/{name}/load", body=b"{}")
         assert answer.status == 200, answer.data
 
+    before_s = cpu_s(server.pid)
     with ThreadPoolExecutor(lanes) as threads:
         began = time.monotonic()
         list(threads.map(load, names))
         took_s = time.monotonic() - began
+    found = Pass(took_s, server_cpu_s=cpu_s(server.pid) - before_s)
     bench.stop()
-    return took_s
+    return found
 
 
-def agent_loads_s(bench: Bench, models: list[DesiredModel], lanes: int, *, turn: int) -> float:
-    """Seconds in which a running agent, its files there, loads all on a server that has restarted empty."""
+def agent_loads(bench: Bench, models: list[DesiredModel], lanes: int) -> Pass:
+    """Have a running agent, its files there, fill a server that has restarted empty."""
     ports = Ports.free()
-    agent = bench.agent(f"agent-{turn}", ports, models)
+    agent = bench.agent("shard", ports, models)
     agent.arguments = (*agent.arguments, "--parallel-loads", str(lanes))
-    assert agent.fetch(most_s=600) == 0
     agent.start()
     agent.signal(signal.SIGSTOP)
-    bench.serve(f"served-{turn}", agent.models, everything=False, ports=ports)
+    server = bench.serve("shard", agent.models, everything=False, ports=ports)
+    server_s, agent_s = cpu_s(server.pid), cpu_s(agent.pid)
     began = time.monotonic()
     agent.signal(signal.SIGCONT)
     until(lambda: is_ready(agent))
     took_s = time.monotonic() - began
+    found = Pass(took_s, cpu_s(server.pid) - server_s, cpu_s(agent.pid) - agent_s)
     assert agent.done("load") == len(models)
     bench.stop()
-    return took_s
+    return found
 
 
 def test_many_servers(bench: Bench) -> None:
@@ -155,13 +183,14 @@ def test_many_servers(bench: Bench) -> None:
     """
     shards, each = 40, 250
     parts = [bench.models(each, first=each * shard) for shard in range(shards)]
-    bare_s = bare_servers_s(bench, parts)
     ports = [Ports.free() for _ in parts]
     agents = [bench.agent(f"shard-{shard}", ports[shard], part) for shard, part in enumerate(parts)]
     for agent in agents:
         assert agent.fetch(most_s=600) == 0, agent.log
-        agent.start()
+    bare_s = bare_servers_s(bench, [agent.models for agent in agents])
+    agents = [bench.agent(f"shard-{shard}", ports[shard], part) for shard, part in enumerate(parts)]
     for agent in agents:
+        agent.start()
         agent.signal(signal.SIGSTOP)
     for shard, agent in enumerate(agents):
         bench.serve(f"shard-{shard}", agent.models, everything=False, ports=ports[shard])
@@ -185,16 +214,14 @@ def test_many_servers(bench: Bench) -> None:
     )
 
 
-def bare_servers_s(bench: Bench, parts: list[list[DesiredModel]]) -> float:
+def bare_servers_s(bench: Bench, repositories: list[Path]) -> float:
     """Seconds of bare calls, four at a time over all servers."""
     urls = []
-    for shard, part in enumerate(parts):
-        repository = bench.folder / f"bare-{shard}"
-        for model in part:
-            shutil.copytree(bench.folder / "store" / model.name, repository / model.name)
+    for shard, repository in enumerate(repositories):
         server = bench.serve(f"bare-{shard}", repository, everything=False)
-        urls.append([f"{server.http_url}/v2/repository/models/{model.name}/load" for model in part])
-    pool = urllib3.PoolManager(num_pools=len(parts), maxsize=4, retries=False)
+        names = sorted(entry.name for entry in repository.iterdir())
+        urls.append([f"{server.http_url}/v2/repository/models/{name}/load" for name in names])
+    pool = urllib3.PoolManager(num_pools=len(repositories), maxsize=4, retries=False)
 
     def load(url: str) -> None:
         answer = pool.request("POST", url, body=b"{}")
