@@ -450,7 +450,7 @@ _MOST = (1 << 63) - 1  # what programs beyond this one can count to, metrics' fl
 def _field(value: object, key: str, kind: type[Any], where: str) -> Any:
     if not isinstance(value, dict):
         raise DocumentError(f"{where}: expected an object, found {type(value).__name__}")
-    found = value.get(key)
+    found: Any = value.get(key)
     if type(found) is not kind:
         raise DocumentError(f"{where}.{key}: expected {kind.__name__}, found {type(found).__name__}")
     if kind is int and not -_MOST <= found <= _MOST:
