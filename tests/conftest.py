@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.api_server.fixtures import api_server, cluster  # noqa: F401 - fixtures of all tests
+from tests.support.api_server.fixtures import (  # noqa: F401 - fixtures of all tests
+    api_server,
+    cluster,
+    real_kubeconfig,
+)
 
 # A busy machine is not a fault: no test passes or fails by the time it took.
 settings.register_profile("untimed", deadline=None)
@@ -31,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a real cluster for tests that otherwise have a small API server of their own; they make and "
         "delete namespaces shardpack-test-*, and stand in for KServe and its pods; default: "
         "$SHARDPACK_TEST_KUBECONFIG",
+    )
+    parser.addoption(
+        "--kube-programs",
+        metavar="FOLDER",
+        default=os.environ.get("KUBEBUILDER_ASSETS"),
+        help="etcd and kube-apiserver (kube-controller-manager too, if it is there): a real API server is "
+        "started of them in place of --kubeconfig's cluster; default: $KUBEBUILDER_ASSETS",
     )
     parser.addoption(
         "--openb",

@@ -12,8 +12,9 @@ from planner.errors import Fault, InputError
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a pod's token, CA and namespace."""
 
-_CONNECTIONS = 16
-"""Kept open for threads of ours; more are made when needed and not kept."""
+_CONNECTIONS = 32
+"""Kept open for threads of ours; more are made when needed and not kept. A controller has 8 watches open, and
+up to 11 requests under way beside."""
 
 
 def connect(

@@ -168,9 +168,10 @@ class Run:
         broken: Callable[[Write], None] = lambda _: None,
         now: float = 0.0,
         timed: Callable[[float], None] | None = None,
+        namespace: str = NAMESPACE,
     ) -> None:
         self.cluster, self.now, self._broken = cluster, now, broken
-        self.engine = Engine(NAMESPACE, style=style, pace=pace, timed=timed)
+        self.engine = Engine(namespace, style=style, pace=pace, timed=timed)
         self.told: list[Told] = []
         self.wake: float | None = None
         self._position = cluster.position

@@ -48,6 +48,7 @@ def kubeconfig(api_server: ApiServer, tmp_path: Path) -> str:
             "conditions": [{"type": "Ready", "status": "True"}],
         }
         kube.patch(NODES, name, {"status": status}, subresource="status")
+        kube.patch(NODES, name, {"spec": {"taints": None}})  # as a cluster does when a node is ready
     requests = {"cpu": "500m", "memory": "100Mi", "nvidia.com/gpu": "1"}
     resources = {"requests": requests, "limits": {"nvidia.com/gpu": "1"}}
     spec = {"nodeName": "gpu-b", "containers": [{"name": "c", "image": "i", "resources": resources}]}

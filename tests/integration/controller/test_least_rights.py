@@ -21,7 +21,6 @@ from planner.cluster.resources import (
 )
 from planner.controller.objects import Mode, Style
 from planner.manifests.options import ManifestOptions
-from tests.support.api_server.access import service_account
 from tests.support.controllers import PACE, all_loaded, documents, eventually, running
 from tests.support.memory_cluster import a_trained_model
 from tests.support.standing_in import Agents
@@ -29,7 +28,7 @@ from tests.support.standing_in import Agents
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("own_server")]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("no_elses_cluster")]
 
 GUIDE = Path(__file__).parents[3] / "docs" / "controller.md"
 RBAC = "rbac.authorization.k8s.io"
@@ -71,7 +70,7 @@ def _is_second(name: str) -> bool:
 def _with_rights(here: Here, folder: Path, rules: list[dict[str, Any]]) -> Kube:
     """Return a client that may do what rules say."""
     kube, namespace, name = here.kube, here.namespace, "shardpack-controller"
-    user = service_account(namespace, name)
+    path = here.account(name, folder)
     subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     for kind, plural in (("Role", "roles"), ("ClusterRole", "clusterroles")):
         wide = kind == "ClusterRole"
@@ -87,9 +86,9 @@ def _with_rights(here: Here, folder: Path, rules: list[dict[str, Any]]) -> Kube:
             namespaced=not wide,
         )
         head = {"apiVersion": f"{RBAC}/v1", "metadata": metadata}
-        kube.create(resource, {**head, "kind": kind, "rules": mine})
-        kube.create(binding, {**head, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]})
-    return connect(kubeconfig=here.server.kubeconfig(folder, user=user, namespace=namespace))
+        kube.apply(resource, {**head, "kind": kind, "rules": mine})
+        kube.apply(binding, {**head, "kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]})
+    return connect(kubeconfig=path)
 
 
 @pytest.mark.parametrize("mode", ["kserve", "standalone"])
@@ -104,7 +103,7 @@ def test_what_the_guide_lists_is_enough(here: Here, tmp_path: Path, mode: Mode) 
         servers = INFERENCE_SERVICES if mode == "kserve" else DEPLOYMENTS
         eventually(lambda: kube.list(servers, namespace=namespace).items)
         for index in range(25):
-            kube.create(TRAINED_MODELS, a_trained_model(f"m-{index:02}"))
+            kube.create(TRAINED_MODELS, a_trained_model(f"m-{index:02}", namespace=namespace))
         eventually(lambda: all_loaded(kube, namespace, 25))
         placed = documents(kube, namespace)
         gone = [name for name, shards in placed.items() if shards == {"news-1"}]
@@ -129,7 +128,7 @@ def test_with_a_role_that_lacks_a_deletion_no_shard_is_half_closed(here: Here, t
     with Agents(kube, namespace), running(limited, namespace, style=style, pace=pace):
         eventually(lambda: kube.list(INFERENCE_SERVICES, namespace=namespace).items)
         for name in ("a", "b"):
-            kube.create(TRAINED_MODELS, a_trained_model(name, memory="9Gi"))
+            kube.create(TRAINED_MODELS, a_trained_model(name, memory="9Gi", namespace=namespace))
         eventually(lambda: all_loaded(kube, namespace, 2))
         events = kube.list(EVENTS, namespace=namespace).items
         (told,) = (item for item in events if item["reason"] == "NothingCloses")

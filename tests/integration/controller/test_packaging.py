@@ -19,7 +19,6 @@ from planner.cluster import connect
 from planner.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, TRAINED_MODELS
 from planner.controller.objects import Mode, Style
 from planner.manifests.options import ManifestOptions
-from tests.support.api_server.access import service_account
 from tests.support.controllers import all_loaded, eventually, running
 from tests.support.kubernetes_objects import core_faults, objects_in
 from tests.support.memory_cluster import NAMESPACE, a_trained_model
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.usefixtures("own_server"),
+    pytest.mark.usefixtures("no_elses_cluster"),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization"),
 ]
 
@@ -115,14 +114,13 @@ def test_monitoring_finds_it(built: Build) -> None:
 
 @pytest.mark.parametrize("mode", FOLDERS)
 def test_what_it_may_do_is_enough(
-    here: Here, built: Build, mode: Mode, caplog: pytest.LogCaptureFixture
+    here: Here, built: Build, tmp_path: Path, mode: Mode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    for item in built(mode):
+    path = here.account(ACCOUNT, tmp_path)
+    for item in built(mode, here.namespace):
         if item["apiVersion"].startswith("rbac."):
-            here.kube.create(here.kube.resource_of(item["apiVersion"], item["kind"]), item)
-    user = service_account(here.namespace, ACCOUNT)
-    path = here.server.kubeconfig(here.kubeconfig.parent, user=user, namespace=here.namespace)
+            here.kube.apply(here.kube.resource_of(item["apiVersion"], item["kind"]), item)
     style = Style(mode=mode, options=ManifestOptions(gateway="nginx"))
     servers = INFERENCE_SERVICES if mode == "kserve" else DEPLOYMENTS
     kube = connect(kubeconfig=path)

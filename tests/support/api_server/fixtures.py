@@ -56,6 +56,25 @@ def eventually(look: Callable[[], T], *, timeout_s: float = _PATIENCE_S) -> T:
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="session")
+def real_kubeconfig(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path | None]:
+    """The kubeconfig of a real API server, given or started of given programs; None without either."""
+    from tests.support.real_api_server import RealApiServer
+
+    option = request.config.getoption
+    kubeconfig, programs, definitions = map(option, ("--kubeconfig", "--kube-programs", "--kserve-crds"))
+    if kubeconfig or not programs:
+        yield Path(kubeconfig) if kubeconfig else None
+        return
+    folder = tmp_path_factory.mktemp("real-api-server")
+    with RealApiServer(
+        Path(programs), folder, definitions=Path(definitions) if definitions else None
+    ) as server:
+        yield server.kubeconfig
+
+
 @pytest.fixture
 def api_server(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
     """A server of our own, to make trouble with; it fails the test if it made mistakes itself."""
@@ -68,14 +87,14 @@ def api_server(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestCluster]:
-    """The cluster of ``--kubeconfig``, or a server of our own; with a new namespace in it."""
+def cluster(
+    request: pytest.FixtureRequest, tmp_path: Path, real_kubeconfig: Path | None
+) -> Iterator[TestCluster]:
+    """A real API server where there is one, or a server of our own; with a new namespace in it."""
     from planner.cluster import connect
     from planner.cluster.resources import NAMESPACES
 
-    given = request.config.getoption("--kubeconfig")
-    server = None if given else request.getfixturevalue("api_server")
-    kubeconfig = Path(given) if server is None else server.kubeconfig(tmp_path)
+    kubeconfig = real_kubeconfig or request.getfixturevalue("api_server").kubeconfig(tmp_path)
     kube = connect(kubeconfig=kubeconfig)
     name = f"shardpack-test-{secrets.token_hex(4)}"
     kube.create(NAMESPACES, {"metadata": {"name": name}})

@@ -285,7 +285,8 @@ class Writing:
         return Written(item=stored, warnings=warnings)
 
     def _normalise(self, kind: Kind, item: Object, request: Request) -> tuple[str, ...]:
-        """Drop what the schema does not know and fill in its defaults; return warnings of it."""
+        """Drop what is empty or the schema does not know, fill in its defaults; return warnings of it."""
+        item["metadata"] = {key: value for key, value in item["metadata"].items() if value not in _EMPTY}
         dropped = [f'unknown field "{path}"' for path in kind.schema.prune(item)]
         validation = request.query.get("fieldValidation", "Warn")
         if dropped and validation == "Strict":
@@ -325,6 +326,10 @@ class Writing:
         if entry is None:
             raise not_found(target.kind.group, target.kind.plural, target.name)
         return entry
+
+
+_EMPTY: tuple[object, ...] = ({}, [], "", None)
+"""What is not kept of metadata: in a real server these fields are no pointers, and left out when empty."""
 
 
 def _change_of(kind: Kind, content_type: str) -> Callable[[Any, Any], Any]:
@@ -389,6 +394,9 @@ def _begin_life(kind: Kind, item: Object) -> None:
         item["status"] = {"phase": "Active"}
         labels = item["metadata"].setdefault("labels", {})
         labels["kubernetes.io/metadata.name"] = item["metadata"]["name"]
+    elif kind.table == ("", "nodes"):
+        taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+        item.setdefault("spec", {}).setdefault("taints", []).append(taint)
     elif kind.table == ("", "pods"):
         item["status"] = {"phase": "Pending"}
     elif kind.plural == "customresourcedefinitions":
