@@ -41,11 +41,14 @@ class CopyState:
         One of the agents' states; ``Pending`` where no agent tells.
     message
         What the agent says of it; empty where it says nothing.
+    heard
+        Whether any agent of the shard has ever said anything to this controller.
     """
 
     shard: str
     state: str
     message: str = ""
+    heard: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,11 @@ class Life:
     def serves(self) -> bool:
         """Whether some copy answers, be it one that is on its way out."""
         return any(copy.state == "Loaded" for copy in (*self.copies, *self.leaving))
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nobody of some copy's shard has said anything yet."""
+        return not all(copy.heard for copy in (*self.copies, *self.leaving))
 
     @property
     def failed(self) -> bool:

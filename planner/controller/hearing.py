@@ -46,7 +46,7 @@ class Hearing:
         """Return how far a model is on a shard; of several pods the one that is furthest behind speaks."""
         told: Iterable[States] = self._told.get(shard, {}).values()
         state, message = worst(states.get(name, ("Pending", "")) for states in told)
-        return CopyState(shard=shard, state=state, message=message)
+        return CopyState(shard=shard, state=state, message=message, heard=shard in self._told)
 
     def is_loaded_by_some(self, name: str, shard: str) -> bool:
         """Return whether some pod of a shard has a model loaded, whatever the others say."""

@@ -146,6 +146,8 @@ def _matters(view: ModelView, life: Life, wanted: tuple[dict[str, Any], ...]) ->
         if before is None:
             return True
         urgent = item["type"] in (ASSIGNED, READY, TRANSFORMER_READY) and item["reason"] != NOT_SERVING
+        if item["type"] == READY and life.unheard:
+            urgent = urgent and life.serves  # who has just begun to lead has asked nobody yet
         if urgent and _differs(before, item):
             return True
         if item["type"] == LOADED and _differs(before, item) and (life.all_loaded or life.failed):

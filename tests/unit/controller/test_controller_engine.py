@@ -90,6 +90,19 @@ def test_who_starts_anew_writes_nothing(mode: Mode) -> None:
     agree(cluster, again)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_who_starts_anew_takes_back_nothing_before_agents_have_spoken(mode: Mode) -> None:
+    cluster = a_cluster(50)
+    Run(cluster, style=Style(mode=mode)).settle(agents=loaded_agents())
+    before = dict(cluster.writes)
+    again = Run(cluster, style=Style(mode=mode))
+    for _ in range(3):  # pods are there, and nobody was asked yet
+        again.turn()
+    assert cluster.writes == before
+    again.settle(agents=loaded_agents())
+    assert cluster.writes == before
+
+
 def test_what_is_not_ours_is_never_touched() -> None:
     cluster = a_cluster(0)
     cluster.put("TrainedModel", a_trained_model("theirs", parent="other"))
