@@ -229,13 +229,14 @@ class Follower:
             _log.info("%s: %s: %s", item.name, item.reason, item.message)
         if fresh:
             self._stale.update(dict.fromkeys(sorted(self.world.models)))
-            self._warm_up(fresh[0])
+            self._warm_up(fresh)
 
-    def _warm_up(self, plan: LivingPlan) -> None:
+    def _warm_up(self, plans: Iterable[LivingPlan]) -> None:
         """Judge some model: the first time compiles what finds places, for up to a minute."""
-        spec = {"storageUri": "s3://x", "framework": plan.fleet.scenario.backends[0].name, "memory": "1Mi"}
-        item = {"metadata": {"name": "x"}, "spec": {"inferenceService": plan.fleet.groups[0], "model": spec}}
-        self.judge(item)
+        for fleet in [plan.fleet for plan in plans if plan.fleet.kept][:1]:
+            spec = {"storageUri": "s3://x", "framework": fleet.scenario.backends[0].name, "memory": "1Mi"}
+            item = {"metadata": {"name": "x"}, "spec": {"inferenceService": fleet.kept[0], "model": spec}}
+            self.judge(item)
 
     def _read_shards(self) -> None:
         """Open the shards that are there now; where one is gone, its fleet is read back as a whole."""
