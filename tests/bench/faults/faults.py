@@ -1,4 +1,4 @@
-"""Twelve faults and a day without one: each brings a stage to the moment from which all has to end well."""
+"""Faults and a day without one: each brings a stage to the moment from which all has to end well."""
 
 from __future__ import annotations
 
@@ -93,6 +93,28 @@ def changed_and_changed_back(stage: Stage) -> None:
     stage.want(models)
 
 
+def new_version_cannot_be_fetched(stage: Stage) -> None:
+    """Its store answers 500 as long as it is asked; what served before has to serve on."""
+    models = stock(stage, 10)
+    stage.begin(*models)
+    asked = stage.store.asked[models[0]]
+    stage.store.failing[models[0]] = 1_000_000
+    stage.desired[models[0]] = "b"
+    stage.mount()
+    eventually(lambda: stage.store.asked[models[0]] > asked, "the request that fails")
+    stage.desired[models[0]] = "a"
+
+
+def new_version_does_not_load(stage: Stage) -> None:
+    models = stock(stage, 10)
+    stage.store.add(models[0], "b", fail="out of tape")
+    stage.begin(*models)
+    stage.desired[models[0]] = "b"
+    stage.mount()
+    eventually(lambda: "out of tape" in stage.server.log.read_text(), "the load that fails")
+    stage.desired[models[0]] = "a"
+
+
 def changed_while_the_first_load(stage: Stage) -> None:
     """One model is taken away and another added while the first ones load."""
     models = stock(stage, 10)
@@ -180,6 +202,8 @@ FAULTS = (
     Fault(name="a load is refused once", happen=load_fails_once),
     Fault(name="storage answers 500 once", happen=storage_error_once),
     Fault(name="a model's address is changed, and changed back", happen=changed_and_changed_back),
+    Fault(name="a new version cannot be fetched", happen=new_version_cannot_be_fetched),
+    Fault(name="a new version does not load", happen=new_version_does_not_load),
     Fault(name="the document changes while the first models load", happen=changed_while_the_first_load),
     Fault(name="20 models in and out 40 times in 2 s, then one goes", happen=in_and_out),
     Fault(name="the agent is killed in a download", happen=killed_while_it_downloads),

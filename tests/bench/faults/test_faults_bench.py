@@ -1,7 +1,8 @@
-"""Our agent beside KServe's as it is mirrored here: twelve faults on a real Triton, and who survives them.
+"""Our agent beside KServe's as it is mirrored here: faults on a real Triton, and who survives them.
 
 An agent survives if the server holds exactly what is desired, each model in the edition that is, at latest
-``LIMIT_S`` after the fault. Both get the same ``models.json`` and the same store; no placement document.
+``LIMIT_S`` after the fault; where a new version cannot be had, in the one that served before. Both
+get the same ``models.json`` and the same store; no placement document.
 """
 
 from __future__ import annotations
