@@ -4,12 +4,12 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY agent agent
 COPY planner planner
-RUN python -m venv /opt/shardpack \
-    && /opt/shardpack/bin/pip install --no-cache-dir --constraint constraints.txt '.[cluster,nvml,planner,report]'
+RUN python -m venv --without-pip /opt/shardpack \
+    && python -m pip --python /opt/shardpack/bin/python install --no-cache-dir --constraint constraints.txt '.[cluster,nvml,planner,report]'
 
 FROM python:3.12-slim
 COPY --from=build /opt/shardpack /opt/shardpack
-# Machine code is kept between runs where a volume is mounted there; without one it is made anew.
+# Machine code is kept in /tmp/.cache; where that is new for each run it is made anew.
 ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
 USER 1000:1000
 WORKDIR /work
