@@ -360,7 +360,5 @@ def find_nginx() -> str:
     """
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise SettingsError(
-            "--port: the proxy is nginx, which is not installed (apt-get install nginx)"
-        )
+        raise SettingsError("--port: the proxy is nginx, which is not installed (apt-get install nginx)")
     return found
