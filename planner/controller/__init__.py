@@ -4,7 +4,8 @@
 ``fleet`` says what may be opened, ``wishes`` what a TrainedModel asks for, ``living`` who is where, and
 ``standing`` which transformers stand. ``opening`` chooses a new shard, ``settling`` finds places,
 ``restoring`` reads the plan back. ``fronting`` and ``routing`` have what is before shards; ``moving`` and
-``closing`` bring moves, and shards that stay empty, to their end. ``objects`` and ``conditions`` are what the
+``closing`` bring moves, and shards that stay empty, to their end; ``releasing`` knows groups that no document
+has any more, ``in_force`` keeps what was taken of documents, and ``renewing`` replaces outdated servers. ``objects`` and ``conditions`` are what the
 cluster should say, ``writes`` what has to be written for that, and ``engine`` puts all of it together without
 a thread or a socket.
 

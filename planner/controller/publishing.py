@@ -80,10 +80,7 @@ class Publisher:
     # --------------------------------------------------------------------------------------------- servers
 
     def _servers(self) -> Iterator[Write]:
-        """Yield the creation of the servers that are missing; those that are there are never changed.
-
-        Another template would restart every server of a fleet at once.
-        """
+        """Yield the creation of the servers that are missing; those that are there are ``renewing``'s."""
         scene = self._scene
         for shard in sorted(scene.unserved):
             plan = scene.fleets.with_shard(shard)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from planner.controller.following import Follower
 from planner.controller.objects import Mode, Style
 from planner.controller.pace import Pace
 from planner.controller.world import KINDS
+from planner.controller.writes import Write
 from planner.manifests.options import ManifestOptions
 from tests.support.memory_cluster import (
     NAMESPACE,
@@ -289,3 +292,40 @@ def test_a_document_with_too_long_a_name_holds_nobody_up() -> None:
     (told,) = events(run, "BadFleet")
     assert told.endswith("has a name of more than 244 characters")
     assert "late" in placement_of(cluster)
+
+
+def test_whoever_is_stopped_at_any_write_ends_with_the_same() -> None:
+    """Two groups are handed over to two documents and a third is dropped, over many controllers."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(write: Write) -> None:
+        if next(left, None) is None:
+            raise StoppedError
+
+    ends = set()
+    for after in range(6):
+        cluster, left = MemoryCluster(), iter(range(0))
+        cluster.put("ConfigMap", fleet_map(text_of("a", "b", "c"), "old"))
+        for group in ("a", "b", "c"):
+            cluster.put("TrainedModel", a_trained_model(f"of-{group}", parent=group))
+        run = Run(cluster, pace=PACE)
+        run.settle(agents=loaded_agents())
+        before = {name: on for name, on in placement_of(cluster).items() if name != "of-c"}
+        cluster.remove("ConfigMap", "old")
+        cluster.remove("TrainedModel", "of-c")
+        for group in ("a", "b"):
+            cluster.put("ConfigMap", fleet_map(text_of(group), f"new-{group}"))
+        for _ in range(6):
+            left = iter(range(after))
+            run = Run(cluster, now=run.now, pace=PACE, broken=stop)
+            with contextlib.suppress(StoppedError):
+                run.settle(agents=loaded_agents())
+        run = Run(cluster, now=run.now, pace=PACE)
+        run.settle(agents=loaded_agents())
+        assert placement_of(cluster) == before
+        assert servers(cluster) == {"a", "b"}
+        names = {name for name in cluster.of("ConfigMap") if "in-force" in name}
+        ends.add((frozenset(names), tuple(sorted(owner for owner in groups_of(run)))))
+    assert ends == {(frozenset({"new-a.in-force", "new-b.in-force"}), ("new-a", "new-b"))}
