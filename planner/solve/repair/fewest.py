@@ -17,12 +17,13 @@ from planner.solve.problem import Ints
 from planner.solve.repair.choices import Choices, near_choices
 from planner.solve.repair.market import PRICE, Market, open_market
 from planner.solve.repair.prices import Prices, better_prices
-from planner.solve.repair.windows import Window, even_all, least_moves, servers_of
+from planner.solve.repair.tabu import search_moves
+from planner.solve.repair.windows import Window, least_moves, servers_of
 
-_QUICK = (6, 3_000, 8)
-"""Moves of a chain that makes one server right, tries at it, and orders of the servers that are tried."""
-_DEEP = (8, 60_000, 3)
-"""The same where nothing else has led to a right placement."""
+_QUICK, _DEEP = 2_000_000, 10_000_000
+"""Changes that a search for so many moves may look at: at first, and where prices have said that so many may do."""
+_TRIES = 4
+"""Searches of the second kind, each of another seed."""
 _MOST_ABOVE = 4
 """Moves above the bound that are tried where no placement is known."""
 _MOVING = (96, 48, 24)
@@ -40,7 +41,7 @@ class Evened:
     Parameters
     ----------
     home
-        ``(objects,)``: the server of each.
+        ``(objects,)``: the server of each; as before if no way was found.
     moves
         How many are on another server than before.
     at_least
@@ -78,68 +79,81 @@ def even_out(window: Window, home: Ints, servers: int, *, seed: int = 0) -> Even
         Of the orders in which servers are seen to, and of CP-SAT.
     """
     at_least = int(least_moves(window, servers_of(window, home, servers)))
-    start = Evened(home=home, moves=len(home) + 1, at_least=at_least, wrong=servers + 1)
-    found = _searched(window, home, start, servers, seed=seed, effort=_QUICK)
-    if not found.fulfilled or found.moves > at_least:
+    start = Evened(home=home, moves=len(home) + 1, at_least=at_least, wrong=servers)
+    found = _searched(window, home, start, servers, seed=seed)
+    if at_least < found.moves and at_least <= len(home):
         found = _priced(window, home, found, servers, seed=seed)
-    if not found.fulfilled and found.at_least <= len(home):
-        found = _searched(window, home, found, servers, seed=seed, effort=_DEEP)
+    return found if found.fulfilled else dataclasses.replace(found, moves=0)
+
+
+def _searched(window: Window, home: Ints, start: Evened, servers: int, *, seed: int) -> Evened:
+    """Return a placement that is right, of few moves: of as many as there may be at last."""
+    above = 0
+    while True:
+        most = min(start.at_least + above, len(home))
+        better, right = search_moves(window, home, servers, most, _QUICK, seed)
+        if right:
+            return _evened(window, home, better, start, servers)
+        if most == len(home):
+            return dataclasses.replace(start, wrong=_wrong(window, home, servers))
+        above = 2 * above + 1
+
+
+def _fewer(window: Window, home: Ints, found: Evened, servers: int, *, seed: int) -> Evened:
+    """Return what longer searches find, each for a move less than is known."""
+    moves = found.moves - 1 if found.fulfilled else len(home)
+    attempt = 0
+    while moves >= found.at_least and attempt < _TRIES:
+        attempt += 1
+        better, right = search_moves(window, home, servers, moves, _DEEP, seed + attempt)
+        if right:
+            found, attempt = _evened(window, home, better, found, servers), 0
+            moves = found.moves - 1
     return found
 
 
-def _searched(  # noqa: PLR0913 - an instance, what is known of it, and an effort
-    window: Window, home: Ints, found: Evened, servers: int, *, seed: int, effort: tuple[int, int, int]
-) -> Evened:
-    """Return the best of some searches, and of what was found before."""
-    rng = np.random.default_rng(seed)
-    deepest, nodes, attempts = effort
-    for attempt in range(attempts):
-        order = np.arange(servers) if attempt == 0 else rng.permutation(servers)
-        state = servers_of(window, home, servers)
-        wrong = int(even_all(window, state, home, order, np.array([attempt % 2, deepest, nodes])))
-        moves = int(np.count_nonzero(state.home != home))
-        if (wrong, moves) < (found.wrong, found.moves):
-            found = Evened(home=state.home, moves=moves, at_least=found.at_least, wrong=wrong)
-        if found.fulfilled and found.moves <= found.at_least:
-            break
-    return found
+def _evened(window: Window, home: Ints, better: Ints, found: Evened, servers: int) -> Evened:
+    moves = int(np.count_nonzero(better != home))
+    return dataclasses.replace(found, home=better, moves=moves, wrong=_wrong(window, better, servers))
 
 
 def _priced(window: Window, home: Ints, found: Evened, servers: int, *, seed: int) -> Evened:
     """Return a placement with fewer moves, or a better bound on them."""
-    most = found.moves if found.fulfilled else found.at_least + _MOST_ABOVE + 1
-    takes = min(window.objects, most - 1 if found.fulfilled else window.objects)
+    takes = min(window.objects, found.moves - 1)
     market = open_market(window.loads, home, servers, (window.least, window.most, window.objects, takes))
     if market is None:
-        return found
-    tried = 0
-    for prices in better_prices(market, most):
-        at_least = min(max(found.at_least, prices.moves), found.moves if found.fulfilled else len(home) + 1)
-        found = dataclasses.replace(found, at_least=at_least)
+        return _fewer(window, home, found, servers, seed=seed)
+    tried, searched = 0, False
+    for prices in better_prices(market, _most(found)):
+        found = dataclasses.replace(found, at_least=min(max(found.at_least, prices.moves), found.moves))
+        if not searched and found.at_least < found.moves:
+            found, searched = _fewer(window, home, found, servers, seed=seed), True
         if found.at_least * PRICE - prices.total <= _NEAR and prices.total > tried:
-            found, most, tried = *_settled(window, market, found, most, prices, seed=seed), prices.total
-        if found.at_least >= most:
+            found, tried = _settled(window, market, found, prices, seed=seed), prices.total
+        if found.at_least >= found.moves:
             return found
     if prices.total > tried:
-        found, _ = _settled(window, market, found, most, prices, seed=seed)
+        found = _settled(window, market, found, prices, seed=seed)
     return found
 
 
-def _settled(  # noqa: PLR0913 - an instance, and what is known of it
-    window: Window, market: Market, found: Evened, most: int, prices: Prices, *, seed: int
-) -> tuple[Evened, int]:
-    """Return what is found, or excluded, between the bound and ``most`` moves; and the new ``most``."""
+def _most(found: Evened) -> int:
+    """Return moves that nobody has to look for any more."""
+    return found.moves if found.fulfilled else found.at_least + _MOST_ABOVE + 1
+
+
+def _settled(window: Window, market: Market, found: Evened, prices: Prices, *, seed: int) -> Evened:
+    """Return what CP-SAT finds, or excludes, between the bound and the moves that are known."""
     time = _PICKING if found.at_least * PRICE - prices.total <= _NEAR else _PICKING / 3
-    for moves in range(found.at_least, most):
+    for moves in range(found.at_least, _most(found)):
         effort = Effort(deterministic_time=time, workers=1, seed=seed)
         better, none = _picked(market, prices, moves, effort)
         if better is not None:
-            wrong = _wrong(window, better, len(market.held))
-            return Evened(home=better, moves=moves, at_least=found.at_least, wrong=wrong), moves
+            return _evened(window, market.home, better, found, len(market.held))
         if none and moves == found.at_least:
             found = dataclasses.replace(found, at_least=moves + 1)
         time /= 2
-    return found, most
+    return found
 
 
 def _picked(market: Market, prices: Prices, moves: int, effort: Effort) -> tuple[Ints | None, bool]:
