@@ -43,18 +43,14 @@ class _Extras(NamedTuple):
     take: Ints
 
 
-def near_choices(market: Market, prices: Ints, gap: int, *, most_moving: int | None = None) -> Choices | None:
+def near_choices(market: Market, prices: Ints, gap: int) -> Choices | None:
     """Return all choices that can be in a placement whose extras add up to ``gap`` or less.
 
-    None if they are too many. ``most_moving`` keeps all objects where they are but so many that cost least to
-    move: then some choices are left out.
+    None if they are too many.
     """
     offers = make_offers(market, prices)
     extras = _least_extras(market, offers, prices)
     extra = np.maximum(extras.give, 0) + np.maximum(extras.take, 0)
-    if most_moving is not None:
-        extra[np.argsort(extra, kind="stable")[most_moving:]] = NEVER
-        extras.take[extra == NEVER] = NEVER
     wanted = np.flatnonzero(extra <= gap)
     choices = Choices(
         server=np.zeros(_MOST, dtype=np.int64),

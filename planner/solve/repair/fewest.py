@@ -1,8 +1,9 @@
 """The fewest moves that bring every server's load between a least and a most.
 
-A quick search first (``windows``). If it makes more moves than a quick bound, prices of the objects give a
-better bound (``prices``), and say which few choices servers have in anything better (``choices``); of those
-CP-SAT picks (``exact.moves``), or finds that there is no such placement, which raises the bound by a move.
+A quick search first (``tabu``), for as many moves as a quick bound (``windows``), then for more. If it takes
+more, prices of the objects give a better bound (``prices``). Where a longer search still makes more moves,
+prices say which few choices servers have in a placement at the bound (``choices``), and of those CP-SAT picks
+(``exact.moves``), or finds that there is no such placement, which raises the bound by a move.
 """
 
 from __future__ import annotations
@@ -14,24 +15,21 @@ import numpy as np
 
 from planner.solve.options import Effort
 from planner.solve.problem import Ints
-from planner.solve.repair.choices import Choices, near_choices
+from planner.solve.repair.choices import near_choices
 from planner.solve.repair.market import PRICE, Market, open_market
 from planner.solve.repair.prices import Prices, better_prices
 from planner.solve.repair.tabu import search_moves
 from planner.solve.repair.windows import Window, least_moves, servers_of
 
-_QUICK, _DEEP = 2_000_000, 10_000_000
-"""Changes that a search for so many moves may look at: at first, and where prices have said that so many may do."""
+_QUICK, _DEEP = (20_000, 16), (60_000, 80)
+"""Changes that a search may look at: so many, and so many for each object and server. At first, and where
+prices leave hope for fewer moves."""
 _TRIES = 4
 """Searches of the second kind, each of another seed."""
 _MOST_ABOVE = 4
 """Moves above the bound that are tried where no placement is known."""
-_MOVING = (96, 48, 24)
-"""Objects that may move at most where choices are too many otherwise."""
-_NEAR = PRICE // 4
-"""So near below a whole number of moves the prices are good enough to look for a placement of so many."""
 _PICKING = 0.33
-"""CP-SAT's deterministic time for one number of moves: a third where prices are worse, half for the next."""
+"""CP-SAT's deterministic time for one number of moves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,7 @@ def even_out(window: Window, home: Ints, servers: int, *, seed: int = 0) -> Even
     servers
         How many there are.
     seed
-        Of the orders in which servers are seen to, and of CP-SAT.
+        Of the searches, and of CP-SAT.
     """
     at_least = int(least_moves(window, servers_of(window, home, servers)))
     start = Evened(home=home, moves=len(home) + 1, at_least=at_least, wrong=servers)
@@ -91,7 +89,7 @@ def _searched(window: Window, home: Ints, start: Evened, servers: int, *, seed: 
     above = 0
     while True:
         most = min(start.at_least + above, len(home))
-        better, right = search_moves(window, home, servers, most, _QUICK, seed)
+        better, right = search_moves(window, home, servers, most, _looks(_QUICK, home, servers), seed)
         if right:
             return _evened(window, home, better, start, servers)
         if most == len(home):
@@ -102,14 +100,19 @@ def _searched(window: Window, home: Ints, start: Evened, servers: int, *, seed: 
 def _fewer(window: Window, home: Ints, found: Evened, servers: int, *, seed: int) -> Evened:
     """Return what longer searches find, each for a move less than is known."""
     moves = found.moves - 1 if found.fulfilled else len(home)
-    attempt = 0
+    looks, attempt = _looks(_DEEP, home, servers), 0
     while moves >= found.at_least and attempt < _TRIES:
         attempt += 1
-        better, right = search_moves(window, home, servers, moves, _DEEP, seed + attempt)
+        better, right = search_moves(window, home, servers, moves, looks, seed + attempt)
         if right:
             found, attempt = _evened(window, home, better, found, servers), 0
             moves = found.moves - 1
     return found
+
+
+def _looks(effort: tuple[int, int], home: Ints, servers: int) -> int:
+    some, each = effort
+    return some + each * len(home) * servers
 
 
 def _evened(window: Window, home: Ints, better: Ints, found: Evened, servers: int) -> Evened:
@@ -123,69 +126,46 @@ def _priced(window: Window, home: Ints, found: Evened, servers: int, *, seed: in
     market = open_market(window.loads, home, servers, (window.least, window.most, window.objects, takes))
     if market is None:
         return _fewer(window, home, found, servers, seed=seed)
-    tried, searched = 0, False
+    searched = False
     for prices in better_prices(market, _most(found)):
         found = dataclasses.replace(found, at_least=min(max(found.at_least, prices.moves), found.moves))
-        if not searched and found.at_least < found.moves:
+        if not searched:
             found, searched = _fewer(window, home, found, servers, seed=seed), True
-        if found.at_least * PRICE - prices.total <= _NEAR and prices.total > tried:
-            found, tried = _settled(window, market, found, prices, seed=seed), prices.total
-        if found.at_least >= found.moves:
-            return found
-    if prices.total > tried:
         found = _settled(window, market, found, prices, seed=seed)
+        if found.at_least >= found.moves:
+            break
     return found
 
 
 def _most(found: Evened) -> int:
     """Return moves that nobody has to look for any more."""
-    return found.moves if found.fulfilled else found.at_least + _MOST_ABOVE + 1
+    return found.moves if found.fulfilled else min(found.moves, found.at_least + _MOST_ABOVE + 1)
 
 
 def _settled(window: Window, market: Market, found: Evened, prices: Prices, *, seed: int) -> Evened:
-    """Return what CP-SAT finds, or excludes, between the bound and the moves that are known."""
-    time = _PICKING if found.at_least * PRICE - prices.total <= _NEAR else _PICKING / 3
-    for moves in range(found.at_least, _most(found)):
-        effort = Effort(deterministic_time=time, workers=1, seed=seed)
-        better, none = _picked(market, prices, moves, effort)
-        if better is not None:
-            return _evened(window, market.home, better, found, len(market.held))
-        if none and moves == found.at_least:
-            found = dataclasses.replace(found, at_least=moves + 1)
-        time /= 2
-    return found
-
-
-def _picked(market: Market, prices: Prices, moves: int, effort: Effort) -> tuple[Ints | None, bool]:
-    """Return a placement with at most so many moves, and whether there is none."""
+    """Return what CP-SAT makes of the choices that are left: a placement at the bound, or a better bound."""
     from planner.solve.exact.moves import pick_choices
 
-    choices, whole = _narrowed(market, prices, moves * PRICE - prices.total)
-    if choices is None:
-        return None, False
-    listed = [
-        (server, [item for item in given if item >= 0], [item for item in taken if item >= 0])
-        for server, given, taken in zip(*(array.tolist() for array in choices[:3]), strict=True)
-    ]
-    picked = pick_choices(listed, len(market.held), most_moves=moves, effort=effort)
-    if not picked:
-        return None, whole and picked is not None
-    home = market.home.copy()
-    for server, _, taken in (listed[at] for at in picked):
-        home[taken] = server
-    return home, False
-
-
-def _narrowed(market: Market, prices: Prices, gap: int) -> tuple[Choices | None, bool]:
-    """Return the choices within a gap, or of few objects if they are too many, and whether these are all."""
-    choices = near_choices(market, prices.each, gap)
-    if choices is not None:
-        return choices, True
-    for most in _MOVING:
-        choices = near_choices(market, prices.each, gap, most_moving=most)
-        if choices is not None:
-            return choices, False
-    return None, False
+    most = _most(found)
+    servers, effort = len(market.held), Effort(deterministic_time=_PICKING, workers=1, seed=seed)
+    while found.at_least < most:
+        choices = near_choices(market, prices.each, found.at_least * PRICE - prices.total)
+        if choices is None:
+            return found
+        listed = [
+            (server, [item for item in given if item >= 0], [item for item in taken if item >= 0])
+            for server, given, taken in zip(*(array.tolist() for array in choices[:3]), strict=True)
+        ]
+        picked = pick_choices(listed, servers, most_moves=found.at_least, effort=effort)
+        if picked is None:
+            return found
+        if picked:
+            home = market.home.copy()
+            for server, _, taken in (listed[at] for at in picked):
+                home[taken] = server
+            return _evened(window, market.home, home, found, servers)
+        found = dataclasses.replace(found, at_least=found.at_least + 1)
+    return found
 
 
 def _wrong(window: Window, home: Ints, servers: int) -> int:

@@ -19,8 +19,8 @@ from planner.solve.repair.market import PRICE, Market, excess_demand, make_offer
 
 _SHARES = 16
 """Equal prices for all objects that are tried first, in parts of ``PRICE``."""
-_LATER_STARTS = (4, 8, 12)
-"""Shares from which the search starts anew where the best one has not led far enough."""
+_STARTS = (4, 8, 12)
+"""Shares from which the search starts: the first; then the best of all; then the others."""
 _MOST_TAKINGS = 30
 """Starts times the objects that a server may take: a step takes time in proportion to these."""
 _STEPS, _MOST_IDLE = 100, 8
@@ -70,9 +70,10 @@ _PHASES = (
 
 
 def better_prices(market: Market, target: int) -> Iterator[Prices]:
-    """Yield the best prices so far, from one start of the search after the other.
+    """Yield the best prices that are reached from one start of the search after the other.
 
-    It ends where they prove that it takes ``target`` moves.
+    Prices that prove a little less than others may leave far fewer choices. It ends where some prove that it
+    takes ``target`` moves.
 
     Parameters
     ----------
@@ -81,16 +82,16 @@ def better_prices(market: Market, target: int) -> Iterator[Prices]:
     """
     flat = [_flat(market, share) for share in range(_SHARES + 1)]
     best = max(flat, key=lambda prices: prices.total)
-    starts = (best, *(flat[share] for share in _LATER_STARTS))
+    first, *later = _STARTS
+    starts = (flat[first], best, *(flat[share] for share in later))
     for start in starts[: max(1, _MOST_TAKINGS // market.takes)]:
         reached = start
         for phase in _PHASES:
             reached = _ascend(market, reached, phase, target)
-            best = max(best, reached, key=lambda prices: prices.total)
-            if best.moves >= target:
+            if reached.moves >= target:
                 break
-        yield best
-        if best.moves >= target:
+        yield reached
+        if reached.moves >= target:
             return
 
 

@@ -1,9 +1,9 @@
 """A placement with every load between the limits by no more than so many moves, if one is found. Compiled.
 
-Tabu search (Glover, 1989) over placements that may break the limits: an object goes to another server, or back
-home, wherever that leaves least wrong, and then rests for some steps. Servers that stay wrong weigh more and
-more (breakout: Morris, 1993), and so do moves beyond the number that is asked for (strategic oscillation), so
-that the search also passes through placements of a few moves too many.
+Tabu search (Glover, 1989) over placements that may break the limits: an object goes to another server, or
+back home, wherever that leaves least wrong, and then rests for some steps. Servers that stay wrong weigh more
+and more (breakout: Morris, 1993), and so do moves beyond the number that is asked for (strategic
+oscillation), so that the search also passes through placements of a few moves too many.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REST = 6
 _HEAVIER = 1 / 32
 """How much heavier a server gets with each step in which it is wrong; one weighs 1 at first."""
 _TOO_MANY, _WIDEST = 0.3, 16.0
-"""What a move too many weighs at first, in loads of an object; how many times as much or little it may get."""
+"""What a move too many weighs at first, in loads of an object; how many times as much or little it gets."""
 _LIKES_HOME = 1e-9
 """What going home is better than another change that leaves as much wrong."""
 _BLUR = 0.5
@@ -57,7 +57,11 @@ def search_moves(  # noqa: PLR0913, PLR0917 - an instance, and an effort
 
     ``looks`` is how many changes may be looked at.
     """
-    load, held, rests = np.zeros(servers, np.int64), np.zeros(servers, np.int64), np.zeros(len(home), np.int64)
+    load, held, rests = (
+        np.zeros(servers, np.int64),
+        np.zeros(servers, np.int64),
+        np.zeros(len(home), np.int64),
+    )
     random = np.array([seed + 1], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     b = _Books(home.copy(), load, held, np.zeros_like(load), np.ones(servers), rests, random)
     for item in range(len(home)):

@@ -13,6 +13,7 @@ from planner.solve.options import Effort
 from planner.solve.repair.choices import near_choices
 from planner.solve.repair.fewest import even_out
 from planner.solve.repair.market import PRICE, make_offers, open_market
+from planner.solve.repair.tabu import search_moves
 from planner.solve.repair.windows import Window
 
 SERVERS = 3
@@ -92,3 +93,30 @@ def test_whatever_the_prices_the_bound_holds_and_no_best_placement_is_excluded(
     assert is_right(window, after)
     assert int((after != home).sum()) == least
     assert pick_choices(listed, SERVERS, most_moves=least - 1, effort=effort) == [] or least == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(windows(), st.integers(0, 6))
+def test_a_search_for_so_many_moves_finds_no_more_and_what_it_calls_right_is(
+    drawn: tuple[Window, np.ndarray], most: int
+) -> None:
+    window, home = drawn
+    found, right = search_moves(window, home, SERVERS, most, 20_000, 0)
+    if right:
+        assert is_right(window, found)
+        assert int((found != home).sum()) <= most
+    else:
+        assert (found == home).all()
+
+
+def test_one_server_takes_from_several_that_give_one_each() -> None:
+    home = np.repeat([0, 1, 2, 3, 4], [1, 6, 6, 6, 5])
+    window = Window(loads=np.full(24, 100, dtype=np.int64), least=320, most=520, aim=480, objects=6)
+    found = even_out(window, home, 5)
+    assert (found.moves, found.at_least, found.fulfilled) == (3, 3, True)
+
+
+def test_where_nothing_is_right_everything_stays() -> None:
+    window = Window(loads=np.array([100, 100]), least=90, most=110, aim=100, objects=2)
+    found = even_out(window, np.array([0, 0]), SERVERS)
+    assert (found.moves, found.fulfilled, found.wrong, found.home.tolist()) == (0, False, 3, [0, 0])
