@@ -75,7 +75,8 @@ def figure_of(record: Mapping[str, Any]) -> Figure:
         case {"suite": "openb", "mean_percent": percent}:
             return Figure(unit="percent", refused=0, value=percent, bound=None)
         case {"instance": "few-moves"}:
-            return Figure(unit="moves", refused=0, value=record["moves"], bound=record["at_least"])
+            # What one round leaves is where the next begins, so its bounds hold for this run alone.
+            return Figure(unit="moves", refused=0, value=record["moves"], bound=None)
         case {"over_before": _}:
             return Figure(unit="moves", refused=0, value=record["plan"]["moves"], bound=record["at_least"])
     cost, bound = record["cost_microusd_per_h"], record["bound_microusd_per_h"]

@@ -21,7 +21,7 @@ _SHARES = 16
 """Equal prices for all objects that are tried first, in parts of ``PRICE``."""
 _STARTS = (4, 8, 12)
 """Shares from which the search starts: the first; then the best of all; then the others."""
-_MOST_TAKINGS = 30
+_MOST_TAKINGS = 24
 """Starts times the objects that a server may take: a step takes time in proportion to these."""
 _STEPS, _MOST_IDLE = 100, 8
 """Steps of a phase, and those in a row without a gain after which they get shorter."""
