@@ -28,7 +28,7 @@ _TRIES = 4
 """Searches of the second kind, each of another seed."""
 _MOST_ABOVE = 4
 """Moves above the bound that are tried where no placement is known."""
-_PICKING = 0.33
+_PICKING = 0.2
 """CP-SAT's deterministic time for one number of moves."""
 
 
