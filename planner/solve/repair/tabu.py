@@ -57,13 +57,10 @@ def search_moves(  # noqa: PLR0913, PLR0917 - an instance, and an effort
 
     ``looks`` is how many changes may be looked at.
     """
-    load, held, rests = (
-        np.zeros(servers, np.int64),
-        np.zeros(servers, np.int64),
-        np.zeros(len(home), np.int64),
-    )
+    load, held, wrong_by = np.zeros((3, servers), dtype=np.int64)
+    rests = np.zeros(len(home), dtype=np.int64)
     random = np.array([seed + 1], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    b = _Books(home.copy(), load, held, np.zeros_like(load), np.ones(servers), rests, random)
+    b = _Books(home.copy(), load, held, wrong_by, np.ones(servers), rests, random)
     for item in range(len(home)):
         b.load[home[item]] += w.loads[item]
         b.held[home[item]] += 1
@@ -74,13 +71,13 @@ def search_moves(  # noqa: PLR0913, PLR0917 - an instance, and an effort
         if not wrong and moves <= most:
             return b.now, True
         extra = too_many if moves >= most else 0.0, too_many if moves > most else _LIKES_HOME
-        item, server, looked = _best_change(w, b, home, under, step, extra)
+        chosen, server, looked = _best_change(w, b, home, under, step, extra)
         looks -= looked + servers
         step += 1
-        if item != NOWHERE:
-            moves += (server != home[item]) - (b.now[item] != home[item])
-            _move(w, b, item, server)
-            b.rests[item] = step + _REST + int(_REST * _draw(b.random))
+        if chosen != NOWHERE:
+            moves += int(server != home[chosen]) - int(b.now[chosen] != home[chosen])
+            _move(w, b, chosen, server)
+            b.rests[chosen] = step + _REST + int(_REST * _draw(b.random))
         too_many *= 9 / 8 if moves > most else 15 / 16
         too_many = min(max(too_many, light / _WIDEST), light * _WIDEST)
     return home, False
@@ -96,7 +93,7 @@ def _draw(random: NDArray[np.uint64]) -> float:
 
 
 @compiled
-def _move(w: Window, b: _Books, item: int, server: int) -> None:
+def _move(w: Window, b: _Books, item: Number, server: Number) -> None:
     was, size = b.now[item], w.loads[item]
     b.load[was] -= size
     b.held[was] -= 1
@@ -163,6 +160,7 @@ def _best_change(  # noqa: PLR0913, PLR0917 - the books, and how to judge
 
 @compiled
 def _unevenness(w: Window, b: _Books, giver: int, taker: int, size: int) -> int:
-    """Return how much further two servers are from the aim after a move than before, and all of the aim."""
-    after = abs(b.load[giver] - size - w.aim) + abs(b.load[taker] + size - w.aim)
-    return after - abs(b.load[giver] - w.aim) - abs(b.load[taker] - w.aim) + 2 * size
+    """Return how much further two servers are from the aim after a move than before; 0 is the most even."""
+    before: int = abs(b.load[giver] - w.aim) + abs(b.load[taker] - w.aim)
+    after: int = abs(b.load[giver] - size - w.aim) + abs(b.load[taker] + size - w.aim)
+    return after - before + 2 * size
