@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /opt/shardpack \
 
 FROM python:3.12-slim
 COPY --from=build /opt/shardpack /opt/shardpack
-# Machine code is kept in /tmp/.cache; where that is new for each run it is made anew.
+# Machine code is kept in /tmp/.cache; where that is new for each run, or cannot be written, it is made anew.
 ENV PATH=/opt/shardpack/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
 USER 1000:1000
 WORKDIR /work

@@ -5,9 +5,9 @@ besides: ``NUMBA_DISABLE_JIT=1`` runs it uncompiled, with the same results, for 
 int64 and wrap silently: what is added up here stays below ``problem.AMPLE``.
 
 Machine code is kept beside the source (or in ``NUMBA_CACHE_DIR``), so only the first run on a machine waits
-for it. Numba looks at the file of a function alone to see whether its machine code is old, but functions of
-other files, and values of constants, are compiled into it; so the place where it is kept is named after the
-sources of all of them.
+for it; where nothing can be written, every run does. Numba looks at the file of a function alone to see
+whether its machine code is old, but functions of other files, and values of constants, are compiled into it;
+so the place where it is kept is named after the sources of all of them.
 """
 
 from __future__ import annotations
@@ -71,4 +71,7 @@ def has_machine_code() -> bool:
 
 def compiled(function: _Function) -> _Function:
     """Compile a function at its first call; it lets go of the interpreter's lock while it runs."""
-    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
+    try:
+        return cast(_Function, numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # there is no place where machine code can be kept
+        return cast(_Function, numba.njit(nogil=True)(function))

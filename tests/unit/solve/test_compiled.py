@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numba
 import pytest
 
 import planner
-from planner.solve.compiled import sources_digest
+from planner.solve.compiled import compiled, sources_digest
 
 SOURCES = {
     "solve/loops.py": "from planner.solve.numbers import MOST\n\n\n@compiled\ndef most():\n    return MOST\n",
@@ -63,3 +65,12 @@ def test_a_constant_of_online_placement_counts(tmp_path: Path) -> None:
     arrays = copy / "online" / "arrays.py"
     arrays.write_text(arrays.read_text(encoding="utf-8").replace("ANYWHERE = ", "ANYWHERE = 1 + ", 1))
     assert sources_digest(copy) != before
+
+
+def test_where_machine_code_has_no_place_it_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    scope: dict[str, Any] = {}
+    exec(compile("def double(x):\n    return 2 * x\n", "/proc/no/such/folder/numbers.py", "exec"), scope)
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(scope["double"])
+    assert compiled(scope["double"])(21) == 42
