@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,6 +12,7 @@ from planner.cluster.rollout import Rollout
 from planner.manifests import ManifestOptions, render_plan
 from planner.manifests.rollout import PRUNED
 from tests.support.api_server.fixtures import TestCluster
+from tests.support.kustomizations import KUSTOMIZE, built
 from tests.support.plans import a_plan, everything
 
 OPTIONS = {
@@ -41,6 +45,23 @@ def test_a_dry_run_of_every_manifest_passes_without_a_warning(cluster: TestClust
     assert [str(result.error) for result in results if result.error is not None] == []
     assert warnings == []
     assert {result.outcome for result in results} == {"created"}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl builds the kustomization")
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent.name for path in KUSTOMIZE.glob("*/kustomization.yaml"))
+)
+def test_a_dry_run_of_every_overlay_passes_without_a_warning(
+    cluster: TestCluster, tmp_path: Path, folder: str
+) -> None:
+    items = built(tmp_path, folder, namespace=cluster.namespace)
+    known = [item for item in items if not item["apiVersion"].startswith("monitoring.coreos.com/")]
+    warnings: list[str] = []
+    rollout = Rollout(cluster.kube.adjusted(on_warning=warnings.append), dry_run="server", force=True)
+    results = list(rollout.apply(known))
+    assert [str(result.error) for result in results if result.error is not None] == []
+    assert warnings == []
+    assert results
 
 
 @pytest.mark.parametrize("name", OPTIONS)
