@@ -306,6 +306,8 @@ class _Search:
         known, effort = self._known_bound(packing).microusd_per_h, self._effort(shares.MIX_TIME)
         found = search(packing, self.advice, at_least=known, work=work, effort=effort, watch=self.watch)
         self._raise(found.bound_microusd_per_h, MIX_METHOD)
+        if found.walked:
+            self.work //= shares.WALKED_DIVISOR
         return found.packing
 
     def _part(self) -> float:

@@ -15,6 +15,9 @@ MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
 """Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
 seconds), and how much less it is where column generation follows."""
 
+WALKED_DIVISOR = 10
+"""Walks over mixes leave little to find for the improvement: so much less work is spent after them."""
+
 LEFT_OUT_RATIO = 1.6
 """Where not all fit there are no mixes to try, and CP-SAT alone says who is best left out: it gets so much
 more of its time."""

@@ -47,7 +47,7 @@ class MixProgram:
     ) -> None:
         self.prices, self.effort = prices, effort
         self.spent = 0.0
-        self._limits = list(zip(least, most, strict=True))
+        self.limits = list(zip(least, most, strict=True))
         self.conditions: list[Condition] = []
         self._without: list[Mix] = []
 
@@ -102,7 +102,7 @@ class MixProgram:
 
     def _model(self) -> tuple[cp_model.CpModel, list[cp_model.IntVar]]:
         model = cp_model.CpModel()
-        counts = [model.new_int_var(low, high, "") for low, high in self._limits]
+        counts = [model.new_int_var(low, high, "") for low, high in self.limits]
         for item in self.conditions:
             model.add(sum(w * count for w, count in zip(item.worth, counts, strict=True)) >= item.asked)
         return model, counts

@@ -38,7 +38,8 @@ class Repacker:
     def __init__(self, problem: Problem, advice: Advice, *, seed: int, watch: Watch) -> None:
         kinds, types = len(problem.modes[0].allowed), len(problem.prices)
         self.tables = make_tables(problem, np.zeros(kinds), np.zeros((types, kinds)), advice.guide.home)
-        reset(make_worth(problem, advice.relaxation, advice.prices), self.tables)
+        self.worth = make_worth(problem, advice.relaxation, advice.prices)
+        reset(self.worth, self.tables)
         self.items, self.watch = make_items(self.tables, 1), watch
         self.spent = 0
         self._rng = np.random.default_rng(seed)

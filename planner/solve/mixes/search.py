@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.solve.exact.mix import Mix
 from planner.solve.guide import Advice
 from planner.solve.mixes.cuts import Mixes
 from planner.solve.mixes.repack import Repacker
+from planner.solve.mixes.walk import Walker
 from planner.solve.options import Effort
 from planner.solve.packing import Packing
 from planner.solve.watch import Watch
@@ -17,6 +20,10 @@ FIRST_WORK, MORE = 200_000, 4
 
 ALTERNATIVES = 2
 """Mixes that are tried at one cost."""
+
+WALKED_UNITS, WORK_OF_CHANGES = 300, 550
+"""Units above which mixes are annealed, and the work for which each unit may change its place once in each
+walk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +37,15 @@ class Found:
     bound_microusd_per_h
         No plan that places every unit costs less.
     spent
-        Sets of residents that were looked at.
+        Sets of residents that were looked at, or changes that were tried.
+    walked
+        Whether mixes were annealed.
     """
 
     packing: Packing
     bound_microusd_per_h: int
     spent: int
+    walked: bool = False
 
 
 def search(  # noqa: PLR0913 - the settings of a search
@@ -70,16 +80,28 @@ class _Search:
         self.mixes = Mixes(packing.problem, advice.relaxation, most_cost=packing.cost, effort=effort)
         self.mixes.add(advice.prices, 1.0)
         self.repacker = Repacker(packing.problem, advice, seed=effort.seed, watch=watch)
-        self.bound = 0
+        self.used = np.array(advice.guide.types, dtype=np.int64)
+        self.bound, self.seed = 0, effort.seed
 
     def run(self, at_least: int) -> Found:
         self.bound = max(at_least, self.mixes.bound())
+        walker = Walker(self.best, self.repacker.tables, self.repacker.worth.prices, self.watch)
+        if len(self.best.problem.units) > WALKED_UNITS and walker.suits():
+            return self._walk(walker)
         each = FIRST_WORK
         while not self._is_over():
             if not self._pass(each):
                 break
             each *= MORE
         return Found(packing=self.best, bound_microusd_per_h=self.bound, spent=self.repacker.spent)
+
+    def _walk(self, walker: Walker) -> Found:
+        """Return what walks find."""
+        program, work = self.mixes.program, self.work * len(self.best.problem.units) // WORK_OF_CHANGES
+        found = walker.walk(
+            program.conditions, program.limits, self.used, bound=self.bound, seed=self.seed, work=work
+        )
+        return Found(packing=found, bound_microusd_per_h=self.bound, spent=walker.spent, walked=True)
 
     def _is_over(self) -> bool:
         return self.best.cost <= self.bound or self.repacker.spent >= self.work or self.watch.is_over()

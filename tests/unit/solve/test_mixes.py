@@ -15,6 +15,7 @@ from planner.solve.guide import Advice, make_advice
 from planner.solve.mixes.cuts import Mixes
 from planner.solve.mixes.repack import Repacker
 from planner.solve.mixes.search import search
+from planner.solve.mixes.walk import Neighbours
 from planner.solve.options import Effort
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
@@ -86,6 +87,38 @@ def test_everything_is_put_into_a_cheaper_mix_and_the_plan_is_legal() -> None:
     assert found.bound_microusd_per_h <= found.packing.cost
     assert None not in found.packing.row_of_unit
     assert verify_placement(scenario, placement_of(found.packing)) == ()
+
+
+def test_mixes_are_annealed_where_there_are_many_units_and_the_plan_is_legal_and_repeatable() -> None:
+    scenario = a_fleet(320, seed=105)
+    packing, advice = constructed(scenario)
+    found, again = (
+        search(packing, advice, at_least=0, work=2_000_000, effort=EFFORT, watch=WATCH) for _ in range(2)
+    )
+    assert found.walked
+    assert found.packing.cost < packing.cost
+    assert found.bound_microusd_per_h <= found.packing.cost
+    assert verify_placement(scenario, placement_of(found.packing)) == ()
+    assert placement_of(again.packing) == placement_of(found.packing)
+    assert again.spent == found.spent
+
+
+def test_the_next_mix_is_near_meets_the_conditions_and_is_not_one_left_out() -> None:
+    packing, advice = constructed(a_fleet(60, seed=103))
+    mixes, mix = mixes_of(packing, advice), np.array(mix_of(packing))
+    mixes.add(advice.prices, 1.0)
+    tables = Repacker(packing.problem, advice, seed=0, watch=WATCH).tables
+    near = Neighbours(tables, mixes.program.conditions, mixes.program.limits, np.arange(5))
+    seen = set[tuple[int, ...]]()
+    while (found := near.next_to(mix, 0, packing.cost - 1)) is not None:
+        assert found not in seen
+        assert np.abs(np.array(found) - mix).sum() <= 4
+        assert np.array(found) @ packing.problem.prices < packing.cost
+        assert all(item.holds(found) for item in mixes.program.conditions)
+        near.leave_out(found)
+        seen.add(found)
+    assert seen
+    assert near.next_to(mix, packing.cost, packing.cost + 10**6) not in seen
 
 
 def test_more_work_goes_on_where_less_ends() -> None:
