@@ -13,7 +13,8 @@ LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 
 MIXED_UNITS, MIXED_WORK, MIXED_DIVISOR = 4_000, 10_000_000, 10
 """Units up to which one cheaper mix of shards after the other is tried, the work with nothing said (some two
-seconds), and how much less it is where column generation follows."""
+seconds; three of two cores where 1,000 units are annealed), and how much less it is where column generation
+follows."""
 
 WALKED_DIVISOR = 10
 """Walks over mixes leave little to find for the improvement: so much less work is spent after them."""

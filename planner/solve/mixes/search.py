@@ -21,9 +21,9 @@ FIRST_WORK, MORE = 200_000, 4
 ALTERNATIVES = 2
 """Mixes that are tried at one cost."""
 
-WALKED_UNITS, WORK_OF_CHANGES = 300, 550
-"""Units above which mixes are annealed, and the work for which each unit may change its place once in each
-walk."""
+WALKED_UNITS, WORK_OF_CHANGES = (300, 2_000), 550
+"""Units above and up to which mixes are annealed, and the work for which each unit may change its place once
+in each walk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,11 @@ class _Search:
 
     def run(self, at_least: int) -> Found:
         self.bound = max(at_least, self.mixes.bound())
-        walker = Walker(self.best, self.repacker.tables, self.repacker.worth.prices, self.watch)
-        if len(self.best.problem.units) > WALKED_UNITS and walker.suits():
-            return self._walk(walker)
+        least, most = WALKED_UNITS
+        if least < len(self.best.problem.units) <= most:
+            walker = Walker(self.best, self.repacker.tables, self.repacker.worth.prices, self.watch)
+            if walker.suits():
+                return self._walk(walker)
         each = FIRST_WORK
         while not self._is_over():
             if not self._pass(each):
