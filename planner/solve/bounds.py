@@ -16,12 +16,16 @@ import numpy as np
 from planner.solve.clusters import equal_columns
 from planner.solve.packing import Floats
 from planner.solve.problem import Bools, Ints
-from planner.solve.relaxation import SCALE, FluidType, Relaxation
+from planner.solve.relaxation import OWN, SCALE, WHOLE, FluidType, Overhead, Relaxation
 
 PRICE_SCALE = 2**24
 """Dual prices are integers of this fraction of the highest price."""
 
-_INT64, _HALF = 2**63 - 1, 31
+_INT64, _HALF, _FEW_BITS = 2**63 - 1, 31, 40
+
+DEAREST = 4
+"""How many times more than a link says a kind pays at most."""
+
 _REACHABLE_AT_MOST = 40
 """Sums of prices are enumerated up to so many of the cheapest shards."""
 
@@ -106,17 +110,36 @@ def _integers(prices: Floats, unit: int) -> Ints:
 
 
 def _worth(item: FluidType, way: int, weights: Ints, links: Ints) -> Ints:
-    """Return what the demand of each kind is worth; in Python's integers where an int64 might overflow."""
+    """Return what the demand of each kind is worth; in Python's integers where an int64 might overflow.
+
+    A member of an overhead pays more than its link where a site that holds it has less room than the
+    overhead says: then fewer members share the cost. Whoever else is there, what a site keeps for one of them
+    it keeps for all, so together they still pay no more than the overhead's cost.
+    """
     demand = item.demand[way]
     most = int(demand.max(initial=0)) * (int(weights.sum()) + sum(int(row.sum()) for row in links))
-    if most > _INT64:
+    if most > _INT64 // DEAREST:
         demand, weights, links = demand.astype(object), weights.astype(object), links.astype(object)
     worth = demand @ weights
-    for index, overhead in enumerate(item.overheads):
-        paid = np.flatnonzero(links[index])
+    for row, overhead in zip(links, item.overheads, strict=True):
+        paid = np.flatnonzero(row)
         if len(paid):
-            worth = worth + (demand[:, paid] @ links[index, paid]) * overhead.members[way]
+            dearer = _dearer(item, way, row, overhead)
+            worth = worth + (demand[:, paid] @ row[paid] // WHOLE) * dearer
     return np.asarray(worth)
+
+
+def _dearer(item: FluidType, way: int, row: Ints, overhead: Overhead) -> Ints:
+    """Return by how much each kind pays more than a link says, of ``WHOLE`` and rounded down.
+
+    That is the worth of the room that the overhead counts with over that of the room beside the kind.
+    """
+    room = sum(int(a) * int(b) for a, b in zip(row, overhead.room, strict=True))
+    site = sum(int(a) * int(b) for a, b in zip(row, overhead.site, strict=True))
+    beside = site - item.own[way].astype(row.dtype) @ row[list(OWN)]
+    shift = max(0, room.bit_length() - _FEW_BITS)
+    ratio = (room >> shift) * WHOLE // np.maximum((beside >> shift) + 1, 1)
+    return np.asarray(np.minimum(ratio, DEAREST * WHOLE) * (beside > 0) * overhead.brought[way] // WHOLE)
 
 
 def _constant(item: FluidType, weights: Ints, rent: int, unit: int) -> int:

@@ -24,9 +24,14 @@ DEVICE_MEMORY, DEVICE_TIME = 0, 1
 FIRST_COLUMN = 2
 """Dimensions: device memory, device time, then the columns of the problem."""
 
-PEAK_LEVELS = ((2_000, 20), (100_000, 80), (None, 20))
-"""(kinds up to, steps into which the room for loading is cut): more make the bound tighter, 80 by 0.03 to
-0.08 % of the cost, and the program larger, by a second."""
+OWN = DEVICE_MEMORY, FIRST_COLUMN + MEMORY
+"""The dimensions of what is paid once."""
+
+PEAK_LEVELS = 10
+"""Steps into which the room for loading is cut: for each it is said apart how members pay."""
+
+WHOLE = 2**20
+"""All of an overhead's cost, where a kind brings a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +44,23 @@ class Overhead:
         For people.
     members
         ``(ways, kinds)``: who brings it.
+    brought
+        ``(ways, kinds)``: how much of its cost a kind brings, of ``WHOLE`` and rounded down: all of it as a
+        member; part of a step of the room for loading where its own ends within.
     cost
         What it takes of the shard, ``(dimensions,)`` shares rounded down.
     room
         What a site that pays it has for its members, ``(dimensions,)`` shares rounded up.
+    site
+        What the site has before anything is paid, ``(dimensions,)`` shares rounded up.
     """
 
     name: str
     members: Bools
+    brought: Ints
     cost: Ints
     room: Ints
+    site: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +77,9 @@ class FluidType:
         ``(ways, kinds)``: whether the kind fits on a shard of its own at all.
     demand
         ``(ways, kinds, dimensions)`` shares.
+    own
+        ``(ways, kinds, 2)``: what a site that holds any of a kind pays at least, of device memory and of host
+        memory (``OWN``), shares rounded down.
     overheads
         What is paid once.
     """
@@ -74,6 +89,7 @@ class FluidType:
     most: int | None
     allowed: Bools
     demand: Ints
+    own: Ints
     overheads: tuple[Overhead, ...]
 
 
@@ -105,6 +121,7 @@ def _fluid_type(problem: Problem, index: int) -> FluidType:
         most=most_shards(problem, item),
         allowed=allowed,
         demand=shares,
+        own=_own(problem, index, capacity),
         overheads=tuple(_overheads(problem, index, device, capacity)) if allowed.any() else (),
     )
 
@@ -225,6 +242,19 @@ def _overheads(problem: Problem, index: int, device: Ints, capacity: Ints) -> li
     return [overhead for overhead in found if overhead.members.any()]
 
 
+def _own(problem: Problem, index: int, capacity: Ints) -> Ints:
+    """Return what a device and its shard keep for a replica of each kind beside the replica itself."""
+    base, host = (of_backend[problem.kind_backend] for of_backend in (problem.device_base, problem.host_base))
+    single = problem.devices == 1
+    kept = [
+        np.stack(
+            (np.where(mode.on_device[:, index] & single, base + mode.surplus[:, index], 0), host), axis=1
+        )
+        for mode in problem.modes
+    ]
+    return _down(np.stack(kept), capacity[list(OWN)])
+
+
 def _at(dimension: int, amount: int, size: int) -> Ints:
     row = np.zeros(size, dtype=np.int64)
     row[dimension] = amount
@@ -237,8 +267,10 @@ def _overhead(name: str, members: Bools, cost: Ints, rooms: tuple[Ints, Ints]) -
     return Overhead(
         name=name,
         members=members,
+        brought=members * WHOLE,
         cost=_down(cost, shard),
         room=_up(np.maximum(site - cost, 0), shard),
+        site=_up(site, shard),
     )
 
 
@@ -250,30 +282,35 @@ def _peaks(problem: Problem, index: int, on_device: Bools, rooms: tuple[Ints, In
     steady = np.stack([mode.steady[:, index] for mode in problem.modes])
     counted = on_device & (surplus > 0)
     found, below = [], 0
-    kinds = on_device.shape[1]
-    levels = next(steps for most, steps in PEAK_LEVELS if most is None or kinds <= most)
-    for step in _steps(surplus[counted], steady[counted], levels):
+    for step in _steps(surplus[counted], steady[counted]):
         members = on_device & (surplus >= step)
         least_base = int(bases[members.any(axis=0)].min())
-        cost = _at(DEVICE_MEMORY, step - below, len(site))
         room = site - _at(DEVICE_MEMORY, step + least_base, len(site))
         found.append(
             Overhead(
                 name=f"room for loading of {step} bytes",
                 members=members,
-                cost=_down(cost, shard),
+                brought=_part(np.where(on_device, surplus, 0), below, step),
+                cost=_down(_at(DEVICE_MEMORY, step - below, len(site)), shard),
                 room=_up(np.maximum(room, 0), shard),
+                site=_up(site, shard),
             )
         )
         below = step
     return found
 
 
-def _steps(surplus: Ints, steady: Ints, levels: int) -> list[int]:
-    """Return surpluses that cut the memory of all kinds into equal parts."""
+def _part(surplus: Ints, below: int, step: int) -> Ints:
+    """Return which part of a step each surplus takes, of ``WHOLE`` and rounded down."""
+    part = np.floor((surplus - below) / (step - below) * WHOLE).clip(0, WHOLE).astype(np.int64)
+    return np.where(part < WHOLE, np.maximum(part - 1, 0), WHOLE * (surplus >= step))
+
+
+def _steps(surplus: Ints, steady: Ints) -> list[int]:
+    """Return surpluses that cut the memory of all kinds into equal parts, the largest last."""
     if not len(surplus):
         return []
     order = np.argsort(surplus, kind="stable")
     memory = np.cumsum(steady[order].astype(np.float64) + 1)
-    cuts = memory[-1] * np.arange(levels) / levels
-    return sorted({int(surplus[order[place]]) for place in np.searchsorted(memory, cuts)})
+    cuts = memory[-1] * np.arange(PEAK_LEVELS) / PEAK_LEVELS
+    return sorted({int(surplus[order[place]]) for place in (*np.searchsorted(memory, cuts), -1)})

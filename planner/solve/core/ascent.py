@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.solve.bounds import DualPrices
+from planner.solve.bounds import DEAREST, DualPrices
 from planner.solve.compiled import compiled
 from planner.solve.packing import Floats
 from planner.solve.problem import Ints
-from planner.solve.relaxation import SCALE, FluidType, Relaxation
+from planner.solve.relaxation import OWN, SCALE, WHOLE, FluidType, Relaxation
 
 SAMPLE = 20_000
 """Kinds that decide about the prices: with as many, those of 100,000 give bounds 0.005 % below the best."""
@@ -69,10 +69,10 @@ def inflate(relaxation: Relaxation, prices: DualPrices, kinds: Ints | None = Non
 
 def _mix(item: FluidType, prices: Floats, links: Floats) -> Floats:
     """Return how members pay for each overhead; by the shard's prices where the program says nothing."""
-    mix = np.zeros_like(links)
+    mix, known = np.zeros_like(links), item.demand.max(axis=(0, 1), initial=0) > 0
     for index, overhead in enumerate(item.overheads):
         room = overhead.room / SCALE
-        counted = (room > 0) & (item.demand.max(axis=(0, 1), initial=0) > 0)
+        counted = (room > 0) & known
         income = np.where(counted, links[index], 0.0) * room
         if income.sum() <= 1e-9 * item.price:
             income = counted * np.maximum(prices, LEAST_AT_START * item.price)
@@ -82,14 +82,14 @@ def _mix(item: FluidType, prices: Floats, links: Floats) -> Floats:
 
 
 def _inflated(item: FluidType, mix: Floats, kinds: slice | Ints) -> Floats:
-    demand = item.demand[:, kinds] / SCALE
+    demand, own = item.demand[:, kinds] / SCALE, item.own[:, kinds] / SCALE
     shares = demand.copy()
-    costs = np.array([overhead.cost for overhead in item.overheads]) / SCALE
-    for dimension in np.flatnonzero(costs.any(axis=0)) if len(costs) else ():
-        paid = costs[:, dimension, None] * mix
-        for way in range(len(demand)):
-            members = np.stack([overhead.members[way, kinds] for overhead in item.overheads], axis=1)
-            shares[way, :, dimension] += (demand[way] * (members.astype(np.float32) @ paid)).sum(axis=1)
+    for overhead, row in zip(item.overheads, mix, strict=True):
+        beside = float(row @ overhead.site) / SCALE - own @ row[list(OWN)]
+        dearer = np.minimum(float(row @ overhead.room) / SCALE / np.maximum(beside, 1e-9), DEAREST)
+        paid = demand @ row * dearer * (overhead.brought[:, kinds] / WHOLE)
+        for dimension in np.flatnonzero(overhead.cost):
+            shares[:, :, dimension] += paid * (overhead.cost[dimension] / SCALE)
     shares[~item.allowed[:, kinds]] = np.inf
     return np.asarray(shares)
 

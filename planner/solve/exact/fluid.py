@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.linear_solver import pywraplp
 
-from planner.solve.bounds import DualPrices
+from planner.solve.bounds import DEAREST, DualPrices
 from planner.solve.packing import Floats
 from planner.solve.problem import Ints
-from planner.solve.relaxation import SCALE, FluidType, Relaxation
+from planner.solve.relaxation import OWN, SCALE, WHOLE, FluidType, Overhead, Relaxation
 
 REFUSAL_PRICE = 2.0
 """Price of a replica that is not placed, in shards of the dearest type."""
@@ -108,19 +108,23 @@ class Program:
         rows: list[pywraplp.Constraint],
         links: list[list[pywraplp.Constraint]],
     ) -> list[tuple[int, pywraplp.Variable]]:
-        found = []
+        found, order = [], np.concatenate(self.clusters) if self.clusters else np.zeros(0, dtype=np.int64)
+        starts = np.cumsum([0, *map(len, self.clusters)])[:-1]
         for way in range(len(item.allowed)):
-            members = np.array([overhead.members[way] for overhead in item.overheads], dtype=np.float64)
+            demand = item.demand[way, order] * self.weights[order][:, None] / SCALE
+            taken = np.add.reduceat(demand, starts) if len(starts) else demand
+            paid = [
+                np.add.reduceat(_paid(item, overhead, way, order, demand), starts)
+                for overhead in item.overheads
+            ]
             for cluster, kinds in enumerate(self.clusters):
                 if not item.allowed[way, kinds[0]]:
                     continue
                 share = self.solver.NumVar(0.0, self.infinity, "")
                 self.covers[cluster].SetCoefficient(share, 1.0)
-                demand = item.demand[way, kinds] * self.weights[kinds][:, None] / SCALE
-                _add_demand(share, demand.sum(axis=0), rows)
-                paid = members[:, kinds] @ demand if links else ()
-                for overhead, part, linked in zip(item.overheads, paid, links, strict=True):
-                    _add_demand(share, part * (overhead.room > 0), linked)
+                _add_demand(share, taken[cluster], rows)
+                for part, linked in zip(paid, links, strict=True):
+                    _add_demand(share, part[cluster], linked)
                 found.append((cluster, share))
         return found
 
@@ -154,6 +158,14 @@ def _add_demand(share: pywraplp.Variable, demand: Floats, rows: list[pywraplp.Co
     """Let a share of a cluster take its demand of each dimension."""
     for dimension in np.flatnonzero(demand).tolist():
         rows[dimension].SetCoefficient(share, float(demand[dimension]))
+
+
+def _paid(item: FluidType, overhead: Overhead, way: int, kinds: Ints, demand: Floats) -> Floats:
+    """Return what of the room of an overhead the demand of kinds takes: more where they leave less of it."""
+    beside = np.repeat(overhead.site[None, :].astype(np.float64), len(kinds), axis=0)
+    beside[:, list(OWN)] -= item.own[way, kinds]
+    dearer = np.minimum(overhead.room / np.maximum(beside, 1.0), DEAREST)
+    return np.asarray(demand * dearer * (overhead.brought[way, kinds] / WHOLE)[:, None])
 
 
 def _duals(rows: list[list[pywraplp.Constraint]], width: int) -> Floats:
