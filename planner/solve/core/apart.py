@@ -10,8 +10,10 @@ import numpy as np
 from planner.solve.core.state import (
     AFTER,
     BEFORE,
+    CLOSED,
     DOMAIN,
     FIRST,
+    HOST_LEFT,
     OWN_DOMAINS,
     ROW,
     TYPE,
@@ -20,7 +22,10 @@ from planner.solve.core.state import (
     make_state,
 )
 from planner.solve.core.tables import (
+    BACKENDS,
+    DIMENSIONS,
     FROM,
+    HOST,
     KIND,
     LEAST,
     MODEL,
@@ -97,6 +102,18 @@ def cut(tables: Tables, worth: Worth, units: Ints) -> tuple[Tables, Worth]:
 def shares_domains(tables: Tables) -> bool:
     """Return whether shards share failure domains, so that what is in one part concerns the others."""
     return bool((tables.types[:, TYPE_DOMAIN] >= 0).any())
+
+
+def deal_out(tables: Tables, state: State, parts: int, rng: np.random.Generator) -> list[Ints]:
+    """Return all open shards in so many parts, each rising: at random, but those of a backend together.
+
+    So what a shard may exchange with its like is hardly cut down with the parts. A shard of several backends
+    counts as of the one that most of its residents have.
+    """
+    rows = rng.permutation(np.flatnonzero(state.rows[:, TYPE] != CLOSED))
+    backend = state.rows[rows, HOST_LEFT + tables.rule[DIMENSIONS] - HOST :].argmax(axis=1)
+    order = np.argsort(rng.permutation(tables.rule[BACKENDS])[backend], kind="stable")
+    return [np.sort(part) for part in np.array_split(rows[order], parts)]
 
 
 def part_of_rows(tables: Tables, state: State, rows: Ints, spare: int) -> Part:

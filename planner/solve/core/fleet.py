@@ -14,13 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from planner.solve.core.apart import Part, cut, join, part_of_rows, parts_of, shares_domains
+from planner.solve.core.apart import Part, cut, deal_out, join, part_of_rows, parts_of, shares_domains
 from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.core.fill import Rows, Taste
 from planner.solve.core.items import make_items
 from planner.solve.core.pool import SIZE, SPENT, make_pool, put_all, shuffle
 from planner.solve.core.search import build, build_around, dissolve, fill_open, promised_cost, sweep
-from planner.solve.core.state import CLOSED, FIXED, OPEN_COST, ROW, TYPE, State, make_state, may_open
+from planner.solve.core.state import (
+    CLOSED,
+    FIXED,
+    OPEN_COST,
+    OPEN_SHARDS,
+    ROW,
+    TYPE,
+    State,
+    make_state,
+    may_open,
+)
 from planner.solve.core.tables import (
     BACKEND,
     DIMENSIONS,
@@ -61,8 +71,12 @@ ROUND_A_UNIT = 20
 """What a round of improvement counts for each unit: copies, order and worths."""
 
 PARTS, BLUR = (0.1, 0.03), 0.1
-"""The largest part of the fleet that is dissolved at once, the smaller one where pairs make room for pairs;
-and how randomly."""
+"""The largest part of the fleet that is dissolved at once, the smaller one where pairs make room for pairs
+among ``MANY_UNITS``, which takes long; and how randomly."""
+
+LENIENCE = 0.3
+"""By how much less, in shards, what the parts of a large fleet go on from may promise at first (Kirkpatrick,
+Gelatt and Vecchi: Optimization by simulated annealing, 1983): else they soon find nothing more."""
 
 PROMISING = 0.9
 """Of its price that a shard has to earn: one that earns less counts as that, and a tenth of its price."""
@@ -127,6 +141,7 @@ class Fleet:
         self.types = np.array(advice.guide.types or range(types), dtype=np.int64)
         self._start(state_of(packing, self.tables, _rows_needed(problem, self.tables)), seed)
         self._apart = 0  # evaluations in parts
+        self._lenience = 0.0
 
     def _start(self, state: State, seed: int) -> None:
         self.state, self._rng = state, np.random.default_rng(seed)
@@ -137,7 +152,8 @@ class Fleet:
         self._free = _closed_rows(state)
         self._best = _copied(state)
         self._near: State | None = None  # what the search is at: the best, or what promises to become it
-        self._promise, self._value = 0.0, self.tables.value
+        self._promise: float | None = None  # what that promises, once it is known
+        self._value = self.tables.value
 
     @property
     def spent(self) -> int:
@@ -184,7 +200,7 @@ class Fleet:
         self._build_around(self._first)
         self._build(self._last)
         left = self._forget_waiting()
-        self._best, self._near = _copied(self.state), None
+        self._best, self._near, self._promise = _copied(self.state), None, None
         if before is not None:
             self._try_plainly(before, waiting, left)
 
@@ -266,6 +282,7 @@ class Fleet:
         empty = self._best
         with ThreadPoolExecutor(max_workers=min(len(parts), os.cpu_count() or 1)) as threads:
             self._take_in(empty, list(threads.map(self._built_part, parts, self._seeds(len(parts)))))
+            self._best = self.near
             self._restore()
             self._construct(self._left_out(parts))
             steps = HUGE_STEPS if len(self.tables.units) > HUGE_UNITS else STEPS
@@ -277,7 +294,9 @@ class Fleet:
                     break
                 each = [max(1, left // ((steps - step) * len(parts)))] * len(parts)
                 dealt, seeds = self._dealt_out(len(parts)), self._seeds(len(parts))
+                self._lenience = LENIENCE * (1.0 - (step + 1) / steps)
                 self._take_in(empty, list(threads.map(self._improved_part, dealt, seeds, each)))
+        self._lenience = 0.0
         self._restore()
 
     def _seeds(self, count: int) -> list[int]:
@@ -285,16 +304,18 @@ class Fleet:
         return seeds
 
     def _dealt_out(self, parts: int) -> list[Part]:
-        """Return all open shards in so many parts, at random."""
-        rows = self._rng.permutation(np.flatnonzero(self._best.rows[:, TYPE] != CLOSED))
-        dealt = (np.sort(part) for part in np.array_split(rows, parts))
-        return [part_of_rows(self.tables, self._best, part, AT_ONCE_BUILT) for part in dealt]
+        """Return where the search is, all open shards in so many parts."""
+        dealt = deal_out(self.tables, self.near, parts, self._rng)
+        return [part_of_rows(self.tables, self.near, rows, AT_ONCE_BUILT) for rows in dealt]
 
     def _take_in(self, empty: State, fleets: list[tuple[Ints, Fleet]]) -> None:
-        """Put parts together."""
+        """Put parts together: the best of each if that is cheaper, and where each search is."""
         self._apart += sum(int(fleet.pool.book[SPENT]) for _, fleet in fleets)
-        self._best = join(empty, [Part(units=units, state=fleet.best) for units, fleet in fleets])
-        self._near = None
+        best = join(empty, [Part(units=units, state=fleet.best) for units, fleet in fleets])
+        near = join(empty, [Part(units=units, state=fleet.near) for units, fleet in fleets])
+        if best.totals[OPEN_COST] < self.cost:
+            self._best = best
+        self._near, self._promise = near, None
 
     def _part(self, part: Part, seed: int) -> Fleet:
         """Return a fleet of some of the units only, in shards of their own."""
@@ -336,6 +357,11 @@ class Fleet:
         """The best fleet so far."""
         return self._best
 
+    @property
+    def near(self) -> State:
+        """What the search is at: the best, or what may become better."""
+        return self._best if self._near is None else self._near
+
     # -------------------------------------------------------------------------------------------- improving
 
     def can_improve(self) -> bool:
@@ -348,10 +374,10 @@ class Fleet:
         listed = self._open_rows()
         self.pool.book[SPENT] += ROUND_A_UNIT * len(self.tables.units)
         reset(self.worth, self.tables)
-        if self._near is None:
-            self._near, self._value = self._best, self.tables.value.copy()
-            self._promise = promised_cost(self.tables, self._best, self._value, PROMISING)
-        most = PARTS[self._first is DEEP and len(listed) > FEW_SHARDS]
+        if self._promise is None:
+            self._near, self._value = self.near, self.tables.value.copy()
+            self._promise = promised_cost(self.tables, self._near, self._value, PROMISING)
+        most = PARTS[self._first is DEEP and self._many]
         wanted = max(2, int(self._rng.uniform(0.3, 1.0) * most * len(listed)))
         dissolve(self.tables, self.state, self.pool, self._free, listed, wanted, BLUR)
         shuffle(self.pool)
@@ -370,7 +396,8 @@ class Fleet:
             self._restore()
             return False
         promise = promised_cost(self.tables, self.state, self._value, PROMISING)
-        if promise > self._promise:
+        assert self._promise is not None
+        if promise > self._promise + self._worse():
             self._restore()
             return False
         cheaper = int(self.state.totals[OPEN_COST]) < self.cost
@@ -379,12 +406,19 @@ class Fleet:
             self._best = self._near
         return cheaper
 
+    def _worse(self) -> float:
+        """Return by how much less may be promised this time: at random, so that the search gets around."""
+        if self._lenience == 0.0:
+            return 0.0
+        totals = self.state.totals
+        return float(self._lenience * self._rng.random() * totals[OPEN_COST] / max(1, totals[OPEN_SHARDS]))
+
     def _open_rows(self) -> Ints:
         rows = self.state.rows
         return np.flatnonzero((rows[:, TYPE] != CLOSED) & (rows[:, FIXED] == 0))
 
     def _restore(self) -> None:
-        self.state = _copied(self._best if self._near is None else self._near)
+        self.state = _copied(self.near)
         self._free = _closed_rows(self.state)
 
 

@@ -42,6 +42,18 @@ def test_room_for_loading_is_kept_on_every_device() -> None:
     assert bound(a_scenario(*models(7, loading))) == 3_000_000
 
 
+def test_a_base_is_shared_by_those_for_whom_loading_leaves_room() -> None:
+    backends = (Backend(name="onnxruntime", device_base_bytes=4 * GIB),)
+    loading = an_option(gpu=2 * GIB, peak=4 * GIB)  # a base and 2 GiB for loading: five fit on 16 GiB
+    assert bound(a_scenario(*models(120, loading), backends=backends)) == 24_000_000
+
+
+def test_rooms_for_loading_between_two_steps_count_as_they_are() -> None:
+    loading = [a_model(f"m{i:03}", an_option(gpu=GIB, peak=GIB + i * GIB // 100)) for i in range(300)]
+    alone = [GIB / (16 * GIB - i * GIB // 100) for i in range(300)]  # of a device full of its like
+    assert bound(a_scenario(*loading)) >= 1_000_000 * sum(alone)
+
+
 def test_a_limited_cheap_type_makes_the_dear_one_count() -> None:
     types = (a_shard_type("cheap", price=1_000_000, max_count=1), a_shard_type("dear", price=5_000_000))
     assert bound(a_scenario(*models(4, EIGHT), types=types)) == 6_000_000

@@ -10,11 +10,11 @@ import pytest
 from planner.domain.canonical import canonical_json
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
-from planner.solve.core.apart import join, part_of_rows, parts_of, shares_domains
+from planner.solve.core.apart import deal_out, join, part_of_rows, parts_of, shares_domains
 from planner.solve.core.fleet import Fleet
 from planner.solve.core.search import promised_cost
-from planner.solve.core.state import CLOSED, OPEN_COST, ROW, TYPE, make_state
-from planner.solve.core.tables import FROM, MODEL, TO
+from planner.solve.core.state import CLOSED, HOST_LEFT, OPEN_COST, ROW, TYPE, make_state
+from planner.solve.core.tables import DIMENSIONS, FROM, HOST, MODEL, TO
 from planner.solve.guide import make_advice
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
@@ -56,10 +56,11 @@ def test_parts_are_searched_apart_and_together_are_a_legal_fleet(work: int) -> N
     for _ in range(2):
         fleet = an_empty_fleet(scenario)
         fleet.construct_apart(cut_up(fleet), work)
-        packing = assert_consistent(fleet.state, fleet.tables, fleet.before)
-        assert verify_placement(scenario, placement_of(packing)) == ()
-        assert None not in packing.row_of_unit
-        assert fleet.cost == packing.cost
+        for packing in (assert_consistent(fleet.state, fleet.tables, fleet.before), fleet.packing()):
+            assert verify_placement(scenario, placement_of(packing)) == ()
+            assert None not in packing.row_of_unit
+            assert fleet.cost <= packing.cost
+        assert fleet.cost == fleet.packing().cost
         assert fleet.spent >= work
         found.append(canonical_json(placement_of(fleet.packing())))
         fleet.improve()  # as one fleet from here on
@@ -77,6 +78,19 @@ def test_shards_that_are_dealt_out_and_put_together_again_are_the_same_fleet() -
     assert_consistent(joined, fleet.tables, fleet.before)
     before, after = fleet.state.units[:, ROW], joined.units[:, ROW]
     assert len(np.unique(np.stack((before, after)), axis=1).T) == len(opened) == len(np.unique(after))
+
+
+def test_shards_of_a_backend_are_dealt_out_together() -> None:
+    fleet = an_empty_fleet(a_fleet(600, seed=111))
+    fleet.construct(range(600))
+    rng, rows = np.random.default_rng(3), fleet.state.rows
+    for _ in range(5):
+        parts = deal_out(fleet.tables, fleet.state, 2, rng)
+        assert sorted(np.concatenate(parts).tolist()) == np.flatnonzero(rows[:, TYPE] != CLOSED).tolist()
+        assert abs(len(parts[0]) - len(parts[1])) <= 1
+        users = HOST_LEFT + fleet.tables.rule[DIMENSIONS] - HOST
+        backends = [set(rows[part, users:].argmax(axis=1).tolist()) for part in parts]
+        assert len(backends[0] & backends[1]) <= 1
 
 
 def test_where_replicas_are_spread_over_zones_shards_are_not_dealt_out() -> None:
