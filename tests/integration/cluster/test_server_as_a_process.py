@@ -19,7 +19,8 @@ def test_it_serves_counts_makes_trouble_and_goes_down(tmp_path: Path) -> None:
     with ApiServerProcess() as server:
         kube = connect(kubeconfig=server.kubeconfig(tmp_path))
         kube.create(CONFIG_MAPS, body)
-        deed = Deed(verb="create", group="", resource="configmaps", namespace="default", name="a")
+        who, what = "kubernetes-admin", "configmaps"
+        deed = Deed(verb="create", group="", resource=what, namespace="default", name="a", user=who)
         assert server.writes() == {deed: 1}
         server.add(Trouble(kind="answer", code=503, verbs=("get",)))
         with pytest.raises(UnavailableError, match="InternalError"):
