@@ -19,7 +19,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,7 +61,6 @@ http {
   }
   map $shardpack_model $shardpack_route {
     "" serves;
-    default absent;
     include %(routes)s;
   }
   upstream model_server {
@@ -141,9 +140,10 @@ def routes(snapshot: Snapshot) -> dict[str, Route]:
     return found
 
 
-def routes_text(found: Mapping[str, Route]) -> str:
-    """Return the lines of nginx's ``map``. PURE."""
-    return map_lines(found, found)
+def routes_text(snapshot: Snapshot) -> str:
+    """Return the lines of nginx's ``map``; before the first document any model may yet be wanted. PURE."""
+    found = routes(snapshot)
+    return f"default {'waits' if snapshot.desired is None else 'absent'};\n" + map_lines(found, found)
 
 
 def config_text(settings: ProxySettings, token: str) -> str:
@@ -205,7 +205,7 @@ class Proxy:
     def start(self) -> None:
         """Write the configuration, start nginx and keep it told.
 
-        Routes that nginx refuses end nothing: it starts with the last ones of an agent before, or with none.
+        Routes that nginx refuses end nothing: it starts with the last ones of an agent before, else all waits.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class Proxy:
         """Write the first routes, or what nginx takes in their place."""
         path = self._settings.folder / _ROUTES
         former = path.read_text(encoding="utf-8") if path.exists() else ""
-        texts = (routes_text(routes(self._snapshot())), former, "")
+        texts = (routes_text(self._snapshot()), former, "default waits;\n")
         refusal: str | None = None
         for text in texts:
             self._write(_ROUTES, text)
@@ -270,7 +270,7 @@ class Proxy:
 
     def _take_routes(self) -> bool:
         """Write the routes if they are others than before and nginx takes them; return whether it is so."""
-        text = routes_text(routes(self._snapshot()))
+        text = routes_text(self._snapshot())
         if text == self._known:
             self._say(None)
             return False

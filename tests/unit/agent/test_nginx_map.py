@@ -144,7 +144,7 @@ def test_routes_that_nginx_refuses_leave_the_former_in_force(
 
 
 @needs_nginx
-@pytest.mark.parametrize(("former", "status"), [(None, 404), ('"m" waits;\n', 503), (REFUSED, 404)])
+@pytest.mark.parametrize(("former", "status"), [(None, 503), ("default absent;\n", 404), (REFUSED, 503)])
 def test_refused_routes_do_not_keep_it_from_starting(told: Told, former: str | None, status: int) -> None:
     if former is not None:
         told.settings.folder.mkdir()

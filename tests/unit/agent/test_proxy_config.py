@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,11 @@ def test_a_standby_is_not_here() -> None:
     assert routes(snapshot(Seen(staged=copy()), state="standby")) == {"old": "serves"}
 
 
-def test_names_that_differ_in_case_alone_are_patterns() -> None:
-    text = routes_text({"news.A": "serves", "news.a": "waits", "b": "serves"})
-    assert text.splitlines() == ['"b" serves;', '"~^news[.]A$" serves;', '"~^news[.]a$" waits;']
+def test_what_is_not_named_is_absent_once_there_is_a_document() -> None:
+    looked = snapshot(Seen(row=row("READY")))
+    assert routes_text(looked).splitlines() == ["default absent;", '"m" serves;', '"old" serves;']
+    before = replace(looked, desired=None, targets={}, models={})
+    assert routes_text(before).splitlines() == ["default waits;"]
 
 
 @pytest.mark.parametrize(
