@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 Route = Literal["serves", "waits"]
 
 RETRY_AFTER_S = 2
+_ALL_WAIT = "default waits;\n"
 _CONFIG, _ROUTES, _FORMER = "nginx.conf", "routes.conf", "process-id"
 _TEMPORARY = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
 _TURN_S, _AGAIN_S, _REFUSED_S = 0.5, 2.0, 5.0
@@ -205,7 +206,7 @@ class Proxy:
     def start(self) -> None:
         """Write the configuration, start nginx and keep it told.
 
-        Routes that nginx refuses end nothing: it starts with the last ones of an agent before, else all waits.
+        Routes that nginx refuses end nothing: it starts with an earlier agent's last ones, else all waits.
 
         Raises
         ------
@@ -256,8 +257,8 @@ class Proxy:
     def _start_routes(self) -> None:
         """Write the first routes, or what nginx takes in their place."""
         path = self._settings.folder / _ROUTES
-        former = path.read_text(encoding="utf-8") if path.exists() else ""
-        texts = (routes_text(self._snapshot()), former, "default waits;\n")
+        former = path.read_text(encoding="utf-8") if path.exists() else _ALL_WAIT
+        texts = (routes_text(self._snapshot()), former, _ALL_WAIT)
         refusal: str | None = None
         for text in texts:
             self._write(_ROUTES, text)
