@@ -158,5 +158,5 @@ def join(empty: State, parts: list[Part]) -> State:
 
 
 def _renamed(units: Ints, names: Ints) -> Ints:
-    """Return the fleet's numbers of a part's units; nobody stays nobody."""
-    return np.where(units >= 0, names[np.maximum(units, 0)], units)
+    """Return the fleet's numbers of a part's units; nobody, who is -1, stays nobody, in an empty part too."""
+    return np.append(names, -1)[units]

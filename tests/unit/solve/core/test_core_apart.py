@@ -23,6 +23,7 @@ from planner.solve.watch import Watch
 from tests.support.builders import a_model, a_scenario, a_shard_type
 from tests.support.core_states import assert_consistent
 from tests.support.fleets import a_fleet
+from tests.support.hard_scenarios import many_replicas, too_large_everywhere
 
 
 def an_empty_fleet(scenario: Scenario) -> Fleet:
@@ -66,6 +67,15 @@ def test_parts_are_searched_apart_and_together_are_a_legal_fleet(work: int) -> N
         fleet.improve()  # as one fleet from here on
         assert_consistent(fleet.state, fleet.tables, fleet.before)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("scenario", [many_replicas(300), too_large_everywhere(300)], ids=["one", "none"])
+def test_parts_may_be_empty(scenario: Scenario) -> None:
+    fleet = an_empty_fleet(scenario)
+    fleet.construct_apart(cut_up(fleet), 4)
+    packing = assert_consistent(fleet.state, fleet.tables, fleet.before)
+    assert verify_placement(scenario, placement_of(packing)) == ()
+    assert len({*packing.row_of_unit}) == len(packing.open_rows()) + (None in packing.row_of_unit)
 
 
 def test_shards_that_are_dealt_out_and_put_together_again_are_the_same_fleet() -> None:
