@@ -13,7 +13,7 @@ ASSIGNED = "Assigned"
 """Condition: every replica has a shard, and the documents say so."""
 
 LOADED = "Loaded"
-"""Condition: every replica is loaded, as the agents tell."""
+"""Condition: every replica is loaded by the pods that are asked for it and failed in none, as agents tell."""
 
 READY = "Ready"
 """Condition, where KServe's controllers do not run: some copy is loaded, so that the address answers."""
@@ -38,17 +38,21 @@ class CopyState:
     shard
         Which.
     state
-        One of the agents' states; ``Pending`` where no agent tells.
+        One of the agents' states, of the pod that is furthest behind; ``Pending`` where no agent tells.
     message
-        What the agent says of it; empty where it says nothing.
+        What that agent says of it, be it nothing; one that has it, where the others are no more than new.
     heard
         Whether any agent of the shard has ever said anything to this controller.
+    answers
+        Whether requests for it are answered: all pods that Services lead to have it loaded, whatever a new
+        one is at.
     """
 
     shard: str
     state: str
     message: str = ""
     heard: bool = True
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +83,23 @@ class Life:
 
     @property
     def loaded(self) -> int:
-        """Return how many replicas are loaded."""
-        return sum(copy.state == "Loaded" for copy in self.copies)
+        """Return how many replicas answer."""
+        return sum(copy.answers for copy in self.copies)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether every replica that is asked for answers, and has failed in no pod."""
+        return self.loaded >= self.replicas and not self.failed
 
     @property
     def all_loaded(self) -> bool:
-        """Whether every replica that is asked for is loaded."""
-        return self.loaded >= self.replicas
+        """Whether every replica that is asked for is loaded by all pods of its shard."""
+        return sum(copy.state == "Loaded" for copy in self.copies) >= self.replicas
 
     @property
     def serves(self) -> bool:
         """Whether some copy answers, be it one that is on its way out."""
-        return any(copy.state == "Loaded" for copy in (*self.copies, *self.leaving))
+        return any(copy.answers for copy in (*self.copies, *self.leaving))
 
     @property
     def unheard(self) -> bool:
@@ -140,14 +149,15 @@ def _assigned(life: Life) -> dict[str, Any]:
 
 def _loaded(life: Life) -> dict[str, Any]:
     count = f"{life.loaded} of {_replicas(life.replicas)} loaded"
-    if life.all_loaded:
+    if life.is_loaded:
         notes = (f"; {copy.shard}: {copy.message}" for copy in life.copies if copy.message)
         return _condition(LOADED, "True", "Loaded", count + next(notes, ""))
-    behind = [copy for copy in life.copies if copy.state != "Loaded"]
+    behind = [copy for copy in life.copies if not copy.answers or copy.state in FAILURES]
     first = min(behind, key=lambda copy: _rank(copy.state), default=None)
     if first is None:
         return _condition(LOADED, "False", "Unplaced", count)
-    said = f"; {first.shard}: {first.state}" + (f": {first.message}" if first.message else "")
+    who = f"a new pod of {first.shard}" if first.answers else first.shard
+    said = f"; {who}: {first.state}" + (f": {first.message}" if first.message else "")
     status = "False" if first.state in FAILURES else "Unknown"
     return _condition(LOADED, status, first.state, count + said)
 

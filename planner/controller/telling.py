@@ -150,7 +150,7 @@ def _matters(view: ModelView, life: Life, wanted: tuple[dict[str, Any], ...]) ->
             urgent = urgent and life.serves  # who has just begun to lead has asked nobody yet
         if urgent and _differs(before, item):
             return True
-        if item["type"] == LOADED and _differs(before, item) and (life.all_loaded or life.failed):
+        if item["type"] == LOADED and _differs(before, item) and (life.is_loaded or life.failed):
             return True
     return False
 

@@ -9,6 +9,10 @@ import pytest
 from planner.controller.conditions import CopyState, Life, conditions_of, merged, worst
 
 
+def a_copy(shard: str, state: str, message: str = "") -> CopyState:
+    return CopyState(shard=shard, state=state, message=message, answers=state == "Loaded")
+
+
 def by_type(life: Life) -> dict[str, dict[str, Any]]:
     return {item["type"]: item for item in conditions_of(life, ready=True)}
 
@@ -20,7 +24,7 @@ def test_of_several_pods_the_one_that_is_furthest_behind_speaks() -> None:
 
 
 def test_n_of_m_replicas() -> None:
-    copies = (CopyState(shard="a", state="Loaded"), CopyState(shard="b", state="Loading"))
+    copies = (a_copy("a", "Loaded"), a_copy("b", "Loading"))
     found = by_type(Life(replicas=2, copies=copies))
     assert found["Assigned"]["status"] == "True"
     assert found["Assigned"]["message"] == "2 replicas on a, b"
@@ -29,10 +33,22 @@ def test_n_of_m_replicas() -> None:
     assert found["Ready"]["status"] == "True"
 
 
+def test_a_new_pod_changes_nothing_that_is_said_unless_it_fails() -> None:
+    alone = Life(replicas=1, copies=(a_copy("a", "Loaded"),))
+    new = CopyState(shard="a", state="Loading", answers=True)
+    assert by_type(Life(replicas=1, copies=(new,))) == by_type(alone)
+    failed = CopyState(shard="a", state="FailedToLoad", message="no such backend", answers=True)
+    found = by_type(Life(replicas=1, copies=(failed,)))
+    assert (found["Ready"]["status"], found["Loaded"]["status"]) == ("True", "False")
+    assert (
+        found["Loaded"]["message"] == "1 of 1 replica loaded; a new pod of a: FailedToLoad: no such backend"
+    )
+
+
 def test_what_there_is_to_know_of_a_loaded_copy_is_told() -> None:
     copies = (
-        CopyState(shard="a", state="Loaded"),
-        CopyState(shard="b", state="Loaded", message="its code chooses its GPU"),
+        a_copy("a", "Loaded"),
+        a_copy("b", "Loaded", message="its code chooses its GPU"),
     )
     found = by_type(Life(replicas=2, copies=copies))["Loaded"]
     assert (found["status"], found["reason"]) == ("True", "Loaded")
@@ -40,7 +56,7 @@ def test_what_there_is_to_know_of_a_loaded_copy_is_told() -> None:
 
 
 def test_a_failure_is_told_with_its_reason() -> None:
-    copies = (CopyState(shard="a", state="FailedToLoad", message="no such backend"),)
+    copies = (a_copy("a", "FailedToLoad", message="no such backend"),)
     found = by_type(Life(replicas=1, copies=copies))
     assert found["Loaded"]["status"] == "False"
     assert found["Loaded"]["reason"] == "FailedToLoad"
@@ -49,9 +65,7 @@ def test_a_failure_is_told_with_its_reason() -> None:
 
 
 def test_a_refusal_says_what_is_there_and_what_is_not() -> None:
-    found = by_type(
-        Life(replicas=2, copies=(CopyState(shard="a", state="Loaded"),), reason="NoRoom", refusal="full")
-    )
+    found = by_type(Life(replicas=2, copies=(a_copy("a", "Loaded"),), reason="NoRoom", refusal="full"))
     assert found["Assigned"] == {
         "type": "Assigned",
         "status": "False",
@@ -63,8 +77,8 @@ def test_a_refusal_says_what_is_there_and_what_is_not() -> None:
 def test_the_old_copy_of_a_move_serves() -> None:
     life = Life(
         replicas=1,
-        copies=(CopyState(shard="b", state="Loading"),),
-        leaving=(CopyState(shard="a", state="Loaded"),),
+        copies=(a_copy("b", "Loading"),),
+        leaving=(a_copy("a", "Loaded"),),
     )
     assert by_type(life)["Ready"]["status"] == "True"
     assert by_type(life)["Assigned"]["message"] == "1 replica on b; the copy on a goes when all are loaded"
@@ -72,25 +86,25 @@ def test_the_old_copy_of_a_move_serves() -> None:
 
 @pytest.mark.parametrize("state", ["Loaded", "Downloading"])
 def test_conditions_of_others_stay_and_times_change_with_the_status_alone(state: str) -> None:
-    life = Life(replicas=1, copies=(CopyState(shard="a", state=state),))
+    life = Life(replicas=1, copies=(a_copy("a", state),))
     theirs = {"type": "IsMMSPredictor", "status": "True", "lastTransitionTime": "1"}
     first = merged([theirs], conditions_of(life, ready=False), now="2")
     assert first is not None
     assert first[0] == theirs
     assert [item["lastTransitionTime"] for item in first] == ["1", "2", "2"]
     assert merged(first, conditions_of(life, ready=False), now="3") is None
-    later = Life(replicas=1, copies=(CopyState(shard="b", state=state),))
+    later = Life(replicas=1, copies=(a_copy("b", state),))
     second = merged(first, conditions_of(later, ready=False), now="3")
     assert second is not None
     assert [item["lastTransitionTime"] for item in second] == ["1", "2", "2"]
-    failed = Life(replicas=1, copies=(CopyState(shard="a", state="FailedToLoad"),))
+    failed = Life(replicas=1, copies=(a_copy("a", "FailedToLoad"),))
     third = merged(first, conditions_of(failed, ready=False), now="4")
     assert third is not None
     assert [item["lastTransitionTime"] for item in third] == ["1", "2", "4"]
 
 
 def test_a_model_is_ready_only_with_a_pod_of_its_transformer() -> None:
-    loaded = (CopyState(shard="a", state="Loaded"),)
+    loaded = (a_copy("a", "Loaded"),)
     alone = Life(replicas=1, copies=loaded, transformer="scale", is_transformed=False)
     found = by_type(alone)
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "TransformerNotReady")
@@ -101,7 +115,7 @@ def test_a_model_is_ready_only_with_a_pod_of_its_transformer() -> None:
 
 
 def test_what_is_said_of_a_transformer_goes_with_it() -> None:
-    loaded = (CopyState(shard="a", state="Loaded"),)
+    loaded = (a_copy("a", "Loaded"),)
     through = Life(replicas=1, copies=loaded, transformer="scale")
     first = merged([], conditions_of(through, ready=False), now="1")
     assert first is not None
