@@ -171,22 +171,22 @@ def _towards_newer(target: Target, seen: Seen, observed: Observed) -> Action | N
         return _towards_files(target, seen, observed)
     if seen.former is not None and (seen.held or seen.unsure):
         return _towards_loaded(target, seen, observed)  # which of the two serves has to be known first
-    if _comes_first(seen, observed):
+    if _comes_first(target, seen, observed):
         return None if _serves(seen) else _towards_loaded(target, seen, observed)
-    if seen.ready and _is_current(target, seen.staged) and not is_apart(seen):
+    if seen.ready and _is_current(target, seen.staged) and not is_apart(target, seen):
         if target.pin is None or not observed.server_live:
             return None
         return _load(target, target.pin, update=True)
     return _towards_files(target, seen, observed, update=True)
 
 
-def _comes_first(seen: Seen, observed: Observed) -> bool:
+def _comes_first(target: Target, seen: Seen, observed: Observed) -> bool:
     """Return whether an older copy has its turn: the newer one has failed, and waits, or neither serves."""
     if seen.setback is None:
         return False
     waits = observed.now_s < seen.setback.retry_at_s
     is_missing = observed.server_live and seen.failure is None and not _serves(seen)
-    return waits or (is_missing and not is_apart(seen))
+    return waits or (is_missing and not is_apart(target, seen))
 
 
 def _serves(seen: Seen) -> bool:
@@ -195,7 +195,7 @@ def _serves(seen: Seen) -> bool:
     return seen.ready and known and not _is_sick(seen)
 
 
-def is_apart(seen: Seen) -> bool:
+def is_apart(target: Target, seen: Seen) -> bool:
     """Return whether a copy that serves has to leave before the newer one is loaded.
 
     That is so where there was no memory for both, several times in a row. It may turn out that the newer one
@@ -205,7 +205,15 @@ def is_apart(seen: Seen) -> bool:
     setback = seen.setback
     if setback is None or setback.attempts < _TRIES_BESIDE.get(setback.reason, setback.attempts + 1):
         return False
-    return setback.attempts & (setback.attempts - 1) == 0
+    return setback.attempts & (setback.attempts - 1) == 0 and _shares_devices(target, seen)
+
+
+def _shares_devices(target: Target, seen: Seen) -> bool:
+    """Return whether a model may hold memory now where it is wanted."""
+    before = held_devices(seen)
+    after = target.pin.devices if target.pin is not None else ()
+    known = before and after and UNPINNED not in (*before, *after)
+    return not known or not set(before).isdisjoint(after)
 
 
 def _towards_files(target: Target, seen: Seen, observed: Observed, *, update: bool = False) -> Action | None:

@@ -302,7 +302,7 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
         return UPDATE_FAILED, f"{fault.reason}: {fault.message}; what was there before serves on"
     if seen.failure is not None:
         return seen.failure.reason, seen.failure.message
-    if target is not None and seen.setback is not None and _makes_room(seen):
+    if target is not None and seen.setback is not None and _makes_room(target, seen):
         short = seen.setback
         return (
             "UnloadedFirst",
@@ -316,10 +316,10 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
     return None, None
 
 
-def _makes_room(seen: Seen) -> bool:
+def _makes_room(target: Target, seen: Seen) -> bool:
     """Return whether an older copy was unloaded so that the newer one can be loaded."""
     leaves = seen.unload_asked_at_s is not None or seen.former is not None
-    return is_apart(seen) and leaves and not seen.ready
+    return is_apart(target, seen) and leaves and not seen.ready
 
 
 def _unenforced(target: Target, seen: Seen, *, visible: int | None) -> tuple[str | None, str | None]:

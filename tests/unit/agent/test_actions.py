@@ -205,6 +205,28 @@ def test_next_step_of_an_update(
     assert next_action("m", wanted, observed({"m": seen})) == step
 
 
+@pytest.mark.parametrize(
+    ("situation", "ordinals", "held", "step"),
+    [
+        ("where the old one is", (0,), (0,), Unload),
+        ("on other devices, one of them of the old one", (1, 2), (0, 1), Unload),
+        ("elsewhere, where there is no memory for it alone", (1,), (0,), Load),
+        ("while nobody knows where the old one is", (1,), (), Unload),
+        ("while it may be anywhere", (1,), None, Unload),
+        ("wherever it finds room", None, (0,), Unload),
+    ],
+)
+def test_an_old_copy_leaves_first_only_where_it_is_in_the_way(
+    situation: str, ordinals: tuple[int, ...] | None, held: tuple[int, ...] | None, step: type[Action]
+) -> None:
+    wanted = target(devices=() if ordinals is None else on_gpu(*ordinals))
+    before = target(devices=() if held is None else on_gpu(*held))
+    old = copy(OTHER, loaded_on=before)
+    old = old if held != () else replace(old, loaded_devices=())
+    seen = replace(short_of_room(4), installed=old)
+    assert isinstance(next_action("m", wanted, observed({"m": seen})), step)
+
+
 def test_without_a_server_a_copy_that_could_not_be_had_is_fetched_again() -> None:
     due = replace(LOST, staged=None, setback=replace(FAILED, retry_at_s=1.0))
     step = next_action("m", M, observed({"m": due}, live=False))

@@ -200,7 +200,10 @@ def test_that_an_old_copy_made_room_is_told() -> None:
     short = failed("FailedToLoad", "OutOfMemory", 2)
     leaves = replace(UPDATE_FAILED, setback=short, row=row("UNLOADING"), unload_asked_at_s=0.0)
     loads = Seen(installed=copy(), former=copy(OLD), setback=short)
-    told = snapshot(models={"a": leaves, "b": loads, "c": replace(leaves, unload_asked_at_s=None)})
+    names = dict.fromkeys("abc", M)
+    told = snapshot(
+        targets=names, models={"a": leaves, "b": loads, "c": replace(leaves, unload_asked_at_s=None)}
+    )
     models = status_document(told, Memory(), limit=None, after=None)["models"]
     reason = ("UnloadedFirst", "the old and the new copy have no room together (OutOfMemory: why)")
     assert [(models[name]["reason"], models[name]["message"]) for name in "ab"] == [reason, reason]
