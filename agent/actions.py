@@ -199,11 +199,12 @@ def is_apart(target: Target, seen: Seen) -> bool:
     """Return whether a copy that serves has to leave before the newer one is loaded.
 
     That is so where there was no memory for both, several times in a row. It may turn out that the newer one
-    alone has no room either, so that is tried ever more rarely: after 4 failures, 8, 16, and so on. Never for
-    a move to other devices: what the model holds now is elsewhere, and would be given up for nothing.
+    alone has no room either, so that is tried ever more rarely: after 4 failures of whatever kind, 8, 16, and
+    so on. Never for a move to other devices: what the model holds now is elsewhere, and would be given up for
+    nothing.
     """
     setback = seen.setback
-    if setback is None or setback.attempts < _TRIES_BESIDE.get(setback.reason, setback.attempts + 1):
+    if setback is None or setback.short < _TRIES_BESIDE.get(setback.reason, setback.short + 1):
         return False
     return setback.attempts & (setback.attempts - 1) == 0 and _shares_devices(target, seen)
 

@@ -91,6 +91,8 @@ class Failure:
         Whether that may soon help.
     hung
         Loads in a row that the server took and did not answer in time.
+    short
+        Tries in a row that have found too little memory.
     """
 
     state: FailedState
@@ -100,6 +102,7 @@ class Failure:
     retry_at_s: float
     retry: Retry = "soon"
     hung: int = 0
+    short: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from agent.errors import (
     Retry,
 )
 from agent.observed import (
+    NO_ROOM,
     NOTHING,
+    OUT_OF_MEMORY,
     PROBE_FAILED,
     UNLOAD_PATIENCE_S,
     Copy,
@@ -137,7 +139,7 @@ def after(  # noqa: PLR0911 - one a case
     """
     match outcome:
         case Downloaded(copy=copy):
-            return replace(seen, staged=copy, failure=None)
+            return replace(seen, staged=copy, failure=None, setback=_setback_after_download(seen))
         case Installed(copy=copy, former=former):
             setback = None if former is None else seen.setback
             return replace(_with_other_files(seen), installed=copy, former=former, setback=setback)
@@ -164,6 +166,12 @@ def after(  # noqa: PLR0911 - one a case
             return _after_failure(seen, outcome, retry_at_s=now_s + wait_s)
         case _:
             assert_never(outcome)
+
+
+def _setback_after_download(seen: Seen) -> Failure | None:
+    """Return what a wanted copy has failed at beside its download, which has succeeded now."""
+    of_load = seen.setback is not None and seen.setback.state == "FailedToLoad"
+    return seen.setback if of_load else None
 
 
 def _with_other_files(seen: Seen) -> Seen:
@@ -198,6 +206,7 @@ def _after_failure(seen: Seen, outcome: Failed, *, retry_at_s: float) -> Seen:
         retry_at_s=retry_at_s,
         retry=outcome.retry,
         hung=_hung_tries(seen, outcome),
+        short=_short_tries(seen, outcome),
     )
     if outcome.copies is not None:
         copies = outcome.copies
@@ -216,6 +225,12 @@ def _after_failure(seen: Seen, outcome: Failed, *, retry_at_s: float) -> Seen:
 def _hung_tries(seen: Seen, outcome: Failed) -> int:
     before = 0 if seen.failure is None else seen.failure.hung
     return before + 1 if outcome.hung else 0
+
+
+def _short_tries(seen: Seen, outcome: Failed) -> int:
+    before = seen.setback if outcome.update else seen.failure
+    tries = 0 if before is None else before.short
+    return tries + 1 if outcome.reason in (NO_ROOM, OUT_OF_MEMORY) else 0
 
 
 def _still_sick(seen: Seen, *, now_s: float) -> Failure | None:

@@ -150,8 +150,10 @@ REFUSED = replace(OLD_SERVES, staged=copy(), setback=FAILED)
 LOST = replace(REFUSED, row=None)
 
 
-def short_of_room(attempts: int, *, reason: str = "NoRoom") -> Seen:
-    return replace(REFUSED, setback=replace(FAILED, reason=reason, attempts=attempts, retry_at_s=100.0))
+def short_of_room(attempts: int, *, reason: str = "NoRoom", short: int | None = None) -> Seen:
+    short = attempts if short is None else short
+    setback = replace(FAILED, reason=reason, attempts=attempts, short=short, retry_at_s=100.0)
+    return replace(REFUSED, setback=setback)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,15 @@ def short_of_room(attempts: int, *, reason: str = "NoRoom") -> Seen:
         ("the server has had no memory for both, once", M, short_of_room(1, reason="OutOfMemory"), UPDATE),
         ("twice", M, short_of_room(2, reason="OutOfMemory"), UNLOAD),
         ("three times", M, short_of_room(3, reason="OutOfMemory"), UPDATE),
-        ("it was refused for another reason", M, short_of_room(4, reason="LoadRefused"), UPDATE),
+        ("the last of four failures alone was for want of room", M, short_of_room(4, short=1), UPDATE),
+        (
+            "the last of four alone for want of memory",
+            M,
+            short_of_room(4, reason="OutOfMemory", short=1),
+            UPDATE,
+        ),
+        ("eight failures, the last four for want of room", M, short_of_room(8, short=4), UNLOAD),
+        ("it was refused for another reason", M, short_of_room(4, reason="LoadRefused", short=0), UPDATE),
         ("it is refused and may not be known to serve", M, replace(REFUSED, installed=copy(OTHER)), LOAD),
         (
             "a pin that cannot be resolved takes nothing away",

@@ -305,6 +305,35 @@ def test_a_new_copy_without_room_beside_the_old_one_is_not_installed(
     assert failed.setback.reason == "NoRoom"
 
 
+def test_tries_without_memory_are_counted_in_a_row(updating: Seen) -> None:
+    def tried(seen: Seen, *reasons: str) -> Seen:
+        for reason in reasons:
+            failed = Failed(state="FailedToLoad", reason=reason, message="", retry="soon", update=True)
+            seen = after(seen, failed, now_s=0.0, wait_s=0.0)
+        return seen
+
+    for reasons, short in (
+        (("NoRoom", "NoRoom"), 2),
+        (("NoRoom", "OutOfMemory", "NoRoom"), 3),
+        (("NoRoom", "LoadRefused", "ServerUnreachable"), 0),
+        (("LoadRefused", "LoadRefused", "OutOfMemory"), 1),
+    ):
+        setback = tried(updating, *reasons).setback
+        assert setback is not None
+        assert (setback.short, setback.attempts) == (short, len(reasons))
+
+
+def test_downloads_that_failed_do_not_count_among_the_tries_to_load(updating: Seen) -> None:
+    cut = Failed(state="DownloadFailed", reason="TooSlow", message="", retry="soon", update=True)
+    refused = Failed(state="FailedToLoad", reason="LoadRefused", message="", retry="late", update=True)
+    copy = updating.staged
+    assert copy is not None
+    for failed, setback in ((cut, False), (refused, True)):
+        seen = after(updating, failed, now_s=0.0, wait_s=0.0)
+        had = after(seen, Downloaded(copy=copy), now_s=1.0, wait_s=0.0)
+        assert had.setback == (seen.setback if setback else None)
+
+
 def test_an_old_copy_that_was_put_aside_comes_back_where_the_new_one_is_refused(
     repository: Repository, updating: Seen
 ) -> None:

@@ -197,7 +197,7 @@ def test_a_failed_update_is_told_with_what_serves() -> None:
 
 
 def test_that_an_old_copy_made_room_is_told() -> None:
-    short = failed("FailedToLoad", "OutOfMemory", 2)
+    short = replace(failed("FailedToLoad", "OutOfMemory", 2), short=2)
     leaves = replace(UPDATE_FAILED, setback=short, row=row("UNLOADING"), unload_asked_at_s=0.0)
     loads = Seen(installed=copy(), former=copy(OLD), setback=short)
     names = dict.fromkeys("abc", M)
