@@ -312,7 +312,7 @@ def read_placement(texts: Mapping[str, str], before: Iterable[DesiredModel] = ()
             if model_name in models:
                 raise DocumentError(f"{name}.models: {model_name!r} stands in two documents")
             model = known.get(model_name)
-            if model is None or _model_entry(model) != entry:
+            if model is None or not _is_unchanged(model, entry):
                 model = _read_model(model_name, entry, f"{name}.models.{model_name}")
             models[model_name] = model
     if len(numbers) != head.chunks or sorted(numbers) != list(range(head.chunks)):
@@ -329,6 +329,17 @@ def read_placement(texts: Mapping[str, str], before: Iterable[DesiredModel] = ()
         models=ordered,
         fixed=head.fixed,
     )
+
+
+_NUMBERS = ("memoryBytes", "instances", "loadPeakBytes", "steadyBytes", "order")
+
+
+def _is_unchanged(model: DesiredModel, entry: Any) -> bool:
+    """Return whether an entry says of a model what is known of it: ``true`` and ``1.0`` are no 1."""
+    if entry != _model_entry(model):
+        return False
+    numbers = [entry[key] for key in _NUMBERS] + [device["index"] for device in entry["devices"]]
+    return all(type(number) is int for number in numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

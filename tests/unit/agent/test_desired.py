@@ -47,6 +47,17 @@ def test_what_has_stayed_of_an_earlier_set_is_not_read_once_more() -> None:
     assert again.models[1] is c
 
 
+@pytest.mark.parametrize("value", [True, 1.0])
+@pytest.mark.parametrize("field", ["memoryBytes", "order", "index"])
+def test_what_only_equals_a_number_is_refused_whatever_was_there_before(field: str, value: object) -> None:
+    before = wanted("a", devices=on_gpu(1), memory_bytes=1, order=1)
+    (text,) = documents(before).values()
+    changed = text.replace(f'"{field}":1', f'"{field}":{json.dumps(value)}')
+    assert changed != text
+    with pytest.raises(DocumentError, match=rf"{field}: expected int"):
+        read_placement({"placement-0.json": changed}, read_placement(documents(before)).models)
+
+
 def test_fixed_costs_are_written_into_every_chunk_and_change_no_generation() -> None:
     costs = (
         FixedCost(index=0, fixed_bytes=5),
