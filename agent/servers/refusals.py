@@ -6,18 +6,27 @@ import re
 
 _OUT_OF_MEMORY = re.compile(
     r"""
-      out\ of\ memory                          # CUDA's own words, which ONNX Runtime and libtorch pass on
-    | OUT_OF_MEMORY | OutOfMemory              # its driver's code; TensorRT's and PyTorch's kind of error
-    | ALLOC_FAILED                             # cuBLAS and cuDNN
-    | [Ff]ailed\ to\ allocate\ memory          # ONNX Runtime's arena
-    | OOM\ when\ allocating                    # TensorFlow
-    | std::bad_alloc | MemoryError             # host memory: C++, Python
-    | Cannot\ allocate\ memory                 # ENOMEM
-    | Unable\ to\ allocate\ [\d.]+\ [KMGTP]?i?B  # NumPy
+      \bout\ of\ memory\b                      # CUDA's own words, which ONNX Runtime and libtorch pass on
+    | _OUT_OF_MEMORY\b                         # its driver's code
+    | \bOutOfMemory(?:Error)?\b               # TensorRT's and PyTorch's kind of error
+    | _ALLOC_FAILED\b                          # cuBLAS and cuDNN
+    | \b[Ff]ailed\ to\ allocate\ memory\b      # ONNX Runtime's arena
+    | \bOOM\ when\ allocating\b                # TensorFlow
+    | \bstd::bad_alloc\b | \bMemoryError\b     # host memory: C++, Python
+    | \bCannot\ allocate\ memory\b             # ENOMEM
+    | \b(?:can't\ allocate|not\ enough)\ memory:\ you\ tried\ to\ allocate\b  # libtorch's, for the CPU
+    | \bUnable\ to\ allocate\ [\d.]+\ [KMGTP]?i?B\b  # NumPy
     """,
     re.VERBOSE,
 )
-"""Triton, MLServer and KServe's servers pass on what the backend or the framework has said."""
+"""Triton, MLServer and KServe's servers pass on what the backend or the framework has said.
+
+Of an engine or an execution context without room TensorRT says ``Error Code 2: OutOfMemory (...)``, which
+Triton adds to its own ``unable to create TensorRT context: `` since
+https://github.com/triton-inference-server/tensorrt_backend/pull/67 (April 2023). Before, those words of its
+own were all that it said, whatever the cause: they are not taken for a want of memory.
+libtorch's: https://github.com/pytorch/pytorch/pull/20618.
+"""
 
 
 def is_out_of_memory(text: str) -> bool:
