@@ -118,7 +118,7 @@ class Lookout:
         """
         if self.liveness.miss(fault):
             log.warning("the server does not answer", extra={"error": fault})
-        wait_s = min(self.settings.poll_s, self.settings.settle_s * min(2**self.liveness.unanswered, 4))
+        wait_s = min(self.settings.poll_s, self.settings.settle_s * 2 ** min(self.liveness.unanswered, 2))
         self._due_at_s = self.clock.monotonic() + wait_s
 
     def _look(self) -> None:

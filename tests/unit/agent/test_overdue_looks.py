@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.clock import Clock
+from agent.liveness import Liveness
+from agent.lookout import Lookout
 from agent.loop import Loop
+from agent.repository import Repository
 from agent.servers.detect import AnyServer
 from agent.servers.http import Address, Http, Timeouts
 from agent.servers.port import IndexRow, ServerInfo, ServerKind
@@ -39,6 +43,16 @@ class Holding(AnyServer):
         return {}
 
 
+def settings_in(folder: Path) -> Settings:
+    return Settings(
+        config_dir=folder / "configs",
+        model_dir=folder / "models",
+        state_dir=folder / "state",
+        server_url="http://127.0.0.1:9",
+        poll_s=0.05,
+    )
+
+
 class Running:
     """A loop that runs, its server and its clock."""
 
@@ -46,13 +60,7 @@ class Running:
         (folder / "configs").mkdir()
         (folder / "configs" / "models.json").write_text("[]")
         (folder / "models").mkdir()
-        settings = Settings(
-            config_dir=folder / "configs",
-            model_dir=folder / "models",
-            state_dir=folder / "state",
-            server_url="http://127.0.0.1:9",
-            poll_s=0.05,
-        )
+        settings = settings_in(folder)
         self.patience_s = settings.patience_s
         self.server = Holding(kind)
         self.loop: Loop = wire(settings, visible=None)
@@ -95,6 +103,24 @@ def test_a_look_that_is_overdue_is_a_server_that_does_not_answer(running: Runnin
     assert (snapshot.ready, snapshot.live, snapshot.server_fault) == (False, False, sentence)
     running.server.go.set()
     eventually(lambda: loop.readiness()[0] and loop.snapshot().live, "its answer ends that")
+
+
+@pytest.mark.parametrize("misses", [1, 100, 1 << 62])
+def test_a_server_that_is_away_is_looked_for_soon_however_long_it_has_been_away(
+    tmp_path: Path, misses: int
+) -> None:
+    settings = replace(settings_in(tmp_path), poll_s=2.0)
+    lookout = Lookout(
+        settings=settings,
+        server=Holding("triton"),
+        repository=Repository(settings.model_dir, settings.state_dir, settings.limits),
+        clock=Clock(monotonic=lambda: 0.0),
+        submit=lambda _task: None,
+        report=lambda _looked: None,
+        liveness=Liveness(unanswered=misses),
+    )
+    lookout.miss("refused")
+    assert lookout.due_at_s == pytest.approx(4 * settings.settle_s)
 
 
 @pytest.mark.parametrize("running", ["mlserver"], indirect=True)
