@@ -26,8 +26,9 @@ _INT64, _HALF, _FEW_BITS = 2**63 - 1, 31, 40
 DEAREST = 4
 """How many times more than a link says a kind pays at most."""
 
-_REACHABLE_AT_MOST = 40
-"""Sums of prices are enumerated up to so many of the cheapest shards."""
+_REACHABLE_AT_MOST, _SUMS_AT_MOST = 40, 20_000
+"""Sums of prices are enumerated up to so many of the cheapest shards, and while they are so few: of many, one
+is next to any bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,11 +264,14 @@ def round_up(bound: int, prices: Sequence[int]) -> int:
     paid = sorted({price for price in prices if price > 0})
     if not paid:
         return 0
+    step = math.gcd(*paid)
+    multiple = -(-bound // step) * step
     if bound > _REACHABLE_AT_MOST * paid[0]:
-        step = math.gcd(*paid)
-        return -(-bound // step) * step
+        return multiple
     sums, best = {0}, -(-bound // paid[0]) * paid[0]
     for price in paid:
+        if len(sums) > _SUMS_AT_MOST:
+            return multiple
         sums = {base + count * price for base in sums for count in range((best - base) // price + 1)}
         best = min(total for total in sums if total >= bound)
     return best

@@ -94,6 +94,11 @@ def test_rounding_up_to_the_next_sum(bound: int, prices: list[int], rounded: int
     assert round_up(bound, prices) == rounded
 
 
+def test_of_too_many_sums_of_prices_none_is_looked_for() -> None:
+    prices = [1_000_000 + 3 * index**5 for index in range(20)]
+    assert round_up(39_000_001, prices) == 39_000_001
+
+
 def test_a_fleet_that_costs_nothing_is_bounded_by_nothing() -> None:
     assert bound(a_scenario(*models(3, EIGHT), types=(a_shard_type(price=0),))) == 0
 
