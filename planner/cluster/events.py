@@ -21,8 +21,8 @@ _LOG = logging.getLogger(__name__)
 
 _SAME_WITHIN_S = 360.0
 """The same said again within six minutes is one event with a count, as client-go's recorder has it."""
-_LONGEST_NOTE = 1024
-"""Characters of a note that the API takes (events.k8s.io/v1)."""
+_MOST_NOTE_BYTES = 1024
+"""Of a note that the API takes (events.k8s.io/v1)."""
 _MOST_KEPT = 4096
 """Events that may still become a series."""
 
@@ -71,11 +71,11 @@ class Recorder:
         reason, action
             Why and what was done, one word each in UpperCamelCase.
         note
-            For people; cut at 1,024 characters.
+            For people; cut at 1,024 bytes.
         kind
             Whether something is wrong.
         """
-        note = note if len(note) <= _LONGEST_NOTE else f"{note[: _LONGEST_NOTE - 1]}…"
+        note = _cut(note)
         said = (str(regarding["metadata"].get("uid")), kind, reason, note)
         try:
             name, count = self._count(said)
@@ -140,6 +140,13 @@ class Recorder:
             "action": action,
             "type": kind,
         }
+
+
+def _cut(note: str) -> str:
+    content = note.encode(errors="replace")
+    if len(content) <= _MOST_NOTE_BYTES:
+        return note
+    return content[: _MOST_NOTE_BYTES - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _full_name(regarding: Object, name: str) -> str:

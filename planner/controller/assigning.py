@@ -22,7 +22,6 @@ from planner.domain.placement import Shard
 from planner.domain.services import Service
 from planner.manifests.deployment import predictor_name
 
-_LONGEST = 900
 _MOST_OPENED = 200
 """Shards that one step opens because a ``minCount`` asks for them: no step is to hold up what is seen."""
 
@@ -256,7 +255,7 @@ class Assigner:
                 uid=view.uid,
                 level=level,
                 reason=reason,
-                message=message[:_LONGEST],
+                message=message,
             )
         )
 

@@ -116,7 +116,7 @@ def joined(fleet: Fleet, other: Fleet) -> Fleet:
         )
         raise InputError([Fault(path=f"spec.shardTypes.{twice[0]}", file=fleet.source, message=text)])
     data = {**fleet.data, RELEASED_KEY: other.data[RELEASED_KEY]}
-    if sum(map(len, data.values())) > _MOST_BYTES:
+    if sum(len(text.encode()) for text in data.values()) > _MOST_BYTES:
         text = "is too long beside what has to be kept of groups that it does not have any more"
         raise InputError([Fault(path="", file=fleet.source, message=text)])
     scenario = dataclasses.replace(

@@ -218,6 +218,15 @@ def test_a_shard_type_of_a_released_group_is_not_another_groups() -> None:
     assert groups_of(run) == {"fleet": ({"news", "sports"}, set())}
 
 
+def test_what_is_kept_beside_a_document_has_to_fit_into_a_config_map_in_bytes() -> None:
+    cluster, run = a_cluster()
+    cluster.put("ConfigMap", fleet_map(f"# {'é' * 460_000}\n{text_of('sports')}"))
+    run.settle(agents=loaded_agents())
+    assert events(run, "BadFleet") == [
+        "fleet: is too long beside what has to be kept of groups that it does not have any more"
+    ]
+
+
 def test_a_group_is_not_called_like_the_shards_of_a_released_one() -> None:
     cluster, run = a_cluster()
     cluster.put("ConfigMap", fleet_map(text_of("sports", "news-1")))
