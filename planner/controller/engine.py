@@ -36,6 +36,7 @@ from planner.controller.views import (
     Object,
     PodView,
     is_ours,
+    read_shard,
 )
 from planner.controller.wishes import said_in
 from planner.controller.world import Change, World
@@ -223,6 +224,8 @@ class Engine:
             self._note(change, now)
         elif change is not None:
             self.scene.unnamed |= self._held
+        if write.verb == "rewrite" and item is not None:
+            self._renewer.wrote(read_shard(item))
 
     def missed(self, write: Write, why: Miss, item: Object | None, now: float) -> None:
         """Take note that a write was not done.

@@ -13,6 +13,7 @@ from planner.controller.scene import Scene
 from planner.controller.views import ANNOTATION_OPENED_BY, CONTROLLER, LABEL_TEMPLATE, PodView, ShardView
 from planner.controller.writes import Told, Write, rewrite
 from planner.domain.placement import Shard
+from planner.manifests.names import LABEL_SHARD
 
 _LOOK_S = 1.0
 """Between looks at shards that wait for others' pods."""
@@ -40,6 +41,7 @@ class Renewer:
         self._scene, self._publisher = scene, publisher
         self._templates: dict[Shard, str] = {}
         self._told: dict[str, str] = {}
+        self._renewed: dict[str, str] = {}
         self._looked = float("-inf")
         self.outdated: dict[str, str] = {}
         """The template that a server should have, by shard."""
@@ -70,6 +72,13 @@ class Renewer:
                 if write is not None:
                     yield write
 
+    def wrote(self, server: ShardView) -> None:
+        """Tell that a server was replaced; not again where somebody undid it, and it was done once more."""
+        shard, mark = server.labels[LABEL_SHARD], server.labels[LABEL_TEMPLATE]
+        if self._renewed.get(shard) != mark:
+            self._renewed[shard] = mark
+            self._tell(server, "Renewed", f"shard {shard} gets the template that a new one would have")
+
     # ---------------------------------------------------------------------------------------------- inside
 
     @property
@@ -77,14 +86,13 @@ class Renewer:
         return self._scene.style.renew != "never"
 
     def _judge(self, shard: str) -> None:
-        """Note whether a server is outdated; of one that bears no mark nobody knows."""
+        """Note whether a server is outdated: one that bears no mark may have any template, so it is."""
         plan, server = self._scene.fleets.with_shard(shard), self._publisher.server(shard)
         self.outdated.pop(shard, None)
         if plan is None or server is None or server.deleting or plan.is_released(shard):
             return
-        mark = server.labels.get(LABEL_TEMPLATE)
         ours = server.annotations.get(ANNOTATION_OPENED_BY) == CONTROLLER
-        if mark is None or not ours or mark == (wanted := self._template(plan, shard)):
+        if not ours or server.labels.get(LABEL_TEMPLATE) == (wanted := self._template(plan, shard)):
             return
         self.outdated[shard] = wanted
         if self._told.get(shard) != wanted:
@@ -113,20 +121,21 @@ class Renewer:
         """Return the replacement of a group's next server; None while others have to be waited for."""
         shards = plan.shards_of(group)
         wanted = [item.name for item in shards if item.name in self.outdated and self._may_be_replaced(item)]
-        restless = [item.name for item in shards if wanted and not self._is_calm(plan, item.name, pods)]
+        restless = [item.name for item in shards if wanted and not self._is_calm(item.name, pods)]
         first = next((name for name in wanted if restless == [name]), None)
         if first is None and not restless:
             first = next(iter(wanted), None)
         return None if first is None else self._replaced(plan, first)
 
-    def _is_calm(self, plan: LivingPlan, shard: str, pods: Pods) -> bool:
+    def _is_calm(self, shard: str, pods: Pods) -> bool:
         """Return whether a shard runs with the template that its server has, and is ready."""
         server, here = self._publisher.server(shard), pods.get(shard, ())
         if server is None or server.deleting:
             return False
-        replicas = plan.fleet.parts.shard_types[plan.shards[shard].shard_type].replicas
         mark = server.labels.get(LABEL_TEMPLATE)
-        return len(here) == replicas and all(pod.ready and pod.template == mark for pod in here)
+        return len(here) >= server.replicas and all(
+            pod.ready and mark in (None, pod.template) for pod in here
+        )
 
     def _replaced(self, plan: LivingPlan, shard: str) -> Write | None:
         scene, server, contents = self._scene, self._publisher.server(shard), plan.contents(shard)
@@ -136,7 +145,6 @@ class Renewer:
         kind = server_kind(scene.style.mode)
         objects = server_objects(contents, plan.fleet, scene.style, documents=len(documents.placement))
         body = dict(objects)[kind]
-        self._tell(server, "Renewed", f"shard {shard} gets the template that a new one would have")
         return rewrite(kind, server.name, body, resource_version=server.resource_version)
 
     def _tell(self, server: ShardView, reason: str, message: str) -> None:

@@ -132,6 +132,8 @@ class ShardView:
         Those of a Deployment's pods.
     ports
         ``ports_of`` it.
+    replicas
+        The pods that it asks for; 1 where it does not say.
     """
 
     name: str
@@ -142,6 +144,7 @@ class ShardView:
     deleting: bool
     volumes: tuple[Object, ...] = ()
     ports: frozenset[int] = frozenset()
+    replicas: int = 1
 
     def mounted(self, volume: str) -> frozenset[str]:
         """Return the ConfigMaps that a volume of its pods projects, whether they exist or not."""
@@ -248,7 +251,9 @@ def read_config_map(item: Object) -> ConfigMapView:
 
 def read_shard(item: Object) -> ShardView:
     """Return an InferenceService, a Deployment or a Service."""
-    metadata, template = item["metadata"], (item.get("spec") or {}).get("template") or {}
+    metadata, spec = item["metadata"], item.get("spec") or {}
+    template, predictor = spec.get("template") or {}, spec.get("predictor") or {}
+    asked = predictor.get("minReplicas", spec.get("replicas"))
     return ShardView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -258,6 +263,7 @@ def read_shard(item: Object) -> ShardView:
         deleting=metadata.get("deletionTimestamp") is not None,
         volumes=tuple((template.get("spec") or {}).get("volumes") or ()),
         ports=ports_of(item),
+        replicas=1 if asked is None else asked,
     )
 
 

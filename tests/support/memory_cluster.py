@@ -173,6 +173,8 @@ class Run:
         self.cluster, self.now, self._broken = cluster, now, broken
         self.engine = Engine(namespace, style=style, pace=pace, timed=timed)
         self.told: list[Told] = []
+        self.refused: Callable[[Write], bool] = lambda _: False
+        """Which writes the server does not do, as with a webhook in its way."""
         self.wake: float | None = None
         self._position = cluster.position
         for kind in KINDS:
@@ -196,6 +198,9 @@ class Run:
         self.told += step.told
         for write in step.writes:
             self._broken(write)
+            if self.refused(write):
+                self.engine.missed(write, "failed", None, self.now)
+                continue
             try:
                 answer = self.cluster.apply(write)
             except ConflictError:

@@ -8,6 +8,7 @@ import pytest
 
 from planner.controller.objects import Mode, Renew, Style
 from planner.controller.pace import Pace
+from planner.controller.writes import Write
 from planner.manifests.options import ManifestOptions
 from tests.support.memory_cluster import (
     NAMESPACE,
@@ -20,11 +21,13 @@ from tests.support.memory_cluster import (
 )
 
 MODES: tuple[Mode, ...] = ("kserve", "standalone")
-LARGER = a_fleet_text(max_models=2).replace("memory: 64Gi", "memory: 96Gi")
+SMALLER = a_fleet_text(max_models=2)
+LARGER = SMALLER.replace("memory: 64Gi", "memory: 96Gi")
+TWICE = SMALLER.replace("group: news", "group: news\n      replicas: 2")
 
 
 class Kubelet:
-    """Pods as servers ask for them: a new one is ready only when it is let, and then the former one goes."""
+    """Pods as servers ask for them: new ones are ready only when they are let, and then former ones go."""
 
     def __init__(self, cluster: MemoryCluster, *, broken: str = "") -> None:
         self._cluster = cluster
@@ -32,29 +35,25 @@ class Kubelet:
         self.at_once = 0
 
     def __call__(self, run: Run) -> None:
-        starting = 0
-        for server in _servers(self._cluster).values():
-            shard = server["metadata"]["labels"]["shardpack.dev/shard"]
+        starting, pods = 0, self._cluster.of("Pod")
+        for shard, server in _servers(self._cluster).items():
             labels = _pod_labels(server)
-            name = f"{shard}-{labels['shardpack.dev/template']}"
-            here = [pod for pod in self._cluster.of("Pod") if pod.startswith(f"{shard}-") and pod[-17] == "-"]
-            here = [pod for pod in here if pod[:-17] == shard]
-            if name not in here:
+            here = {name for name, pod in pods.items() if _shard_of(pod) == shard}
+            mark = labels.get("shardpack.dev/template", "")
+            wanted = {f"{shard}.{mark}.{number}" for number in range(_replicas(server))}
+            waiting = {name for name in wanted & here if not _is_ready(pods[name])}
+            starting += bool(waiting and here - wanted)
+            for name in sorted(wanted - here):
                 self._put(name, labels, ready=False)
-            elif not _is_ready(self._cluster.of("Pod")[name]):
-                starting += len(here) > 1
-                if self.broken != name[:-17]:
-                    self._put(name, labels, ready=True)
-            for other in here:
-                if other != name and _is_ready(self._cluster.of("Pod").get(name, {})):
-                    self._cluster.remove("Pod", other)
+            for name in sorted(waiting if self.broken != shard else ()):
+                self._put(name, labels, ready=True)
+            for name in sorted(here - wanted if all(_is_ready(pods[name]) for name in wanted) else ()):
+                self._cluster.remove("Pod", name)
         self.at_once = max(self.at_once, starting)
         run.watch()
-        for pod in self._cluster.of("Pod"):
-            told = {
-                name: ("Loaded", "") for name, on in placement_of(self._cluster).items() if pod[:-17] in on
-            }
-            run.engine.hear(pod, told)
+        for name, pod in pods.items():
+            placed = placement_of(self._cluster).items()
+            run.engine.hear(name, {model: ("Loaded", "") for model, on in placed if _shard_of(pod) in on})
 
     def _put(self, name: str, labels: dict[str, str], *, ready: bool) -> None:
         conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
@@ -79,6 +78,15 @@ def _template(spec: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _shard_of(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["labels"]["shardpack.dev/shard"])
+
+
+def _replicas(server: dict[str, Any]) -> int:
+    spec = server["spec"]
+    return int(spec["predictor"]["minReplicas"] if "predictor" in spec else spec["replicas"])
+
+
 def _is_ready(pod: dict[str, Any]) -> bool:
     return any(item["status"] == "True" for item in pod.get("status", {}).get("conditions", ()))
 
@@ -90,9 +98,9 @@ def memory_of(server: dict[str, Any]) -> str:
     return str(spec["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"])
 
 
-def three_shards(mode: Mode, renew: Renew) -> tuple[MemoryCluster, Run, Kubelet]:
+def three_shards(mode: Mode, renew: Renew, text: str = SMALLER) -> tuple[MemoryCluster, Run, Kubelet]:
     cluster = MemoryCluster()
-    cluster.put("ConfigMap", fleet_map(a_fleet_text(max_models=2)))
+    cluster.put("ConfigMap", fleet_map(text))
     run = Run(cluster, style=Style(mode=mode, renew=renew))
     kubelet = Kubelet(cluster)
     for name in ("a", "b", "c", "d", "e"):
@@ -165,15 +173,47 @@ def test_where_the_first_does_not_become_ready_the_others_stay() -> None:
     assert fresh.engine.outdated == 0
 
 
-def test_a_server_without_a_mark_is_nobodys_business() -> None:
-    cluster, run, kubelet = three_shards("kserve", "all")
-    for item in cluster.of("InferenceService").values():
-        del item["metadata"]["labels"]["shardpack.dev/template"]
-    fresh = Run(cluster, style=Style(renew="all"), now=run.now)
+@pytest.mark.parametrize("renew", ["rolling", "all"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("before", "after"), [(SMALLER, TWICE), (TWICE, SMALLER)])
+def test_another_number_of_pods_is_another_template(
+    mode: Mode, renew: Renew, before: str, after: str
+) -> None:
+    cluster, run, kubelet = three_shards(mode, renew, before)
+    cluster.put("ConfigMap", fleet_map(after))
+    let_pass(run, kubelet, 60)
+    assert run.engine.outdated == 0
+    assert [text.split()[1] for text in events(run, "Renewed")] == ["news", "news-1", "news-2"]
+    assert {_replicas(server) for server in _servers(cluster).values()} == {2 if after == TWICE else 1}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_is_told_once_and_when_it_is_done(mode: Mode) -> None:
+    cluster, run, kubelet = three_shards(mode, "rolling")
     cluster.put("ConfigMap", fleet_map(LARGER))
-    let_pass(fresh, kubelet, 5)
+    tried: list[Write] = []
+    run.refused = lambda write: write.verb == "rewrite" and not tried.append(write)
+    let_pass(run, kubelet, 120)
+    assert events(run, "Renewed") == []
+    assert 5 < len(tried) < 12, "ever less often"
+    run.refused = lambda _: False
+    let_pass(run, kubelet, 120)
+    assert [text.split()[1] for text in events(run, "Renewed")] == ["news", "news-1", "news-2"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_server_of_ours_without_a_mark_may_have_any_template(mode: Mode) -> None:
+    cluster, run, kubelet = three_shards(mode, "rolling")
+    for item in _servers(cluster).values():
+        del item["metadata"]["labels"]["shardpack.dev/template"]
+    del _servers(cluster)["news"]["metadata"]["annotations"]["shardpack.dev/opened-by"]
+    fresh = Run(cluster, style=run.engine.scene.style, now=run.now)
+    let_pass(fresh, kubelet, 60)
     assert fresh.engine.outdated == 0
-    assert events(fresh, "Renewed") == []
+    assert [text.split()[1] for text in events(fresh, "Renewed")] == ["news-1", "news-2"], "news is a plan's"
+    written = cluster.writes.copy()
+    let_pass(Run(cluster, style=run.engine.scene.style, now=run.now), kubelet, 10)
+    assert cluster.writes == written
 
 
 def test_what_models_ask_for_makes_no_server_outdated() -> None:
