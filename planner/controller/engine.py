@@ -18,7 +18,8 @@ from planner.controller.closing import Closer
 from planner.controller.fleet import is_fleet
 from planner.controller.fleets import Fleets
 from planner.controller.hearing import Hearing, States
-from planner.controller.in_force import in_force_writes, is_in_force
+from planner.controller.in_force import is_in_force
+from planner.controller.keeping import Keeper
 from planner.controller.living import LivingPlan
 from planner.controller.mentions import Mentions
 from planner.controller.moving import Mover
@@ -104,6 +105,7 @@ class Engine:
             self.scene.timed = timed
         self._assigner = Assigner(self.scene)
         self._publisher = Publisher(self.scene)
+        self._keeper = Keeper(self.scene, self._publisher)
         self._teller = Teller(self.scene, self._assigner)
         self._router = Router(self.scene)
         self._refleet = True
@@ -260,11 +262,14 @@ class Engine:
     def _possible(self, now: float, stamp: str) -> Iterator[Write]:
         """Yield what may be written; one write an object, and none that has to wait after a failure.
 
-        What is in force goes first: nobody is to find what it has brought about, and not it.
+        What is in force goes first, where it can be written: the keeper knows what has to wait for it.
         """
+
+        def is_due(write: Write) -> bool:
+            return self._waits.get(write.target, (now, 0.0))[0] <= now
+
         seen: set[tuple[str, str]] = set()
-        scene = self.scene
-        first = list(in_force_writes(scene.fleets.plans.values(), scene.fleets.gone, scene.world))
+        first = self._keeper.writes(is_due)
         sources = (
             self._publisher.writes(now),
             self._names(),
@@ -275,8 +280,7 @@ class Engine:
         )
         for source in (first,) if first else sources:
             for write in source:
-                until = self._waits.get(write.target, (now, 0.0))[0]
-                if write.target not in seen and until <= now:
+                if write.target not in seen and is_due(write) and not self._keeper.is_early(write):
                     seen.add(write.target)
                     yield write
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from planner.controller.carrying import Share, carried
 from planner.controller.fleet import Fleet, is_fleet, read_fleet
-from planner.controller.in_force import LONGEST_NAME, in_force
+from planner.controller.in_force import LONGEST_NAME, SUFFIX, in_force
 from planner.controller.living import LivingPlan
 from planner.controller.objects import Mode
 from planner.controller.releasing import alike, is_left, joined, reduced, with_released
@@ -22,8 +22,6 @@ from planner.manifests.deployment import STANDALONE_SERVERS
 from planner.manifests.inferenceservice import SERVERS
 
 _log = logging.getLogger(__name__)
-_LONGEST = 900
-"""Characters of an event's message: Kubernetes takes 1,024."""
 
 Texts = tuple[str, str]
 """What a document says, and what is kept of an earlier one."""
@@ -47,13 +45,20 @@ class Fleets:
         self.mode = mode
         self._follows = follows
         self.plans: dict[str, LivingPlan] = {}
-        self.untaken: set[str] = set()
-        """Documents with faults, of which none was taken before."""
         self.gone: set[str] = set()
         """Documents of which nothing is in force any more."""
+        self.given: set[str] = set()
+        """Documents that have given a group up to another, as long as what is kept of them says otherwise."""
+        self.unread: set[str] = set()
+        """Documents of which what is kept has faults."""
         self._begun = False
         self._read: dict[str, Texts] = {}
         self._faults: dict[str, str] = {}
+
+    @property
+    def untaken(self) -> Collection[str]:
+        """Documents with faults, of which none was taken before, and those whose kept text has some."""
+        return (self._faults.keys() - self.plans.keys()) | self.unread
 
     def find(self, view: ModelView) -> tuple[LivingPlan, str] | None:
         """Return the fleet and the group that a TrainedModel belongs to; None where it is none of ours."""
@@ -96,12 +101,12 @@ class Fleets:
             documents = kept + [view for view in documents if view.name not in known]
         elif not self._begun:
             taken = self._bring(kept, world, told)
+            self.unread = {view.name for view in kept if view.name in self._faults and not self._reads(view)}
             self._read = {name: (text, "") for name, (text, _) in self._read.items()}
             self._begun = True
         told += self._release(there, world)
         taken += self._bring(documents, world, told)
         told += self._release(there, world)
-        self.untaken = self._faults.keys() - self.plans.keys()
         fresh = [self.plans[name] for name in dict.fromkeys(taken) if name in self.plans]
         told += [_read_event(world, plan) for plan in fresh if plan.fleet.kept]
         return fresh, told
@@ -254,10 +259,15 @@ class Fleets:
         fleet = reduced(plan, rest)
         if rest:
             self.plans[source] = carried([Share(plan=plan, groups=rest)], fleet)
+            self.given.add(source)
         else:
             self._keep_rest(source, fleet)
 
     def _fleet(self, view: ConfigMapView) -> Fleet:
+        if view.name.endswith(SUFFIX):
+            raise InputError(
+                [_fault(view, f"has a name that ends in {SUFFIX}, as the controller's own have")]
+            )
         if len(view.name) > LONGEST_NAME:
             raise InputError([_fault(view, f"has a name of more than {LONGEST_NAME} characters")])
         released = view.data.get(RELEASED_KEY)
@@ -266,6 +276,13 @@ class Fleets:
         kept = self._parsed(dataclasses.replace(view, data={FLEET_KEY: released}))
         kept = dataclasses.replace(kept, data={RELEASED_KEY: released}, released=frozenset(kept.groups))
         return joined(self._parsed(view), kept) if FLEET_KEY in view.data else kept
+
+    def _reads(self, view: ConfigMapView) -> bool:
+        try:
+            self._fleet(view)
+        except InputError:
+            return False
+        return True
 
     def _parsed(self, view: ConfigMapView) -> Fleet:
         with_kserve = self.mode == "kserve"
@@ -311,5 +328,5 @@ def _told(world: World, name: str, level: Level, reason: str, message: str) -> T
         uid=source.uid if source is not None else "",
         level=level,
         reason=reason,
-        message=message[:_LONGEST],
+        message=message,
     )

@@ -7,12 +7,10 @@ nowhere else once a document was changed or deleted.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from planner.controller.fleet import Fleet
-from planner.controller.living import LivingPlan
-from planner.controller.objects import config_map_writes
 from planner.controller.views import (
     ANNOTATION_FLEET,
     LABEL_ROLE,
@@ -20,12 +18,12 @@ from planner.controller.views import (
     ConfigMapView,
 )
 from planner.controller.world import World
-from planner.controller.writes import Write
 from planner.manifests.names import LABEL_MANAGED_BY, MANAGED_BY
 
-_SUFFIX = ".in-force"  # no ConfigMap of a shard has a dot
+SUFFIX = ".in-force"
+"""Of the names of these ConfigMaps: no ConfigMap of a shard has a dot, and no document such a name."""
 
-LONGEST_NAME = 253 - len(_SUFFIX)
+LONGEST_NAME = 253 - len(SUFFIX)
 """Characters of a document's name: Kubernetes takes 253 of a ConfigMap's."""
 
 
@@ -44,32 +42,18 @@ def in_force(world: World) -> Iterator[ConfigMapView]:
             yield dataclasses.replace(view, name=source, uid=uid)
 
 
-def in_force_writes(plans: Iterable[LivingPlan], gone: Collection[str], world: World) -> Iterator[Write]:
-    """Yield what makes the cluster keep what is in force.
-
-    Parameters
-    ----------
-    plans, world
-        What is in force, and what is there.
-    gone
-        Documents of which nothing is in force any more. Of others nothing is deleted: they may only have
-        been unreadable.
-    """
-    wanted = tuple(_config_map(plan.fleet) for plan in plans)
-    ended = [view for view in world.config_maps.values() if _is_of(view, gone)] if gone else []
-    yield from config_map_writes(wanted, world.config_maps, stale=ended)
+def in_force_name(source: str) -> str:
+    """Return the name of the ConfigMap beside a fleet document."""
+    return f"{source}{SUFFIX}"
 
 
-def _is_of(view: ConfigMapView, documents: Collection[str]) -> bool:
-    return is_in_force(view) and view.annotations[ANNOTATION_FLEET] in documents
-
-
-def _config_map(fleet: Fleet) -> dict[str, Any]:
+def in_force_map(fleet: Fleet) -> dict[str, Any]:
+    """Return the ConfigMap that keeps what is in force."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": f"{fleet.source}{_SUFFIX}",
+            "name": in_force_name(fleet.source),
             "namespace": fleet.scenario.namespace,
             "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_ROLE: ROLE_IN_FORCE},
             "annotations": {ANNOTATION_FLEET: fleet.source},

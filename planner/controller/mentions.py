@@ -29,11 +29,12 @@ class Mentions:
         Documents of a shard that no fleet has are somebody's leavings, unless there is a fleet that could not
         be read: then they are taken for its own, and nobody writes them before it can.
         """
+        counts_all = bool(self._fleets.untaken)
         for view in self._world.config_maps.values():
             shard = view.labels.get(LABEL_SHARD)
             if shard is None or not is_ours(view.labels) or not is_document_of(view, shard):
                 continue
-            counts = self._fleets.untaken or self._fleets.with_shard(shard) is not None
+            counts = counts_all or self._fleets.with_shard(shard) is not None
             if counts and name in self._names(view):
                 return shard
         return None

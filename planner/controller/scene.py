@@ -12,7 +12,7 @@ from planner.controller.objects import Style
 from planner.controller.pace import Pace, Postponed
 from planner.controller.views import ModelView
 from planner.controller.world import World
-from planner.controller.writes import Told
+from planner.controller.writes import Level, Told
 
 
 def _ignore(_: float) -> None:
@@ -90,7 +90,7 @@ class Scene:
                 self.unnamed.add(name)
                 self.untold.add(name)
 
-    def tell_of(self, fleet: str, reason: str, message: str) -> None:
+    def tell_of(self, fleet: str, reason: str, message: str, *, level: Level = "Normal") -> None:
         """Have an event told of a fleet's document."""
         source = self.world.config_maps.get(fleet)
         self.told.append(
@@ -98,7 +98,7 @@ class Scene:
                 kind="ConfigMap",
                 name=fleet,
                 uid=source.uid if source else "",
-                level="Normal",
+                level=level,
                 reason=reason,
                 message=message,
             )
