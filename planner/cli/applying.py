@@ -22,7 +22,7 @@ from planner.cli.options import (
     talk_options,
 )
 from planner.cli.readiness import wait_until_ready
-from planner.errors import Fault, InputError, ShardpackError
+from planner.errors import ConflictError, Fault, InputError, ShardpackError
 from planner.report.words import plural
 
 if TYPE_CHECKING:
@@ -270,6 +270,7 @@ class _Report:
     mode: DryRun
     failed: int = 0
     changed: int = 0
+    owned: bool = False
     refusal: str | None = None
     _results: list[Result] = field(default_factory=list)
 
@@ -279,6 +280,7 @@ class _Report:
             self.changed += result.outcome not in ("unchanged", "failed")
             if result.error is not None:
                 click.echo(f"{_name(result)}: {result.error}", err=True)
+            self.owned |= isinstance(result.error, ConflictError) and bool(result.error.faults)
             self._print(result)
 
     def refuse(self, why: str) -> None:
@@ -310,7 +312,8 @@ class _Report:
 
             click.echo(outcomes_table(map(_document, self._results), wide=self.form == "wide"))
         if self.failed:
-            raise ShardpackError(f"{plural(self.failed, 'object')} failed")
+            advice = "; --force-conflicts takes fields that others own" if self.owned else ""
+            raise ShardpackError(f"{plural(self.failed, 'object')} failed{advice}")
         if self.refusal is not None:
             raise ShardpackError(self.refusal)
         return Outcome.CHANGED if self.form == "diff" and self.changed else Outcome.DONE

@@ -9,6 +9,7 @@ import click
 from planner.cli.documents import print_document, print_names
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, cluster_options, output_option, talk_options
+from planner.errors import Fault, InputError, InvalidError
 
 _EPILOG = """\b
 Examples:
@@ -100,7 +101,10 @@ def kube(  # noqa: PLR0913 - one parameter an option
 
     classes = shipped_catalogue().device_classes.values()
     cluster = connect(kubeconfig=kubeconfig, context=context)
-    found = read_kube(cluster, catalogue=classes, labels=labels, tolerated=tolerated)
+    try:
+        found = read_kube(cluster, catalogue=classes, labels=labels, tolerated=tolerated)
+    except InvalidError as error:  # all else that is sent is ours
+        raise InputError([Fault(path="--selector", message=str(error))]) from error
     for remark in () if talk.quiet else found.remarks:
         click.echo(f"{remark.node}: {remark.text}", err=True)
     match form:

@@ -15,7 +15,7 @@ from planner.cluster.backoff import Backoff
 from planner.cluster.client import Kube
 from planner.cluster.objects import Key, Object, key_of
 from planner.cluster.resources import NAMESPACES, Resource
-from planner.errors import ClusterError, NotFoundError, UnavailableError
+from planner.errors import ClusterError, ConflictError, NotFoundError, UnavailableError
 
 T = TypeVar("T")
 
@@ -179,6 +179,8 @@ class Rollout:
     def _apply(self, item: Object) -> Result:
         before = None if self._is_unborn(item) else self.read(item)
         after = self._applied(item, before)
+        if "deletionTimestamp" in after["metadata"]:
+            raise ConflictError("it is being deleted, and what is applied to it now goes with it")
         outcome: Outcome = "configured"
         if before is None:
             outcome = "created"

@@ -161,6 +161,8 @@ def _closed(node: Object, tolerated: Sequence[str]) -> str | None:
     for taint in spec.get("taints") or ():
         if taint["effect"] != "PreferNoSchedule" and taint["key"] not in tolerated:
             return f"has the taint {taint['key']}"
+    if not {"cpu", "memory"} <= (node["status"].get("allocatable") or {}).keys():
+        return "does not say how much CPU and memory it has"
     return None
 
 

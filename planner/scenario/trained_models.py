@@ -1,9 +1,9 @@
 """Models from a folder of KServe TrainedModel objects (``serving.kserve.io/v1alpha1``).
 
-Taken as they stand: ``metadata.name``, ``metadata.labels``, ``spec.model.storageUri`` and
-``spec.model.framework``. Derived: the backend from the framework (``onnx`` is served by ``onnxruntime``,
-others by the backend of their name) and one footprint for any device class whose host memory is
-``spec.model.memory``, declared. What a TrainedModel cannot say stands in annotations
+Taken as they stand: ``metadata.name``, ``metadata.labels`` without those of an earlier plan,
+``spec.model.storageUri`` and ``spec.model.framework``. Derived: the backend from the framework (``onnx`` is
+served by ``onnxruntime``, others by the backend of their name) and one footprint for any device class whose
+host memory is ``spec.model.memory``, declared. What a TrainedModel cannot say stands in annotations
 ``shardpack.dev/<field>``: the fields of ``flat.FLAT_FIELDS`` in kebab case, as ``shardpack.dev/gpu-memory:
 600Mi``, ``shardpack.dev/class: nvidia-t4``, ``shardpack.dev/replicas: "2"``. Where there is
 ``shardpack.dev/model``, which manifests write and the controller reads, it is read instead of them.
@@ -212,12 +212,17 @@ def _own(shape: _TrainedModel) -> dict[str, Any]:
 
 def _plain(shape: _TrainedModel) -> dict[str, Any]:
     """Return what is taken of an object where its annotations say nothing else."""
-    spec = shape.spec.model
+    spec, labels = shape.spec.model, shape.metadata.labels or {}
     return {
         "backend": _BACKENDS.get(spec.framework, spec.framework),
-        "labels": shape.metadata.labels or {},
+        "labels": {key: value for key, value in labels.items() if not _is_ours(key, value)},
         "footprints": [{"class": ANY_CLASS, "memory": spec.memory}],
     }
+
+
+def _is_ours(label: str, value: str) -> bool:
+    """Return whether a label says where an earlier plan has put a model, which is nothing of the model."""
+    return label.startswith(ANNOTATION) or (label, value) == ("app.kubernetes.io/managed-by", "shardpack")
 
 
 def _flat(shape: _TrainedModel) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,37 @@ def test_a_namespace_that_is_not_there_yet_is_no_hindrance_for_a_look(
     assert result.exit_code == 1, result.stderr
     assert f"+++ plan/namespace/{cluster.namespace}-new" in result.stdout
     assert "+++ plan/trainedmodel.serving.kserve.io/a" in result.stdout
+
+
+def test_fields_that_others_own_are_named_and_how_to_take_them(
+    cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]]
+) -> None:
+    plan = planned("a")
+    assert run(*plan).exit_code == 0
+    theirs = {"spec": {"predictor": {"minReplicas": 3}}}
+    cluster.kube.patch(INFERENCE_SERVICES, "news", theirs, namespace=cluster.namespace)
+    result = run(*plan)
+    assert result.exit_code == 1
+    assert "spec.predictor.minReplicas" in result.stderr
+    assert "1 object failed; --force-conflicts takes" in result.stderr
+    assert run(*plan, "--force-conflicts").exit_code == 0
+    assert run(*plan, "--diff").exit_code == 0
+
+
+def test_what_is_on_its_way_out_is_not_said_to_be_applied(
+    cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]]
+) -> None:
+    plan = planned("a", "b")
+    assert run(*plan).exit_code == 0
+    patch = partial(cluster.kube.patch, TRAINED_MODELS, "a", namespace=cluster.namespace)
+    patch({"metadata": {"finalizers": ["example.com/kept"]}})
+    cluster.kube.delete(TRAINED_MODELS, "a", namespace=cluster.namespace)
+    result = run(*plan)
+    patch({"metadata": {"finalizers": None}})
+    assert result.exit_code == 1
+    assert "trainedmodel.serving.kserve.io/a: it is being deleted" in result.stderr
+    assert "trainedmodel.serving.kserve.io/b unchanged" in result.stdout
+    assert "trainedmodel.serving.kserve.io/a created" in run(*plan).stdout
 
 
 def test_objects_that_fail_are_listed_and_nothing_that_builds_on_them_is_tried(

@@ -87,3 +87,9 @@ def test_tables_and_names(kubeconfig: str) -> None:
     assert names.stdout == "node/gpu-a\nnode/gpu-b\n"
     none = CliRunner().invoke(cli, [*arguments, "-o", "name", "-l", "pool=other"])
     assert (none.exit_code, none.stdout) == (0, "")
+
+
+def test_a_selector_that_the_server_does_not_take_is_bad_input(kubeconfig: str) -> None:
+    found = CliRunner().invoke(cli, ["inventory", "kube", "--kubeconfig", kubeconfig, "-l", "a b"])
+    assert found.exit_code == 2
+    assert found.stderr.startswith("--selector: ")

@@ -158,6 +158,7 @@ def test_nodes_that_no_shard_can_go_to_are_left_out_and_told() -> None:
         node("c", taints=("node-role.kubernetes.io/control-plane",)),
         node("d", taints=("nvidia.com/gpu",)),
         node("e", taints=("dedicated",)),
+        {"metadata": {"name": "f"}, "status": {"conditions": node("f")["status"]["conditions"]}},
     ]
     found = read(nodes, tolerated=["dedicated"])
     assert [item.name for item in found.nodes] == ["d", "e"]
@@ -165,6 +166,7 @@ def test_nodes_that_no_shard_can_go_to_are_left_out_and_told() -> None:
         ("a", "is not ready: it is left out"),
         ("b", "is cordoned: it is left out"),
         ("c", "has the taint node-role.kubernetes.io/control-plane: it is left out"),
+        ("f", "does not say how much CPU and memory it has: it is left out"),
     ]
 
 

@@ -73,6 +73,17 @@ def test_what_an_object_says_and_what_is_derived(tmp_path: Path) -> None:
     assert (option.device_class, option.memory_bytes.p95, option.source) == ("*", 2**30, "declared")
 
 
+def test_labels_by_which_an_earlier_plan_is_known_are_none_of_the_model(tmp_path: Path) -> None:
+    ours = "shardpack.dev/shard: news-1, app.kubernetes.io/managed-by: shardpack"
+    (model,) = load(tmp_path, a=PLAIN.replace("team: news", f"team: news, {ours}"))
+    assert model.labels == (("team", "news"),)
+
+
+def test_who_else_manages_a_model_stays_its_label(tmp_path: Path) -> None:
+    (model,) = load(tmp_path, a=PLAIN.replace("team: news", "app.kubernetes.io/managed-by: helm"))
+    assert model.labels == (("app.kubernetes.io/managed-by", "helm"),)
+
+
 def test_annotations_say_the_rest(tmp_path: Path) -> None:
     (model,) = load(tmp_path, a=ANNOTATED)
     assert (model.replicas, model.backend) == (2, "tensorrt")
