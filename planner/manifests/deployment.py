@@ -57,7 +57,7 @@ def deployment(
     labels = shard_labels(plan, contents)
     sources = sources_of(contents, options)
     where = scheduling(contents, spread=spread, peers=plan_labels(plan))
-    strategy = where.pop("deploymentStrategy", {"type": "RollingUpdate", "rollingUpdate": _ONE_MORE})
+    strategy = where.pop("deploymentStrategy")
     pod = {
         "serviceAccountName": options.service_account,
         "automountServiceAccountToken": False,
@@ -87,8 +87,6 @@ def deployment(
     }
 
 
-# A pod is replaced by one that has loaded its models: there is never less than was there.
-_ONE_MORE = {"maxSurge": 1, "maxUnavailable": 0}
 _SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
 
 

@@ -97,7 +97,14 @@ def scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dic
     if contents.node is not None:
         # The node's room is counted for one pod: a second one beside it during a roll-out would never start.
         found["deploymentStrategy"] = {"type": "Recreate"}
-    elif spread == "node":
+        return found
+    # A pod is replaced by one that has loaded its models: there is never less than was there. KServe's default,
+    # a quarter, would take one of four pods away first. Where there is no room for one more nothing is replaced.
+    found["deploymentStrategy"] = {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    if spread == "node":
         term = {"labelSelector": {"matchLabels": peers}, "topologyKey": HOSTNAME}
         found["affinity"] = {
             "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},

@@ -378,6 +378,13 @@ def test_shard_on_a_node_goes_to_that_node_and_never_stands_beside_itself():
     assert "affinity" not in found
 
 
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_a_bought_shard_has_one_pod_more_while_it_is_rolled_out_and_never_one_less(replicas):
+    scenario = a_scenario(types=(a_shard_type(replicas=replicas),))
+    found = predictor(rendered(scenario, a_shard()))["deploymentStrategy"]
+    assert found == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
 def test_a_hostname_label_wins_over_the_nodes_name():
     node = a_node("n0", labels=(("kubernetes.io/hostname", "host-0"),))
     scenario = a_scenario(types=(a_shard_type(provision="existing"),), nodes=(node,))
