@@ -98,8 +98,8 @@ def scheduling(contents: ShardContents, *, spread: Spread, peers: Labels) -> dic
         # The node's room is counted for one pod: a second one beside it during a roll-out would never start.
         found["deploymentStrategy"] = {"type": "Recreate"}
         return found
-    # A pod is replaced by one that has loaded its models: there is never less than was there. KServe's default,
-    # a quarter, would take one of four pods away first. Where there is no room for one more nothing is replaced.
+    # A pod is replaced by one that has loaded its models: there is never less than was there. KServe's
+    # default, a quarter, takes one of four away first. Where there is no room for one more, all stay.
     found["deploymentStrategy"] = {
         "type": "RollingUpdate",
         "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
