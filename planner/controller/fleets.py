@@ -98,7 +98,10 @@ class Fleets:
         if self._follows:
             known = {view.name for view in kept}
             self._forget(there | known if kept else self.plans.keys())
-            documents = kept + [view for view in documents if view.name not in known]
+            changed = [view for view in kept if self._read.get(view.name) != _texts(view)]
+            self.unread = {view.name for view in changed if not self._reads(view)}
+            documents = [view for view in documents if view.name not in known - self.unread]
+            documents += [view for view in kept if view.name not in self.unread]
         elif not self._begun:
             taken = self._bring(kept, world, told)
             self.unread = {view.name for view in kept if view.name in self._faults and not self._reads(view)}

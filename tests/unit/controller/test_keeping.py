@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from planner.controller.following import Follower
 from planner.controller.objects import Mode, Style
 from planner.controller.pace import Pace
+from planner.controller.world import KINDS
 from planner.controller.writes import Write
 from planner.manifests.options import ManifestOptions
 from tests.support.memory_cluster import (
+    NAMESPACE,
     MemoryCluster,
     Run,
     a_fleet_text,
@@ -214,6 +217,13 @@ def test_what_is_kept_and_has_faults_is_not_written_over() -> None:
     assert message.endswith(
         "fleet.in-force has faults; delete it to go on without what it says of released groups"
     )
+    follower = Follower(NAMESPACE)
+    for kind in KINDS:
+        for item in cluster.of(kind).values():
+            follower.see(kind, item)
+    while follower.catch_up(100):
+        pass
+    assert follower.groups == ("news",), "who only follows goes by the document, too"
     cluster.remove("ConfigMap", "fleet.in-force")
     let_pass(run)
     assert cluster.of("ConfigMap")["fleet.in-force"]["data"] == {"scenario.yaml": NEWS}
