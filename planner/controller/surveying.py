@@ -40,7 +40,7 @@ class Survey:
     faults
         What is wrong with fleets.
     remarks
-        What was left out of nodes, and agents that do not answer.
+        What was left out of nodes, agents that do not answer, and that there is nothing to plan.
     """
 
     situations: tuple[Situation, ...]
@@ -97,6 +97,8 @@ def survey(  # noqa: PLR0913 - what is read, and how
         measures=measures,
         trust=trust,
     )
+    if not situations and not faults:
+        remarks.append(f"no group of a fleet document of namespace {namespace} has models: nothing to plan")
     return Survey(situations=situations, faults=faults, remarks=tuple(remarks))
 
 

@@ -230,3 +230,11 @@ def test_by_hand_it_writes_files_that_the_other_commands_read(here: Here, tmp_pa
     outcome, table = run(*propose)
     assert outcome is Outcome.INPUT
     assert table.splitlines()[1].split() == ["news", "16", "2", "1", "1", "0.5", "0.5", "4", "0"]
+
+
+def test_that_there_is_nothing_to_plan_is_told(here: Here) -> None:
+    command = ["propose", "--kubeconfig", str(here.kubeconfig), "-n", here.namespace]
+    result = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert result.return_value is Outcome.DONE, result.output
+    told = f"no group of a fleet document of namespace {here.namespace} has models: nothing to plan\n"
+    assert result.stderr == told
