@@ -22,7 +22,7 @@ from planner.cli.options import (
     talk_options,
 )
 from planner.cli.readiness import wait_until_ready
-from planner.errors import ConflictError, Fault, InputError, ShardpackError
+from planner.errors import ClusterError, ConflictError, Fault, InputError, ShardpackError
 from planner.report.words import plural
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _carry_out(  # noqa: PLR0913 - what is done, how, and who is told
     quiet: bool,
 ) -> None:
     """Apply objects stage by stage, and then look at what is left over; a stage that fails ends it."""
-    from planner.manifests.rollout import in_order_of_deletion, stages
+    from planner.manifests.rollout import stages
 
     # Which selector is known before anything is done, and whether there is one.
     left_over = _LeftOver.of(objects, required=prune)
@@ -184,12 +184,24 @@ def _carry_out(  # noqa: PLR0913 - what is done, how, and who is told
         if report.failed:
             return
         ready(stage)
-    stale = left_over.found(rollout, objects) if left_over else ()
-    if not prune:
-        if stale and not quiet:
-            click.echo(_advice(stale), err=True)
+    if left_over is not None and prune:
+        _prune(left_over, objects, rollout, report)
+    elif left_over is not None and not quiet:
+        _advise(left_over, objects, rollout)
+
+
+def _prune(
+    left_over: _LeftOver, objects: Sequence[dict[str, Any]], rollout: Rollout, report: _Report
+) -> None:
+    """Delete what is left over, stage by stage; nothing where something is not known."""
+    from planner.manifests.rollout import in_order_of_deletion
+
+    try:
+        stale = left_over.found(rollout, objects)
+        named = left_over.named(rollout, objects, stale)
+    except ClusterError as error:  # what is applied is applied
+        report.refuse(f"nothing is pruned: {error}")
         return
-    named = left_over.named(rollout, objects, stale) if left_over else {}
     if named:
         report.refuse(_refusal(named))
         return
@@ -197,6 +209,17 @@ def _carry_out(  # noqa: PLR0913 - what is done, how, and who is told
         report.add(rollout.delete(stage))
         if report.failed:
             return
+
+
+def _advise(left_over: _LeftOver, objects: Sequence[dict[str, Any]], rollout: Rollout) -> None:
+    """Tell what is left over, which --prune would delete."""
+    try:
+        stale = left_over.found(rollout, objects)
+    except ClusterError as error:
+        click.echo(f"what an earlier plan left behind is not known: {error}", err=True)
+        return
+    if stale:
+        click.echo(_advice(stale), err=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

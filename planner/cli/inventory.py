@@ -107,6 +107,8 @@ def kube(  # noqa: PLR0913 - one parameter an option
         raise InputError([Fault(path="--selector", message=str(error))]) from error
     for remark in () if talk.quiet else found.remarks:
         click.echo(f"{remark.node}: {remark.text}", err=True)
+    if not (found.nodes or talk.quiet):
+        click.echo("there is no node that shards may go to", err=True)
     match form:
         case "table" | "wide":
             click.echo(nodes_table(found.nodes, wide=form == "wide"))

@@ -91,7 +91,7 @@ class Transport:
         except urllib3.exceptions.ReadTimeoutError as error:
             raise UnavailableError(f"no answer from the server in {timeouts_s[1]:g} s: {error}") from error
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            reason = getattr(error, "reason", None) or error
+            reason = ": ".join(str(getattr(error, "reason", None) or error).splitlines())
             raise UnavailableError(f"Unable to connect to the server: {reason}") from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response

@@ -370,6 +370,24 @@ def test_a_server_that_stumbles_is_asked_again(
     assert names(cluster, TRAINED_MODELS) == ["a"]
 
 
+def test_who_may_not_look_for_what_is_left_over_applies_and_prunes_nothing(
+    api_server: ApiServer, cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]]
+) -> None:
+    files = planned("a", "b", "c")
+    assert run(*files).exit_code == 0
+    files = planned("a")
+    refused = Trouble(kind="answer", code=403, reason="Forbidden", verbs=("list",), resources=("services",))
+    api_server.troubles.add(refused)
+    pruned = run(*files, "--prune", "-o", "json")
+    assert pruned.exit_code == 1
+    assert "nothing is pruned: Error from server (Forbidden)" in pruned.stderr
+    assert {item["outcome"] for item in json.loads(pruned.stdout)} >= {"unchanged", "configured"}
+    assert names(cluster, TRAINED_MODELS) == ["a", "b", "c"]
+    applied = run(*files)
+    assert applied.exit_code == 0
+    assert "what an earlier plan left behind is not known: Error from server" in applied.stderr
+
+
 def test_a_gateway_of_a_plan_is_applied_too(
     cluster: TestCluster, run: Run, planned: Callable[..., tuple[str, str]], tmp_path: Path
 ) -> None:

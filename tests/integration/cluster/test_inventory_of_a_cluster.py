@@ -85,8 +85,9 @@ def test_tables_and_names(kubeconfig: str) -> None:
     assert "1 of 110" in table.stdout
     names = CliRunner().invoke(cli, [*arguments, "-o", "name", "-l", "nvidia.com/gpu.product=Tesla-T4"])
     assert names.stdout == "node/gpu-a\nnode/gpu-b\n"
-    none = CliRunner().invoke(cli, [*arguments, "-o", "name", "-l", "pool=other"])
+    none = CliRunner().invoke(cli, [*arguments[:-1], "-o", "name", "-l", "pool=other"])
     assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr == "there is no node that shards may go to\n"
 
 
 def test_a_selector_that_the_server_does_not_take_is_bad_input(kubeconfig: str) -> None:
