@@ -71,8 +71,14 @@ def bring(
 
 
 def asked(url: str, model: str) -> Any:
-    """What a model answers to a 7: its number, or the HTTP status where that is another than 200."""
-    answer = urllib3.request("POST", f"{url}/v2/models/{model}/infer", body=QUESTION, retries=False)
+    """What a model answers to a 7: its number, or the HTTP status where that is another than 200.
+
+    None while nobody listens: a gateway takes a moment to begin.
+    """
+    try:
+        answer = urllib3.request("POST", f"{url}/v2/models/{model}/infer", body=QUESTION, retries=False)
+    except urllib3.exceptions.NewConnectionError:
+        return None
     if answer.status != 200:
         return answer.status
     said = json.loads(answer.data)
