@@ -149,6 +149,7 @@ def open_with(
             for other in placed:
                 packing.remove(other)
             packing.close(row)
+            packing.forget(row)
             return None
         placed.append(unit)
     return row

@@ -10,9 +10,13 @@ from planner.domain.canonical import canonical_json
 from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
+from planner.solve.guide import make_advice
+from planner.solve.heuristics import insert_all
 from planner.solve.options import SolveOptions
+from planner.solve.packing import Packing
 from planner.solve.portfolio import make_plan
-from tests.support.hard_scenarios import HARD
+from planner.solve.problem import make_problem
+from tests.support.hard_scenarios import HARD, too_large_everywhere
 
 QUICK = SolveOptions(work=8)
 
@@ -52,6 +56,13 @@ def test_an_earlier_plan_is_no_trouble(name: str) -> None:
     again = make_plan(scenario, QUICK, base=first)
     assert accounted(scenario, again)
     assert len(again.placement.placed) >= len(first.placement.placed)
+
+
+def test_a_unit_that_fits_nowhere_leaves_no_closed_shard_behind() -> None:
+    problem = make_problem(too_large_everywhere(20))
+    packing = Packing(problem)
+    assert insert_all(packing, range(20), make_advice(problem).shares) == list(range(20))
+    assert (packing.rows, packing.cells, packing.cost) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["near the largest number", "every price", "zero capacities", "no models"])
