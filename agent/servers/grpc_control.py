@@ -65,7 +65,7 @@ class GrpcControl:
         try:
             import grpc
         except ImportError as error:
-            raise SettingsError("--server-grpc-url needs grpcio: pip install shardpack[grpc]") from error
+            raise SettingsError("--server-grpc-url needs grpcio, the extra shardpack[grpc]") from error
         self._grpc: Any = grpc
         self._headers = headers
         if target.startswith("grpcs://"):

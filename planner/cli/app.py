@@ -126,18 +126,24 @@ def _complain(error: Exception, *, debug: bool) -> Outcome:
             outcome = _OUTCOMES.get(error.exit_code, Outcome.INTERNAL)
         case ModuleNotFoundError() if _library_of(error) in EXTRAS:
             library = _library_of(error)
-            _say(f"this command needs {library}: pip install 'shardpack[{EXTRAS[library]}]'")
+            _say(f"this command needs {library}: in a clone, pip install '.[{EXTRAS[library]}]'")
         case OSError(errno=errno.ENOSPC):
             _drop_output()
             _say(f"the output cannot be written: {error.strerror}")
             outcome = Outcome.INTERNAL
-        case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError():
+        case OSError(errno=number) if number in _OF_PATHS:
             _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         case _:
             _internal(error, debug=debug)
             outcome = Outcome.INTERNAL
     return outcome
 
+
+_OF_PATHS = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+}
+"""What is wrong with a path that was given, as against what is wrong with the machine."""
 
 _OUTCOMES = {
     EXIT_INPUT: Outcome.INPUT,

@@ -95,17 +95,41 @@ def _load_kubeconfig(configuration: Any, kubeconfig: str | Path | None, context:
             config_file=file, context=context, client_configuration=configuration, persist_config=False
         )
         contexts, current = list_kube_config_contexts(config_file=file)
-    except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
+    except (ConfigException, yaml.YAMLError, OSError, ValueError) as error:
         reason = str(error).strip() or type(error).__name__
-        raise InputError([Fault(path="", file=file, message=f"no cluster to talk to: {reason}")]) from error
+        raise _no_cluster(file, reason) from error
+    except (TypeError, KeyError, AttributeError) as error:  # it holds lists or texts where maps are expected
+        raise _no_cluster(file, f"is not a kubeconfig ({error})") from error
+    if not _is_address(configuration.host):
+        message = f"the server of the context is {configuration.host!r}; give one as https://host:6443"
+        raise _no_cluster(file, message)
     chosen = current if context is None else next(item for item in contexts if item["name"] == context)
     return str(chosen["context"].get("namespace") or "default")
 
 
 def _kubeconfig_paths(kubeconfig: str | Path | None) -> str:
-    """Return the files to read, joined as ``$KUBECONFIG`` joins them."""
-    if kubeconfig is None:
-        return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    if not Path(kubeconfig).expanduser().is_file():
-        raise InputError([Fault(path="", file=str(kubeconfig), message="there is no such kubeconfig")])
-    return str(kubeconfig)
+    """Return the files to read, joined as ``$KUBECONFIG`` joins them: at least one is there."""
+    if kubeconfig is not None:
+        if not Path(kubeconfig).expanduser().is_file():
+            raise InputError([Fault(path="", file=str(kubeconfig), message="there is no such kubeconfig")])
+        return str(kubeconfig)
+    files = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    if not any(Path(part).expanduser().exists() for part in files.split(os.pathsep) if part):
+        message = "there is no such kubeconfig; name one with --kubeconfig or $KUBECONFIG"
+        raise InputError([Fault(path="", file=files, message=message)])
+    return files
+
+
+def _is_address(host: Any) -> bool:
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        url = parse_url(host)
+    except (LocationParseError, TypeError, AttributeError):
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _no_cluster(file: str, reason: str) -> InputError:
+    return InputError([Fault(path="", file=file, message=f"no cluster to talk to: {reason}")])

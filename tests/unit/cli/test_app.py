@@ -109,7 +109,7 @@ def test_a_missing_extra_is_a_line_with_the_command_to_type(library: str, files:
     code = f"import sys; sys.modules[{library!r}] = None; from planner.cli import main; main()"
     result = run_python(code, "plan", files.scenario, "-q")
     assert result.returncode == 2
-    assert result.stderr == f"this command needs {library}: pip install 'shardpack[planner]'\n"
+    assert result.stderr == f"this command needs {library}: in a clone, pip install '.[planner]'\n"
     assert result.stdout == ""
 
 
@@ -134,7 +134,7 @@ def test_the_base_install_says_of_every_command_what_it_needs(line: str, files: 
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from planner.cli import main; main()"
     result = run_python(code, *(files.scenario if item == "s" else item for item in line.split()))
     assert re.fullmatch(
-        r"this command needs \w+: pip install 'shardpack\[(planner|nvml|report)\]'\n", result.stderr
+        r"this command needs \w+: in a clone, pip install '\.\[(planner|nvml|report)\]'\n", result.stderr
     )
     assert result.returncode == 2
 
@@ -215,6 +215,9 @@ def test_every_fault_of_an_input_error_is_a_line() -> None:
         (VerificationError("x"), 4),
         (click.UsageError("x"), 2),
         (FileNotFoundError(2, "No such file or directory", "x"), 2),
+        (OSError(36, "File name too long", "x"), 2),
+        (FileExistsError(17, "File exists", "x"), 2),
+        (OSError(5, "Input/output error", "x"), 1),
         (KeyboardInterrupt(), 130),
         (ValueError("x"), 1),
         (ModuleNotFoundError("x", name="planner.nowhere"), 1),

@@ -325,4 +325,4 @@ def test_without_pynvml_the_extra_is_named(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]
     result = run("inventory", "nvml")
     assert result.exit_code == 2
-    assert result.stderr == "this command needs pynvml: pip install 'shardpack[nvml]'\n"
+    assert result.stderr == "this command needs pynvml: in a clone, pip install '.[nvml]'\n"

@@ -1,4 +1,4 @@
-"""Logging in as a pod does."""
+"""Logging in as a pod does, and by a kubeconfig."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kubernetes.client import Configuration
 
-from planner.cluster.connection import load_service_account
+from planner.cluster.connection import connect, load_service_account
 from planner.errors import InputError
 
 
@@ -33,3 +33,48 @@ def test_a_part_that_is_missing_is_bad_input(folder: Path, missing: str) -> None
     (folder / missing).unlink()
     with pytest.raises(InputError, match="the pod's service account"):
         load_service_account(Configuration(), folder)
+
+
+KUBECONFIG = """\
+current-context: c
+clusters: [{name: k, cluster: {server: "https://127.0.0.1:6443"}}]
+users: [{name: u, user: {token: secret}}]
+contexts: [{name: c, context: {cluster: k, user: u, namespace: models}}]
+"""
+
+
+def test_a_kubeconfig_says_which_server_and_which_namespace(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(KUBECONFIG)
+    kube = connect(kubeconfig=tmp_path / "config")
+    assert kube.namespace == "models"
+    kube.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (KUBECONFIG, "", "file is empty"),
+        (KUBECONFIG, "[1]", "is not a kubeconfig"),
+        (KUBECONFIG, "hello", "is not a kubeconfig"),
+        (KUBECONFIG, "\tclusters: []", "cannot start any token"),
+        ('server: "https://127.0.0.1:6443"', "", "the server of the context is"),
+        ('"https://127.0.0.1:6443"', "5", "is not a kubeconfig"),
+        ("https://", "ftp://", "the server of the context is 'ftp://127.0.0.1:6443'; give one as https://"),
+        ("127.0.0.1:6443", "127.0.0.1:99999", "the server of the context is"),
+        ("127.0.0.1", "no host", "the server of the context is"),
+        ("current-context: c", "current-context: d", "Expected object with name d"),
+    ],
+)
+def test_a_kubeconfig_that_leads_nowhere_is_bad_input(tmp_path: Path, old: str, new: str, said: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(KUBECONFIG.replace(old, new))
+    with pytest.raises(InputError) as raised:
+        connect(kubeconfig=file)
+    assert str(raised.value).startswith(f"{file}: no cluster to talk to: ")
+    assert said in str(raised.value)
+
+
+def test_where_there_is_no_kubeconfig_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'a'}:{tmp_path / 'b'}")
+    with pytest.raises(InputError, match=f"{tmp_path}/a:{tmp_path}/b: there is no such kubeconfig; name one"):
+        connect()
