@@ -14,6 +14,7 @@ import click
 from planner.cli.documents import print_document, read_verified
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import (
+    Seconds,
     Talk,
     cluster_options,
     output_option,
@@ -70,10 +71,9 @@ this scenario is ever pruned, TrainedModels first, and never a namespace or what
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     default=600.0,
     show_default=True,
-    metavar="SECONDS",
     help="The longest that --wait waits for a stage.",
 )
 @cluster_options

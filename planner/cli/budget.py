@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli.options import Command
+from planner.cli.options import Command, Seconds
 
 if TYPE_CHECKING:
     from planner.solve.options import SolveOptions
@@ -38,11 +37,9 @@ def budget_options(
         click.option(
             "--time-limit",
             "time_limit_s",
-            type=click.FloatRange(min=0, min_open=True, max=_LONGEST_S),
-            callback=_check_number,
+            type=Seconds(min=0, min_open=True, max=_LONGEST_S),
             default=default_limit_s,
             show_default=default_limit_s is not None,
-            metavar="SECONDS",
             help=time_limit,
         ),
         click.option(
@@ -60,13 +57,6 @@ def budget_options(
         return command
 
     return add
-
-
-def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse ``nan``, which no range excludes."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is not a number of seconds.", context, parameter)
-    return value
 
 
 def solve_options(seed: int, work: int | None, *, time_limit_s: float | None, workers: int) -> SolveOptions:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import click
 
 from planner.cli.exitcodes import Outcome
-from planner.cli.options import Talk, cluster_options, talk_options
+from planner.cli.options import Seconds, Talk, cluster_options, talk_options
 from planner.cli.stores import store_options
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ _RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
 @click.option("--lease", default="shardpack-controller", show_default=True, help="Name of the Lease.")
 @click.option(
     "--lease-duration",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=15.0,
     show_default=True,
-    metavar="SECONDS",
     help="After so long without a sign of the leader another takes over.",
 )
 @click.option("--identity", help="Who this process is in the Lease; by default $POD_NAME or the host's name.")
@@ -70,10 +69,9 @@ _RENEW_SHARE, _RETRY_SHARE = 2 / 3, 2 / 15
 )
 @click.option(
     "--close-empty",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     default=600.0,
     show_default=True,
-    metavar="SECONDS",
     help="Close a shard that the controller opened when it has been empty for so long.",
 )
 @click.option("--keep-empty", is_flag=True, help="Close no shard.")

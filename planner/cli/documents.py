@@ -34,15 +34,26 @@ def read_scenario(path: str) -> Scenario:
     InputError
         With every fault of the file.
     """
-    from planner.scenario.documents import stream_text
     from planner.scenario.load import load_scenario, parse_scenario
 
     if path == STDIN:
-        if sys.stdin is None:
-            raise InputError([Fault(path="", file="<stdin>", message="is closed")])
-        text = stream_text(sys.stdin.buffer, file="<stdin>")
-        return parse_scenario(text, file="<stdin>", directory=Path.cwd())
+        return parse_scenario(stdin_text(), file="<stdin>", directory=Path.cwd())
     return load_scenario(Path(path))
+
+
+def stdin_text() -> str:
+    """Return all that is read from stdin.
+
+    Raises
+    ------
+    InputError
+        It is closed, too large or no text.
+    """
+    from planner.scenario.documents import stream_text
+
+    if sys.stdin is None:
+        raise InputError([Fault(path="", file="<stdin>", message="is closed")])
+    return stream_text(sys.stdin.buffer, file="<stdin>")
 
 
 def read_plan(path: str) -> Plan:

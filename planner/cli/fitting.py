@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from planner.cli.documents import document, print_document, print_names
+from planner.cli.documents import STDIN, document, print_document, print_names, stdin_text
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import Talk, cluster_options, controller_options, output_option, talk_options
 
@@ -79,7 +78,7 @@ def _trained_models(path: str) -> list[dict[str, Any]]:
     from planner.controller.fitting import is_trained_model
     from planner.scenario.documents import parse_documents, read_text
 
-    text = sys.stdin.read() if path == "-" else read_text(Path(path), file=path)
+    text = stdin_text() if path == STDIN else read_text(Path(path), file=path)
     items = [item.data for item in parse_documents(text, file=path)]
     if not all(map(is_trained_model, items)):
         raise click.UsageError(f"{path} holds something that is no TrainedModel")

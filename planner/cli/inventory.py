@@ -38,7 +38,8 @@ def inventory() -> None:
     default="yaml",
 )
 @talk_options
-def nvml(*, node_name: str | None, form: str) -> Outcome:
+@click.pass_obj
+def nvml(talk: Talk, *, node_name: str | None, form: str) -> Outcome:
     """Read this machine's GPUs and MIG instances from NVML, with their memory."""
     from planner.inventory import inventory_document, read_nvml
     from planner.report.listings import device_names, devices_table
@@ -46,7 +47,7 @@ def nvml(*, node_name: str | None, form: str) -> Outcome:
 
     classes = shipped_catalogue().device_classes.values()
     found = read_nvml(node_name or socket.gethostname(), catalogue=classes)
-    for uuid in found.without_instances:
+    for uuid in () if talk.quiet else found.without_instances:
         click.echo(f"{uuid} is in MIG mode and has no instance: nothing can run there", err=True)
     match form:
         case "table" | "wide":

@@ -20,6 +20,7 @@ from planner.cli.documents import (
 from planner.cli.exitcodes import Outcome
 from planner.cli.options import (
     Quantity,
+    Seconds,
     Talk,
     output_option,
     scenario_option,
@@ -85,7 +86,7 @@ Exit codes: 0 all is as planned, 4 something is not, 2 bad input or something th
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     default=300.0,
     show_default=True,
     help="Seconds that a shard may take until its agent has nothing left to do.",

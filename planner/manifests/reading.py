@@ -10,13 +10,11 @@ import yaml
 
 from planner.errors import Fault, InputError
 from planner.manifests.render import KUSTOMIZATION
+from planner.scenario.yaml_text import MAX_DEPTH, DepthError, NodeLoader
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _PLAIN_KEYS = {"apiVersion", "kind", "metadata", "resources", "sortOptions"}
 """What a kustomization may say that changes no object."""
-
-# libyaml is several times faster than PyYAML alone and reads the same.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_manifests(directory: Path) -> tuple[dict[str, Any], ...]:
@@ -45,7 +43,7 @@ def read_manifests(directory: Path) -> tuple[dict[str, Any], ...]:
 def _files(directory: Path) -> list[Path]:
     kustomization = directory / KUSTOMIZATION
     if not kustomization.exists():
-        return sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+        return _files_in(directory)
     documents = list(_documents(kustomization))
     content = documents[0] if len(documents) == 1 and isinstance(documents[0], dict) else {}
     further = sorted(content.keys() - _PLAIN_KEYS)
@@ -53,7 +51,18 @@ def _files(directory: Path) -> list[Path]:
         what = f"changes objects ({', '.join(further)})" if further else "is not one document"
         message = f"{what}: build it with kubectl kustomize into a folder, and apply that"
         raise InputError([Fault(path="", file=str(kustomization), message=message)])
-    return [directory / name for name in content.get("resources") or ()]
+    names = content.get("resources") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError([Fault(path="resources", file=str(kustomization), message="is no list of files")])
+    return [directory / name for name in names]
+
+
+def _files_in(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        raise InputError([Fault(path="", file=str(directory), message=message)]) from error
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
@@ -79,11 +88,17 @@ def _is_object(item: object) -> bool:
 
 def _documents(path: Path) -> Iterator[Any]:
     try:
-        yield from yaml.load_all(path.read_text(encoding="utf-8"), _Loader)
+        yield from yaml.load_all(path.read_text(encoding="utf-8"), NodeLoader)
+    except DepthError as error:
+        message = f"is nested deeper than {MAX_DEPTH} levels"
+        raise InputError([Fault(path="", file=str(path), message=message)]) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         message = f"is not YAML: {getattr(error, 'problem', None) or error}"
         raise InputError([Fault(path="", file=str(path), line=line, message=message)]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError([Fault(path="", file=str(path), message=f"cannot be read: {error}")]) from error
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise InputError([Fault(path="", file=str(path), message=message)]) from error
+    except UnicodeDecodeError as error:
+        raise InputError([Fault(path="", file=str(path), message="is not UTF-8 text")]) from error
