@@ -33,6 +33,8 @@ def read_texts(directory: Path) -> dict[str, str]:
     try:
         link = directory / _DATA_LINK
         folder = link.resolve(strict=True) if link.is_symlink() else directory
+        if not folder.is_dir():
+            raise DocumentError(f"{directory}: there is no such folder")
         paths = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".")]
         for path in paths:
             path.name.encode()  # a file's name need not be text

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from agent.desired import MODEL_NAME
+from agent.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -155,3 +157,26 @@ class StatusServer:
         """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def serve_status(address: str, port: int, views: Views, *, port_file: Path | None) -> StatusServer:
+    """Begin to serve, and write the port into a file if one is wanted.
+
+    Raises
+    ------
+    SettingsError
+        The port cannot be had, or the file not be written.
+    """
+    try:
+        status = StatusServer(address, port, views)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {address}:{port}: {error}") from error
+    if port_file is not None:
+        temporary = port_file.with_name(f".{port_file.name}")
+        try:
+            temporary.write_text(f"{status.port}\n", encoding="utf-8")
+            temporary.rename(port_file)
+        except OSError as error:
+            status.close()
+            raise SettingsError(f"{port_file}: cannot be written: {error}") from error
+    return status

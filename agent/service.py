@@ -10,7 +10,7 @@ from agent.actions import Action
 from agent.device_room import DeviceRoom
 from agent.documents import Documents
 from agent.errors import ServerError, SettingsError, UnreachableError
-from agent.health import StatusServer, Views
+from agent.health import Views, serve_status
 from agent.lock import exclusive
 from agent.loop import Loop
 from agent.memory import Devices, MemoryView, open_nvml
@@ -63,13 +63,10 @@ def _run(settings: Settings) -> None:
     if proxy is not None:
         metrics.tell_proxy(lambda: proxy.fault)
     views = _views(loop, memory, metrics)
-    try:
-        status = StatusServer(settings.status_address, settings.status_port, views)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.status_address}:{settings.status_port}: {error}"
-        ) from error
-    _announce(status.port, settings)
+    port_file = settings.status_port_file
+    status = serve_status(settings.status_address, settings.status_port, views, port_file=port_file)
+    started = {"port": status.port, "server": settings.server_url, "models": str(settings.model_dir)}
+    log.info("started", extra=started)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: loop.stop())
     watch_directory(settings.config_dir, loop.hint)
@@ -201,16 +198,3 @@ def _start_proxy(settings: Settings, loop: Loop) -> Proxy | None:
     )
     proxy.start()
     return proxy
-
-
-def _announce(port: int, settings: Settings) -> None:
-    log.info(
-        "started", extra={"port": port, "server": settings.server_url, "models": str(settings.model_dir)}
-    )
-    if settings.status_port_file is not None:
-        temporary = settings.status_port_file.with_name(f".{settings.status_port_file.name}")
-        try:
-            temporary.write_text(f"{port}\n", encoding="utf-8")
-            temporary.rename(settings.status_port_file)
-        except OSError as error:
-            raise SettingsError(f"{settings.status_port_file}: cannot be written: {error}") from error

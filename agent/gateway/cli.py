@@ -17,7 +17,7 @@ from agent.flags import Seconds
 from agent.gateway.configuration import Place
 from agent.gateway.loop import Gateway
 from agent.gateway.metrics import metrics_text, status_document
-from agent.health import StatusServer, Views
+from agent.health import Views, serve_status
 from agent.logs import start_logging
 from agent.metrics import package_version
 from agent.watch import watch_directory
@@ -119,6 +119,8 @@ def run(options: dict[str, Any]) -> None:
     SettingsError
         It cannot run with these settings.
     """
+    if options["direct_port"] == options["port"]:
+        raise SettingsError("--direct-port: transformers need a port of their own, not that of --port")
     place = Place(
         address=options["address"],
         port=options["port"],
@@ -136,7 +138,10 @@ def run(options: dict[str, Any]) -> None:
         alive=gateway.alive,
         metrics=metrics_text(gateway.state),
     )
-    status = _listen(options, views)
+    address, port, port_file = (
+        options[name] for name in ("status_address", "status_port", "status_port_file")
+    )
+    status = serve_status(address, port, views, port_file=port_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: gateway.stop())
     watch_directory(options["config_dir"], gateway.hint)
@@ -153,19 +158,6 @@ def _most_connections() -> int:
     most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most // 2
-
-
-def _listen(options: dict[str, Any], views: Views) -> StatusServer:
-    where = f"{options['status_address']}:{options['status_port']}"
-    try:
-        status = StatusServer(options["status_address"], options["status_port"], views)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {where}: {error}") from error
-    if options["status_port_file"] is not None:
-        temporary = options["status_port_file"].with_suffix(".new")
-        temporary.write_text(f"{status.port}\n", encoding="utf-8")
-        temporary.rename(options["status_port_file"])
-    return status
 
 
 if __name__ == "__main__":

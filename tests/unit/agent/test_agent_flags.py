@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -114,3 +115,17 @@ def test_the_status_is_answered_on_version_6() -> None:
             assert answer.read() == b"ready\n"
     finally:
         server.close()
+
+
+def test_a_gateway_that_cannot_write_its_port_down_says_so(tmp_path: Path) -> None:
+    folders = ["--config-dir", str(tmp_path), "--work-dir", str(tmp_path / "work")]
+    file = tmp_path / "none" / "port"
+    result = CliRunner().invoke(gateway, [*folders, "--status-port", "0", "--status-port-file", str(file)])
+    assert result.exit_code == 2
+    assert f"{file}: cannot be written" in result.stderr
+
+
+def test_transformers_need_a_port_of_their_own() -> None:
+    result = CliRunner().invoke(gateway, ["--port", "8080", "--direct-port", "8080"])
+    assert result.exit_code == 2
+    assert "--direct-port: transformers need a port of their own" in result.stderr

@@ -37,6 +37,12 @@ def test_nothing_mounted_is_not_the_same_as_nothing_desired(mounted: Documents) 
     assert (names(mounted), mounted.fault) == ([], None)
 
 
+def test_a_folder_that_is_not_there_is_told(mounted: Documents) -> None:
+    mounted.directory.rmdir()
+    assert not mounted.refresh()
+    assert (mounted.desired, mounted.fault) == (None, f"{mounted.directory}: there is no such folder")
+
+
 def test_placement_documents_stand_above_models_json(mounted: Documents) -> None:
     write(mounted, {"models.json": models_json([A])})
     assert mounted.refresh()
