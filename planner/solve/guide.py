@@ -60,6 +60,7 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
 
         prices = ascend(relaxation, prices, weights, REFUSAL_PRICE * float(problem.prices.max()))
     values, _ = values_of_kinds(relaxation, prices)
+    worth = [value / denominator() for value in values] or [0.0] * len(weights)
     shares = price_shares(problem)
     size = _sizes(problem, shares)
     return Advice(
@@ -67,7 +68,7 @@ def make_advice(problem: Problem, limit_s: float | None = None) -> Advice:
         prices=prices,
         shares=shares,
         guide=Guide(
-            value=np.array([value / denominator() for value in values] or [0.0])[problem.kind],
+            value=np.array(worth)[problem.kind],
             size=size,
             home=_homes(problem, fluid, clusters),
             tables=make_tables(problem, size),

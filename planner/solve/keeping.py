@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.references import in_group
 from planner.solve.openings import Opening, Openings
@@ -29,7 +30,7 @@ def packing_from(problem: Problem, base: Placement) -> Packing:
     units = _units_of(problem, on_shard)
     for unit in sorted(units, key=lambda item: (-problem.units[item].priority, item)):
         name, residents = units[unit]
-        if name in rows:
+        if name in rows and all(_has_seat(packing, rows[name], resident) for resident, _ in residents):
             packing.restore(unit, rows[name], [_in_mode(packing, rows[name], item) for item in residents])
     close_empty(packing)
     return packing
@@ -68,6 +69,21 @@ def _units_of(
             ]
             found[index] = (known[0].shard, residents)
     return found
+
+
+def has_devices(model: Model, devices: tuple[int, ...], opening: Opening) -> bool:
+    """Return whether a shard has devices of an earlier plan, and they are as many as a model wants now."""
+    there = all(0 <= device < len(opening.rooms) for device in devices)
+    return there and len(set(devices)) == len(devices) == model.devices_per_replica
+
+
+def _has_seat(packing: Packing, row: int, resident: Resident) -> bool:
+    """Return whether a resident may be on its devices if there is room: they are there, and its pin's."""
+    problem = packing.problem
+    model = problem.scenario.models[resident.model]
+    pin = model.pin if problem.units[resident.unit].replica == 0 else None
+    kept = pin is None or pin.device is None or pin.device in resident.devices
+    return kept and has_devices(model, resident.devices, packing.opened[row])
 
 
 def _in_mode(packing: Packing, row: int, item: tuple[Resident, int]) -> Resident:

@@ -142,9 +142,9 @@ class _Search:
             and (left < shares.RELAXING_RATIO or limit_s < shares.RELAXING_S)
         ):
             limit_s = 0.0
-        self.advice: Advice = make_advice(self.problem, limit_s)
         if not has_machine_code():
             self._tell("compile (the first run only)", None)
+        self.advice: Advice = make_advice(self.problem, limit_s)
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)

@@ -1,12 +1,16 @@
 """Benchmark records as a table: ``python -m tests.bench.table FOLDER RECORDS.json > table.md``.
 
-Reads every ``solve-*.json`` of a folder, writes them as one sorted list, and prints the table of the docs.
+Reads every ``solve-*.json`` of a folder, writes them as one sorted list, and prints the table of the docs,
+and one of means over the seeds.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,10 @@ COLUMNS = (
     "first fit decreasing",
 )
 HEAD = f"| fleet | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}"
+
+MEAN_HEAD = (
+    "| fleets of | seeds | mean gap | mean over best known | median seconds |\n| --- |" + " ---: |" * 4
+)
 
 
 def row(record: dict[str, Any], known: dict[str, Any]) -> str:
@@ -50,6 +58,33 @@ def over_best(record: dict[str, Any], known: dict[str, Any]) -> str:
     return f"{best['worse_percent']:+.2f}%"
 
 
+def mean_rows(records: Sequence[dict[str, Any]], known: dict[str, Any]) -> list[str]:
+    """Return a row for all seeds of each size and kind of our own fleets."""
+    seeds: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        if "correlated" in record:
+            kind = "correlated" if record["correlated"] else "independent"
+            seeds[record["replicas"], kind].append(record)
+    return [
+        mean_row(f"{replicas:,}, {kind}", same, known) for (replicas, kind), same in sorted(seeds.items())
+    ]
+
+
+def mean_row(name: str, records: Sequence[dict[str, Any]], known: dict[str, Any]) -> str:
+    """Return records as a row of their means."""
+    gaps = [record["gap_ratio"] for record in records]
+    found = [compared(record, known) for record in records]
+    worse = [best["worse_percent"] for best in found if best is not None]
+    cells = [
+        name,
+        str(len(records)),
+        f"{statistics.mean(gaps):.2%}",
+        f"{statistics.mean(worse):+.2f}%" if len(worse) == len(records) else "-",
+        f"{statistics.median(record['seconds'] for record in records):.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def over(peer: dict[str, Any] | None, cost: int) -> str:
     """Return a peer's cost over ours, and its seconds; a dash where it was not run."""
     if peer is None:
@@ -66,7 +101,8 @@ def main(folder: str, records_file: str) -> None:
     Path(records_file).write_text(
         "[\n" + ",\n".join(json.dumps(item, sort_keys=True) for item in records) + "\n]\n"
     )
-    sys.stdout.write("\n".join([HEAD, *(row(record, known) for record in records)]) + "\n")
+    lines = [HEAD, *(row(record, known) for record in records), "", MEAN_HEAD, *mean_rows(records, known)]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

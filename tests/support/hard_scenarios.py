@@ -179,7 +179,7 @@ HARD: Mapping[str, Callable[[], Scenario]] = {
     "identical models": lambda: identical(500),
     "no models": a_scenario,
     "no models and shards that are asked for": lambda: a_scenario(types=(a_shard_type(min_count=3),)),
-    "no shard types": lambda: a_scenario(*models(20), types=()),
+    "no shard types": lambda: a_scenario(*models(19), a_model("other", an_option(gpu=2 * GIB)), types=()),
     "nothing at all": lambda: a_scenario(types=()),
     "models that fit nowhere": lambda: too_large_everywhere(200),
     "one model with many replicas": lambda: many_replicas(300),

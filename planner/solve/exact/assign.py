@@ -22,8 +22,9 @@ from planner.solve.heuristics import placed_by_priority
 from planner.solve.options import Effort
 from planner.solve.packing import Packing, Resident
 
-MOST_SEATS = 2_500
-"""Pairs of a unit and a candidate shard up to which the search is worth its time."""
+MOST_SEATS, MOST_PLACES = 2_500, 40_000
+"""Pairs of a unit and a candidate shard, and of a unit and a device of one, up to which the search is worth
+its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,9 @@ def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
     known = _numbered_from_zero(packing)
     complete = None not in packing.row_of_unit
     slots = make_slots(known, most_cost=packing.cost if complete else None)
-    if sum(map(len, slots)) * len(packing.problem.units) > MOST_SEATS:
+    units, devices = len(packing.problem.units), packing.problem.device_counts
+    places = sum(int(devices[slot.shard_type]) for of_one in slots for slot in of_one)
+    if sum(map(len, slots)) * units > MOST_SEATS or places * units > MOST_PLACES:
         return None
     draft = Draft(known, slots)
     add_rules(draft)

@@ -15,7 +15,7 @@ import numpy as np
 from planner.domain.model import options_for
 from planner.domain.placement import Placed, Placement, Shard
 from planner.domain.rules import Rule
-from planner.solve.keeping import opening_like
+from planner.solve.keeping import has_devices, opening_like
 from planner.solve.openings import Opening, Openings
 from planner.solve.problem import AMPLE, CONFIG, MEMORY, Ints, Problem
 from planner.solve.repair.tables import FIRST_CELL, MOST_DEVICES, NOWHERE, TYPE, Demand
@@ -151,9 +151,9 @@ def _items(problem: Problem, base: Placement) -> Iterator[_Item]:
 def _seat(problem: Problem, item: _Item, opening: Opening, row: int) -> tuple[int, int, int] | None:
     """Return the seat of an item if it could be its own with nobody else there."""
     devices, unit = item.placed.devices, problem.units[item.unit]
-    if len(devices) != problem.scenario.models[item.model].devices_per_replica:
+    if not has_devices(problem.scenario.models[item.model], devices, opening):
         return None
-    if max(devices) >= min(len(opening.rooms), MOST_DEVICES):
+    if max(devices) >= MOST_DEVICES:
         return None
     if unit.pin is not None and (unit.pin != item.placed.shard or not _keeps_device(problem, item)):
         return None
@@ -211,7 +211,7 @@ def _is_forbidden(problem: Problem, item: _Item, opening: Opening) -> bool:
     if item.placed.option not in options_for(model, device_class):
         return True
     rank = _rank(problem, item, opening.shard_type)
-    if rank is None or max(item.placed.devices) >= MOST_DEVICES:
+    if rank is None or max(item.placed.devices, default=0) >= MOST_DEVICES:
         return False
     return int(problem.entry_bytes[item.model]) <= int(problem.host_room[opening.shard_type][CONFIG])
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.best import compared, figure_of, name_of, read_known, refresh, refreshed, text_of
 from tests.bench.records import REFRESH, keep
-from tests.bench.table import over_best
+from tests.bench.table import mean_rows, over_best
 
 DOCS = Path(__file__).parents[3] / "docs" / "benchmarks"
 NAME = "fleet-1000-0, correlated"
@@ -52,6 +52,18 @@ def test_plans_that_refuse_differently_do_not_compare() -> None:
     assert best is not None
     assert best["worse_percent"] is None
     assert over_best(a_record(50, refused=3), known(100)) == "-"
+
+
+def test_means_are_over_all_seeds_of_a_size_and_kind() -> None:
+    costs = (110, 104, 101)
+    records = [
+        {**a_record(cost), "replicas": 1_000, "gap_ratio": cost / 100 - 1, "seconds": cost} for cost in costs
+    ]
+    other = {**a_record(), "correlated": False, "replicas": 1_000, "gap_ratio": 0.5, "seconds": 7.0}
+    assert mean_rows([*records, other], known(100)) == [
+        "| 1,000, correlated | 3 | 5.00% | +5.00% | 104.0 |",
+        "| 1,000, independent | 1 | 50.00% | - | 7.0 |",
+    ]
 
 
 def test_an_instance_that_is_not_known_has_nothing_to_compare_with() -> None:

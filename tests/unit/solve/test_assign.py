@@ -139,6 +139,11 @@ def test_what_is_too_large_a_question_is_not_asked(monkeypatch: pytest.MonkeyPat
     assert assign(constructed(a_scenario(*models(4, EIGHT))), effort=EFFORT) is None
 
 
+def test_shards_of_many_devices_are_too_large_a_question() -> None:
+    scenario = a_scenario(*models(30, EIGHT), types=(a_shard_type(device_count=64, max_models=1),))
+    assert assign(constructed(scenario), effort=EFFORT) is None
+
+
 def test_a_small_fleet_is_cheaper_than_what_filling_finds_and_optimal() -> None:
     scenario = a_fleet(20)
     plan = make_plan(scenario)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from planner.domain.difference import count_moves
-from planner.domain.plan import Plan
+from planner.domain.model import Pin
+from planner.domain.plan import Moves, Plan
 from planner.domain.scenario import Scenario
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
@@ -112,3 +114,35 @@ def test_residents_move_to_a_cheaper_shard_only_where_cost_comes_first(
     plan = plan_of(a_scenario(*models(4, EIGHT), types=offered, objective=objective), base)
     assert [shard.shard_type for shard in plan.placement.shards] == types
     assert count_moves(base.placement, plan.placement) == moves
+
+
+@pytest.mark.parametrize(
+    ("model", "devices"),
+    [
+        ({}, 2),
+        ({"devices_per_replica": 2}, 4),
+        ({"pin": Pin(shard="t", device=0)}, 4),
+    ],
+    ids=["fewer devices", "more of them wanted", "pinned to another"],
+)
+def test_who_may_not_be_on_his_devices_any_more_gets_others(model: dict[str, Any], devices: int) -> None:
+    base = plan_of(a_scenario(*models(4, an_option(gpu=16 * GIB)), types=(a_shard_type(device_count=4),)))
+    last = next(item.model for item in base.placement.placed if item.devices == (3,))
+    changed = a_model(last, an_option(gpu=16 * GIB), **model)
+    rest = (item for item in models(4, an_option(gpu=16 * GIB)) if item.name != last)
+    plan = plan_of(a_scenario(*rest, changed, types=(a_shard_type(device_count=devices),)), base)
+    assert plan.refusals == ()
+    assert plan.moves is not None
+    assert 1 <= plan.moves.at_least <= plan.moves.count
+
+
+@pytest.mark.parametrize("devices", [(), (9,), (-1,), (0, 0), (0, 1)], ids=str)
+def test_devices_that_a_shard_never_had_are_no_trouble(devices: tuple[int, ...]) -> None:
+    scenario = a_scenario(*models(6, EIGHT))
+    base = plan_of(scenario)
+    first, *rest = base.placement.placed
+    placed = (dataclasses.replace(first, devices=devices), *rest)
+    broken = dataclasses.replace(base, placement=dataclasses.replace(base.placement, placed=placed))
+    plan = plan_of(scenario, broken)
+    assert plan.refusals == ()
+    assert plan.moves == Moves(count=1, at_least=1)
