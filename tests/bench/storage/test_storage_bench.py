@@ -1,25 +1,26 @@
-"""Downloads through the agent's own path beside obstore's bulk copy, from one real S3 server, in one run."""
+"""Downloads through the agent's own path beside obstore's copies, from one real S3 server, in one run."""
 
 from __future__ import annotations
 
-import asyncio
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import pytest
 
-from agent.lanes import Lanes
-from agent.repository import Repository
-from agent.storage import Limits, Reach
 from tests.bench.records import commit, keep
+from tests.bench.storage.ways import WORKERS, bulk_copy, costs, streamed_copy, through_the_agent
 from tests.support.real_stores import NoStoreError, RealStore, seaweed
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
@@ -27,7 +28,6 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 MODELS = 300
 WEIGHTS_BYTES = 4 << 20
 ROUNDS = 5
-WORKERS = 16
 
 
 @pytest.fixture(scope="module")
@@ -53,91 +53,87 @@ def fill(store: RealStore) -> None:
         list(pool.map(put, range(MODELS)))
 
 
-def bulk_copy(store: RealStore, keys: Sequence[str], folder: Path, *, synced: bool) -> None:
-    """Copy objects as obstore does it, with so many at a time as it is fastest with."""
-    import obstore
-    from obstore.store import LocalStore
-
-    client, local = store.client("models"), LocalStore(folder)
-
-    async def copy(key: str, turn: asyncio.Semaphore) -> None:
-        async with turn:
-            await obstore.put_async(local, key, await obstore.get_async(client, key))
-            if synced:
-                await asyncio.to_thread(sync, folder / key)
-
-    async def copy_all() -> None:
-        turn = asyncio.Semaphore(WORKERS)
-        await asyncio.gather(*(copy(key, turn) for key in keys))
-
-    asyncio.run(copy_all())
+# What is timed, and what by its side in the same round.
+PEERS = {
+    "s3": ("obstore", "obstoreSynced", "obstoreStreamed"),
+    "s3WithoutMd5": ("obstore", "obstoreSynced", "obstoreStreamed"),
+    "http": ("obstoreWeights", "obstoreWeightsSynced", "obstoreWeightsStreamed"),
+}
 
 
-def sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def through_the_agent(
-    environment: dict[str, str], uris: Sequence[str], folder: Path, *, compare_md5: bool = True
-) -> None:
-    """Download models as the agent's loop does: so many at a time as it does by default."""
-    repository = Repository(
-        folder / "models", folder / "state", Limits(), Reach(environment=environment, compare_md5=compare_md5)
-    )
-    repository.prepare()
-
-    def download(number: int) -> None:
-        repository.download(f"m{number}", uris[number], unwanted=lambda: False, seconds=time.monotonic)
-
-    with ThreadPoolExecutor(Lanes().downloads) as pool:
-        list(pool.map(download, range(len(uris))))
-
-
-def seconds(work: Callable[[Path], None], folder: Path) -> tuple[float, float]:
-    """Return how long work takes, and its CPU seconds, on a disk that has nothing else to write."""
-    folder.mkdir()
-    os.sync()
-    began, cpu = time.monotonic(), time.process_time()
-    work(folder)
-    took, spent = time.monotonic() - began, time.process_time() - cpu
-    shutil.rmtree(folder)
-    return round(took, 3), round(spent, 3)
-
-
-def test_many_models(store: RealStore, tmp_path: Path) -> None:
+def ways(store: RealStore) -> dict[str, Callable[[Path], None]]:
+    """Return who downloads, by the names of the record."""
     import obstore
 
-    fill(store)
     names = ("config.pbtxt", "1/labels.txt", "1/model.onnx")
     keys = [f"many/{number}/{name}" for number in range(MODELS) for name in names]
     weights = [key for key in keys if key.endswith(".onnx")]
     folders = [f"s3://models/many/{number}" for number in range(MODELS)]
-    signed = [obstore.sign(store.client("models"), "GET", key, timedelta(hours=1)) for key in weights]
+    signed = obstore.sign(store.client("models"), "GET", weights, timedelta(hours=1))
     environment = dict(store.environment)
-    ways: dict[str, Callable[[Path], None]] = {
-        "s3": lambda folder: through_the_agent(environment, folders, folder),
-        "s3WithoutMd5": lambda folder: through_the_agent(environment, folders, folder, compare_md5=False),
-        "obstore": lambda folder: bulk_copy(store, keys, folder, synced=False),
-        "obstoreSynced": lambda folder: bulk_copy(store, keys, folder, synced=True),
-        "http": lambda folder: through_the_agent(environment, signed, folder),
-        "obstoreWeights": lambda folder: bulk_copy(store, weights, folder, synced=False),
-        "obstoreWeightsSynced": lambda folder: bulk_copy(store, weights, folder, synced=True),
+    return {
+        "s3": partial(through_the_agent, environment, folders),
+        "s3WithoutMd5": partial(through_the_agent, environment, folders, compare_md5=False),
+        "obstore": partial(bulk_copy, store, keys, synced=False),
+        "obstoreSynced": partial(bulk_copy, store, keys, synced=True),
+        "obstoreStreamed": partial(streamed_copy, store, keys),
+        "http": partial(through_the_agent, environment, signed),
+        "obstoreWeights": partial(bulk_copy, store, weights, synced=False),
+        "obstoreWeightsSynced": partial(bulk_copy, store, weights, synced=True),
+        "obstoreWeightsStreamed": partial(streamed_copy, store, weights),
     }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    # Whoever comes after one that keeps objects in memory finds that memory mapped: each has each place.
-    order, random = list(ways), Random(1)
-    for _ in range(ROUNDS):
-        random.shuffle(order)
-        for name in order:
-            times[name].append(seconds(ways[name], tmp_path / name))
+
+
+def timed(store: RealStore, folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Return what each way took in each round.
+
+    Each has a process of its own, where memory that others have used makes none faster, and a first turn that
+    does not count. The order of a round is random.
+    """
+    rounds: dict[str, list[dict[str, float]]] = {}
+    with ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        todo = [
+            (name, way, stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)))
+            for name, way in ways(store).items()
+        ]
+        random = Random(1)
+        for _ in range(1 + ROUNDS):
+            random.shuffle(todo)
+            for name, way, process in todo:
+                took = process.submit(costs, way, folder / name, store.pid).result()
+                rounds.setdefault(name, []).append(took)
+    return {name: took[1:] for name, took in rounds.items()}
+
+
+def ratio(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the medians of two ways' ratios in the same rounds: by the clock, and of all CPU seconds."""
+
+    def cpu(took: Mapping[str, float]) -> float:
+        return took["cpuSeconds"] + took["storeCpuSeconds"]
+
+    pairs = list(zip(ours, theirs, strict=True))
+    return {
+        "clock": round(median(our["seconds"] / their["seconds"] for our, their in pairs), 3),
+        "cpu": round(median(cpu(our) / cpu(their) for our, their in pairs), 3),
+    }
+
+
+def test_many_models(store: RealStore, tmp_path: Path) -> None:
+    fill(store)
+    rounds = timed(store, tmp_path)
     record = {
         "benchmark": "storage-many",
         "commit": commit(),
         "models": MODELS,
         "bytes": MODELS * (WEIGHTS_BYTES + (1 << 16)),
-        "seconds": {name: [took for took, _ in rounds] for name, rounds in times.items()},
-        "cpuSeconds": {name: [spent for _, spent in rounds] for name, rounds in times.items()},
+        "ratios": {
+            way: {peer: ratio(rounds[way], rounds[peer]) for peer in peers} for way, peers in PEERS.items()
+        },
+        **{
+            what: {name: [took[what] for took in all_took] for name, all_took in rounds.items()}
+            for what in ("seconds", "cpuSeconds", "storeCpuSeconds")
+        },
     }
     keep(record, "storage-many")
 

@@ -1,0 +1,111 @@
+"""The ways of one download that are timed: the agent's, and what its storage library does by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from agent.lanes import Lanes
+from agent.repository import Repository
+from agent.storage import Limits, Reach
+from tests.support.real_stores import RealStore
+
+WORKERS = 16
+"""Objects that obstore copies at a time: it is fastest so."""
+
+_CHUNK_BYTES = 1 << 20
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def bulk_copy(store: RealStore, keys: Sequence[str], folder: Path, *, synced: bool) -> None:
+    """Copy objects as obstore does it by itself, each through memory."""
+    import obstore
+    from obstore.store import LocalStore
+
+    client, local = store.client("models"), LocalStore(folder)
+
+    async def copy(key: str, turn: asyncio.Semaphore) -> None:
+        async with turn:
+            await obstore.put_async(local, key, await obstore.get_async(client, key))
+            if synced:
+                await asyncio.to_thread(_sync, folder / key)
+
+    async def copy_all() -> None:
+        turn = asyncio.Semaphore(WORKERS)
+        await asyncio.gather(*(copy(key, turn) for key in keys))
+
+    asyncio.run(copy_all())
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def streamed_copy(store: RealStore, keys: Sequence[str], folder: Path) -> None:
+    """Write objects as obstore's streams bring them and sync each: the least that can be done with a byte."""
+    import obstore
+
+    client = store.client("models")
+
+    def copy(key: str) -> None:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb", buffering=0) as target:
+            for chunk in obstore.get(client, key).stream(min_chunk_size=_CHUNK_BYTES):
+                target.write(chunk)
+            os.fsync(target.fileno())
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(copy, keys))
+
+
+def through_the_agent(
+    environment: Mapping[str, str], uris: Sequence[str], folder: Path, *, compare_md5: bool = True
+) -> None:
+    """Download models as the agent's loop does: so many at a time as it does by default."""
+    repository = Repository(
+        folder / "models", folder / "state", Limits(), Reach(environment=environment, compare_md5=compare_md5)
+    )
+    repository.prepare()
+
+    def download(number: int) -> None:
+        repository.download(f"m{number}", uris[number], unwanted=lambda: False, seconds=time.monotonic)
+
+    with ThreadPoolExecutor(Lanes().downloads) as pool:
+        list(pool.map(download, range(len(uris))))
+
+
+def costs(work: Callable[[Path], None], folder: Path, store: int) -> dict[str, float]:
+    """Return the seconds that work takes, its CPU seconds and its store's; the disk has nothing else to write.
+
+    Parameters
+    ----------
+    work
+        Fills a folder.
+    folder
+        Is made for it, and deleted.
+    store
+        The process that it downloads from.
+    """
+    folder.mkdir()
+    os.sync()
+    began, own, others = time.monotonic(), time.process_time(), _cpu_seconds(store)
+    work(folder)
+    took = {
+        "seconds": time.monotonic() - began,
+        "cpuSeconds": time.process_time() - own,
+        "storeCpuSeconds": _cpu_seconds(store) - others,
+    }
+    shutil.rmtree(folder)
+    return {name: round(value, 3) for name, value in took.items()}
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS  # proc(5): utime, stime
