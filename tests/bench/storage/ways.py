@@ -82,7 +82,7 @@ def through_the_agent(
 
 
 def costs(work: Callable[[Path], None], folder: Path, store: int) -> dict[str, float]:
-    """Return the seconds that work takes, its CPU seconds and its store's; the disk has nothing else to write.
+    """Return the seconds that work takes, and the CPU seconds of it and of its store, on an idle disk.
 
     Parameters
     ----------
