@@ -54,10 +54,17 @@ def fill(store: RealStore) -> None:
 
 
 # What is timed, and what by its side in the same round.
+ALL, WEIGHTS = (
+    ("obstore", "obstoreSynced", "obstoreStreamed"),
+    ("obstoreWeights", "obstoreWeightsSynced", "obstoreWeightsStreamed"),
+)
 PEERS = {
-    "s3": ("obstore", "obstoreSynced", "obstoreStreamed"),
-    "s3WithoutMd5": ("obstore", "obstoreSynced", "obstoreStreamed"),
-    "http": ("obstoreWeights", "obstoreWeightsSynced", "obstoreWeightsStreamed"),
+    "s3": ALL,
+    "s3By8": ALL,
+    "s3WithoutMd5": ALL,
+    "s3WithoutMd5By8": ALL,
+    "http": WEIGHTS,
+    "httpBy8": WEIGHTS,
 }
 
 
@@ -70,14 +77,18 @@ def ways(store: RealStore) -> dict[str, Callable[[Path], None]]:
     weights = [key for key in keys if key.endswith(".onnx")]
     folders = [f"s3://models/many/{number}" for number in range(MODELS)]
     signed = obstore.sign(store.client("models"), "GET", weights, timedelta(hours=1))
-    environment = dict(store.environment)
+    from_s3 = partial(through_the_agent, dict(store.environment), folders)
+    from_web = partial(through_the_agent, {}, signed)
     return {
-        "s3": partial(through_the_agent, environment, folders),
-        "s3WithoutMd5": partial(through_the_agent, environment, folders, compare_md5=False),
+        "s3": from_s3,
+        "s3By8": partial(from_s3, downloads=8),
+        "s3WithoutMd5": partial(from_s3, compare_md5=False),
+        "s3WithoutMd5By8": partial(from_s3, compare_md5=False, downloads=8),
         "obstore": partial(bulk_copy, store, keys, synced=False),
         "obstoreSynced": partial(bulk_copy, store, keys, synced=True),
         "obstoreStreamed": partial(streamed_copy, store, keys),
-        "http": partial(through_the_agent, environment, signed),
+        "http": from_web,
+        "httpBy8": partial(from_web, downloads=8),
         "obstoreWeights": partial(bulk_copy, store, weights, synced=False),
         "obstoreWeightsSynced": partial(bulk_copy, store, weights, synced=True),
         "obstoreWeightsStreamed": partial(streamed_copy, store, weights),

@@ -66,7 +66,12 @@ def streamed_copy(store: RealStore, keys: Sequence[str], folder: Path) -> None:
 
 
 def through_the_agent(
-    environment: Mapping[str, str], uris: Sequence[str], folder: Path, *, compare_md5: bool = True
+    environment: Mapping[str, str],
+    uris: Sequence[str],
+    folder: Path,
+    *,
+    compare_md5: bool = True,
+    downloads: int = Lanes().downloads,
 ) -> None:
     """Download models as the agent's loop does: so many at a time as it does by default."""
     repository = Repository(
@@ -77,7 +82,7 @@ def through_the_agent(
     def download(number: int) -> None:
         repository.download(f"m{number}", uris[number], unwanted=lambda: False, seconds=time.monotonic)
 
-    with ThreadPoolExecutor(Lanes().downloads) as pool:
+    with ThreadPoolExecutor(downloads) as pool:
         list(pool.map(download, range(len(uris))))
 
 
