@@ -25,7 +25,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Protocol
@@ -69,6 +70,9 @@ class StoredFile:
     def name(self) -> str:
         """Return what the content is called among the kept files."""
         return _name(self.sha256, executable=self.executable)
+
+
+_fields = attrgetter("path", "sha256", "total_bytes", "executable", "mtime_ns", "inode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +225,8 @@ class Contents:
         sha256 = known.get(status.st_ino) or hash_file(path)
         executable = bool(status.st_mode & stat.S_IXUSR)
         kept = self._files / sha256[:2] / _name(sha256, executable=executable)
-        kept.parent.mkdir(exist_ok=True)
         if not self._is_good(kept, sha256, status.st_size):
+            kept.parent.mkdir(exist_ok=True)
             put(path, kept)
         elif not kept.samefile(path):
             put(kept, path)
@@ -246,7 +250,7 @@ class Contents:
     def _remember(self, fingerprint: str, manifest: Manifest) -> None:
         listing = self._listings / fingerprint
         temporary = self._incoming / f".{token_hex(8)}"
-        content = {"files": [astuple(file) for file in manifest.files], "folders": manifest.folders}
+        content = {"files": [_fields(file) for file in manifest.files], "folders": manifest.folders}
         temporary.write_text(json.dumps(content), encoding="utf-8")
         temporary.rename(listing)
 
@@ -368,16 +372,26 @@ def hash_file(path: Path) -> str:
 
 def put(source: Path, target: Path) -> None:
     """Make a file a link to another, in place of what is there, or a copy where there can be no link."""
+    with contextlib.suppress(FileExistsError):
+        if _linked(source, target):
+            return
     temporary = target.with_name(f".{token_hex(8)}")
-    try:
-        os.link(source, temporary)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
+    if not _linked(source, temporary):
         with source.open("rb") as reader, temporary.open("xb") as writer:
             _copy(reader, writer)
             seal(writer.fileno(), executable=bool(source.stat().st_mode & stat.S_IXUSR))
     temporary.replace(target)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Make a link where there is nothing yet; False where there can be none."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        return False
+    return True
 
 
 def _copy(reader: BinaryIO, writer: BinaryIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,10 +192,10 @@ class _Errand:
                 budget = Budget(self.limits, self.unwanted, room)
                 archive.unpack(files[0], content, name=listing.items[0].path, budget=budget)
             else:
+                for folder in {posixpath.dirname(item.path) for item in listing.items}:
+                    (content / folder).mkdir(parents=True, exist_ok=True)
                 for path, item in zip(files, listing.items, strict=True):
-                    target = content / item.path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    path.rename(target)
+                    path.rename(content / item.path)
             fetched = self._kept(content, budget, listing.fingerprint, fetched_bytes)
         _empty(incoming)
         return fetched

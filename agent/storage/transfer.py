@@ -239,16 +239,17 @@ class Arriving:
     def _open(self) -> int:
         with self._lock:
             if self._file is None:
-                if not self._done:
+                if self._done:  # whoever brought them may have been killed behind the seal
+                    self._growing.chmod(0o600)
+                else:
                     self._begin()
                 self._file = os.open(self._growing, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             return self._file
 
     def _begin(self) -> None:
-        self._notes.unlink(missing_ok=True)
-        self._growing.unlink(missing_ok=True)
-        if self._resumable:
+        if self._resumable:  # first: notes must not tell of parts that are gone
             self._notes.write_text(f"{json.dumps(_boot())}\n", encoding="utf-8")
+        self._growing.unlink(missing_ok=True)
 
     def _note(self, part: int) -> None:
         with self._notes.open("a", encoding="utf-8") as notes:
@@ -289,7 +290,8 @@ class Arriving:
             os.close(file)
             self._file = None
             self._growing.rename(self.path)
-            self._notes.unlink(missing_ok=True)
+            if self._resumable:
+                self._notes.unlink(missing_ok=True)
 
     def _compare(self) -> None:
         """Compare the hashes with the source's."""

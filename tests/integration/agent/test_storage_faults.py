@@ -138,6 +138,25 @@ def test_a_download_goes_on_after_kill_9(s3: FakeS3, tmp_path: Path) -> None:
     assert weights.read_bytes() == LARGE
 
 
+def test_a_download_that_was_killed_behind_its_seal_can_be_written(
+    s3: FakeS3, get: Get, tmp_path: Path
+) -> None:
+    uri, modes = sources(s3)[0], list[int]()
+
+    def deny_the_next(_key: str, asked: str) -> None:
+        if asked.startswith(f"bytes={PART_BYTES}-"):
+            s3.failing.append(403)
+
+    s3.before_get = deny_the_next
+    with pytest.raises(StorageError, match="403"):
+        get(uri, streams=1)
+    [growing] = (tmp_path / "contents" / "incoming").glob("*/*.growing")
+    growing.chmod(0o444)
+    s3.before_get = lambda _key, _asked: modes.append(growing.stat().st_mode & 0o777)
+    assert (get(uri, streams=1).folder / "1" / "weights").read_bytes() == LARGE
+    assert modes == [0o444, 0o600]  # root could write to it as it was
+
+
 @pytest.mark.parametrize("kind", [0, 1], ids=["s3", "http"])
 def test_an_object_that_changes_between_its_ranges_is_no_mixture(s3: FakeS3, get: Get, kind: int) -> None:
     uri = sources(s3)[kind]
