@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import BinaryIO, Literal, get_args
 
+from planner.errors import Fault, InputError
 from planner.scenario.foreign.collect import Collector, Given, Imported
 from planner.scenario.foreign.kserve import read_kserve
 from planner.scenario.foreign.model_list import read_model_lists
@@ -35,7 +36,7 @@ def read_foreign(
     Raises
     ------
     InputError
-        With every fault of every file.
+        With every fault of every file; or there is nothing in them to import.
     """
     collector = Collector(given or Given())
     match kind:
@@ -48,4 +49,9 @@ def read_foreign(
         case "kserve" | "modelmesh":
             objects = read_objects(paths, stdin=stdin, log=collector.log)
             read_kserve(objects, collector, mesh_only=kind == "modelmesh")
-    return collector.finish()
+    found = collector.finish()
+    if not (found.models or found.shard_types):
+        file = ", ".join("<stdin>" if path == "-" else path for path in paths)
+        message = f"holds no model and no shard type of {kind}"
+        raise InputError([*found.notes, Fault(path="", file=file, message=message)])
+    return found

@@ -63,3 +63,14 @@ def test_inputs_are_not_overwritten(files: Files, run: Run) -> None:
     Path(path).write_text(MODEL)
     assert "would overwrite what was read" in run("import", "seldon", path, "--out", path).stderr
     assert Path(path).read_text() == MODEL
+
+
+def test_nothing_to_import_is_bad_input_and_overwrites_nothing(files: Files, run: Run) -> None:
+    out = Path(files.path("kept.yaml"))
+    out.write_text("kept")
+    empty = run("import", "kserve", "-", "--shard-type", "aws-g4dn.xlarge", "--out", str(out), stdin="")
+    assert (empty.exit_code, empty.stdout, out.read_text()) == (2, "", "kept")
+    assert empty.stderr == "<stdin>: holds no model and no shard type of kserve\n"
+    other = run("import", "kserve", "-", stdin=MODEL)
+    assert other.exit_code == 2
+    assert "<stdin>:2: kind: Model is not carried over" in other.stderr
