@@ -178,9 +178,9 @@ class Gateway:
             self._door.write(door_text(self._place, token=self._token))
         except OSError as error:
             raise SettingsError(f"--work-dir cannot be written: {error}") from error
+        self._door.check()  # before anything is started that would have to be ended
         self._look()
         self._tell_switch(start=True)
-        self._door.check()
         self._door.start()
         if not wait_for(self._door, lambda: self._answers(f"/{self._token}"), _START_S):
             self._door.kill()

@@ -36,6 +36,7 @@ class GatewayProcess:
     shards: Mapping[str, str]
     port: int = field(default_factory=free_port)
     direct_port: int | None = None
+    address: str = "127.0.0.1"
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     @property
@@ -78,7 +79,7 @@ class GatewayProcess:
         """Start it and do not wait for anything."""
         (self.folder / "status-port").unlink(missing_ok=True)
         command = [
-            *(sys.executable, "-m", "agent.gateway.cli", "--address", "127.0.0.1", "--port", str(self.port)),
+            *(sys.executable, "-m", "agent.gateway.cli", "--address", self.address, "--port", str(self.port)),
             *("--config-dir", str(self.folder / "routes"), "--work-dir", str(self.work)),
             *("--status-port", "0", "--status-port-file", str(self.folder / "status-port")),
             *("--period", "0.2", "--leave", "0", "--drain", "10"),

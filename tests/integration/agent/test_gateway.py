@@ -241,3 +241,13 @@ def test_a_port_that_is_taken_is_told(gateway: GatewayProcess) -> None:
         eventually(lambda: gateway.exit_code is not None, "it gives up")
     assert gateway.exit_code == 2
     assert "cannot listen" in gateway.log
+
+
+def test_one_that_cannot_listen_leaves_nothing_behind(gateway: GatewayProcess) -> None:
+    gateway.mount({"waits": []})
+    gateway.address = "203.0.113.1"  # of no machine: it is for documents
+    gateway.spawn()
+    eventually(lambda: gateway.exit_code is not None, "it gives up")
+    assert gateway.exit_code == 2
+    assert "the door cannot run" in gateway.log
+    assert not (gateway.work / "switch.sock").exists()  # nobody was started who would listen there
