@@ -26,6 +26,7 @@ from planner.solve.mixes.crowd import (
     plain_rows,
     plain_types,
 )
+from planner.solve.mixes.trading import make_desk, trade_all
 from planner.solve.packing import Packing
 from planner.solve.problem import Ints
 from planner.solve.watch import Watch
@@ -47,6 +48,9 @@ changes between two looks at the clock."""
 CLOSE, HOPELESS = 0.0003, 0.003
 """Too much, as a share of the cost: up to which more work is spent at once, and from which on a mix is not
 tried again, nor those that have no more shards of any type."""
+
+TRADING, TRADED, TRADING_WORK = 0.001, (0.2, 0.02), 3_000_000
+"""Too much, as a share of the cost, below which shards trade, what waste counts for then, and the work."""
 
 PARTS = (0.5, 0.35)
 """Which part of what may be saved the next mix of each walk saves."""
@@ -147,6 +151,7 @@ class _Walk:
         self.book = np.array([np.random.default_rng(seed).integers(1, 2**31 - 1)], dtype=np.int64)
         self.luck, self.others, self.work = make_luck(), others, 0
         self.known: dict[Mix, Place] = {}
+        self.desk = make_desk(setting)
 
     def run(self, work: int) -> Place:
         """Return the cheapest place that is found with so many changes."""
@@ -197,8 +202,12 @@ class _Walk:
             parts = np.array_split(heats, max(1, min(HEATS, work // AT_ONCE)))
             if any(self._is_done(crowd, part, waste, each) for part in parts):
                 break
-        place = Place(cost=cost, types=types, homes=crowd.units[:, HOME].copy())
-        return place, overload(self.setting, crowd)
+        over = overload(self.setting, crowd)
+        for waste in TRADED if 0 < over < TRADING * cost else ():
+            most = min(TRADING_WORK, self.work - self.spent)
+            self.spent += trade_all(self.setting, crowd, self.desk, waste, most)
+            over = overload(self.setting, crowd)
+        return Place(cost=cost, types=types, homes=crowd.units[:, HOME].copy()), over
 
     def _is_done(self, crowd: Crowd, heats: Floats, waste: float, each: int) -> bool:
         """Return whether some more annealing leaves nothing too much, or there is no more time."""
