@@ -104,8 +104,6 @@ def make_desk(setting: Setting) -> Desk:
 def trade_all(setting: Setting, crowd: Crowd, desk: Desk, waste: float, work: int) -> int:
     """Trade until no shard that holds too much finds a trade; returns the changes that take as long.
 
-    Where none does, all trade with all, which leaves less waste, and so more room.
-
     Parameters
     ----------
     setting, crowd
@@ -117,31 +115,24 @@ def trade_all(setting: Setting, crowd: Crowd, desk: Desk, waste: float, work: in
     work
         Changes that may take as long.
     """
-    count, spent, everybody = len(crowd.shards), 0, False
+    count, spent = len(crowd.shards), 0
     changed, seen, now = np.zeros(count, dtype=np.int64), np.zeros((count, count), dtype=np.int64), 1
     for shard in range(count):
         crowd.strain[shard] = strain_of(
             setting.rule, setting.demand, setting.weights, crowd.shards, shard, NOBODY, NOBODY, waste
         )
-    while spent < work:
-        before, overfull = now, 0
+    before = 0
+    while before < now and spent < work:
+        before = now
         for shard in range(count):
-            if is_overfull(setting, crowd, shard):
-                overfull += 1
-            elif not everybody:
-                continue
-            for other in range(count):
+            for other in range(count if is_overfull(setting, crowd, shard) else 0):
                 few, many = min(shard, other), max(shard, other)
-                fresh = seen[few, many] <= max(changed[few], changed[many])
-                if few == many or not fresh or spent >= work:
+                if few == many or seen[few, many] > max(changed[few], changed[many]) or spent >= work:
                     continue
                 trades, done = _trade(setting, crowd, desk, shard, other, waste)
                 spent, now, seen[few, many] = spent + 1 + trades // TRADES_A_CHANGE, now + 1, now
                 if done:
                     changed[shard] = changed[other] = now
-        if overfull == 0 or (everybody and not changed.max() > before):
-            break
-        everybody = not changed.max() > before
     return spent
 
 

@@ -1,4 +1,7 @@
-"""Walks from mix to mix of shards, each annealed from where the last one ended; two of them at a time."""
+"""Walks from mix to mix of shards, each annealed from where the last one ended; two of them at a time.
+
+Where annealing leaves little too much, shards trade.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,13 @@ FIRST, MORE, AT_ONCE = 1_500, 3, 500_000
 """Changes for each unit that are tried in one mix in the first pass, how many times more in the next one; and
 changes between two looks at the clock."""
 
-CLOSE, HOPELESS = 0.0003, 0.003
-"""Too much, as a share of the cost: up to which more work is spent at once, and from which on a mix is not
-tried again, nor those that have no more shards of any type."""
+CLOSE, REHEATS, HOPELESS = 0.0003, 6, 0.003
+"""Too much, as a share of the cost, up to which the last phase is gone through again at once, and how often;
+and from which on a mix is not tried again, nor those that have no more shards of any type."""
 
 TRADING, TRADED, TRADING_WORK = 0.001, (0.2, 0.02), 3_000_000
-"""Too much, as a share of the cost, below which shards trade, what waste counts for then, and the work."""
+"""Too much, as a share of the cost, below which shards trade; what waste counts for, first and then; and the
+work of each."""
 
 PARTS = (0.5, 0.35)
 """Which part of what may be saved the next mix of each walk saves."""
@@ -173,9 +177,7 @@ class _Walk:
             if mix is None:
                 break
             at, over = self._anneal(mix, min(each, self.work - self.spent))
-            if 0 < over < CLOSE * cost and not self._is_over():
-                self.known[mix] = at
-                at, over = self._anneal(mix, min(MORE * each, self.work - self.spent))
+            at, over = self._finished(mix, at, over, each)
             if over <= 0:
                 self.best, target = at, 0
                 continue
@@ -184,11 +186,24 @@ class _Walk:
                 self.near.leave_out(mix)
         return self.spent > before
 
+    def _finished(self, mix: Mix, at: Place, over: float, each: int) -> tuple[Place, float]:
+        """Return where some more annealing ends, less hot, where only little is too much."""
+        for _ in range(REHEATS):
+            if not 0 < over < CLOSE * at.cost or self._is_over():
+                break
+            self.known[mix] = at
+            again, more = self._anneal(mix, min(each, self.work - self.spent), PHASES[1:])
+            if more <= over:
+                at, over = again, more
+        return at, over
+
     def _next(self, above: int, most: int) -> Mix | None:
         mix = self.others + np.bincount(self.best.types, minlength=len(self.others))
         return self.near.next_to(mix, above, most)
 
-    def _anneal(self, mix: Mix, work: int) -> tuple[Place, float]:
+    def _anneal(
+        self, mix: Mix, work: int, phases: tuple[tuple[float, float, float, float], ...] = PHASES
+    ) -> tuple[Place, float]:
         """Return where annealing a mix ends, and what is too much there; it goes on where it ended before."""
         cost = sum(int(price) * count for price, count in zip(self.near.prices, mix, strict=True))
         at = self.known.get(mix)
@@ -197,17 +212,22 @@ class _Walk:
         if crowd is None:
             return Place(cost=cost, types=types, homes=homes), math.inf
         unit = float(self.near.prices[types].sum()) / max(1, self.setting.orders.shape[1])
-        for share, hot, cold, waste in PHASES:
+        for share, hot, cold, waste in phases:
             heats, each = np.geomspace(hot * unit, cold * unit, HEATS), max(1, int(share * work) // HEATS)
             parts = np.array_split(heats, max(1, min(HEATS, work // AT_ONCE)))
             if any(self._is_done(crowd, part, waste, each) for part in parts):
                 break
         over = overload(self.setting, crowd)
-        for waste in TRADED if 0 < over < TRADING * cost else ():
+        if 0 < over < TRADING * cost and not self.watch.is_over():
+            over = self._trade(crowd)
+        return Place(cost=cost, types=types, homes=crowd.units[:, HOME].copy()), over
+
+    def _trade(self, crowd: Crowd) -> float:
+        """Let shards trade; returns what is too much then."""
+        for waste in TRADED:
             most = min(TRADING_WORK, self.work - self.spent)
             self.spent += trade_all(self.setting, crowd, self.desk, waste, most)
-            over = overload(self.setting, crowd)
-        return Place(cost=cost, types=types, homes=crowd.units[:, HOME].copy()), over
+        return overload(self.setting, crowd)
 
     def _is_done(self, crowd: Crowd, heats: Floats, waste: float, each: int) -> bool:
         """Return whether some more annealing leaves nothing too much, or there is no more time."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
@@ -13,12 +15,22 @@ from planner.solve.construct import construct
 from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.guide import make_advice
 from planner.solve.mixes.annealing import anneal, make_luck
-from planner.solve.mixes.crowd import HOME, make_crowd, make_setting, move_in, overload
+from planner.solve.mixes.crowd import (
+    HOME,
+    Crowd,
+    Setting,
+    make_crowd,
+    make_setting,
+    move_in,
+    overload,
+    strain_of,
+)
 from planner.solve.mixes.repack import Repacker
 from planner.solve.mixes.search import search
+from planner.solve.mixes.trading import make_desk, trade_all
 from planner.solve.mixes.walk import Walker
 from planner.solve.options import Effort
-from planner.solve.problem import make_problem
+from planner.solve.problem import Ints, make_problem
 from planner.solve.result import placement_of
 from planner.solve.watch import Watch
 from tests.support.core_states import bought_scenarios, without_nodes
@@ -42,37 +54,88 @@ def searched(scenario: Scenario) -> tuple[int, int] | None:
     return found.packing.cost, found.bound_microusd_per_h
 
 
+class Crowded(NamedTuple):
+    """Everything in one shard less than it was packed in."""
+
+    walker: Walker
+    setting: Setting
+    crowd: Crowd
+    types: Ints
+
+    def fits(self) -> bool:
+        """Whether every rule allows where everybody is; the plan is verified then."""
+        packing, tables = self.walker.packing, self.walker.tables
+        state, homes = state_of(packing, tables, 0), self.crowd.units[:, HOME].copy()
+        rows, movable = self.walker.rows, self.walker.movable
+        fine = move_in(tables, state, movable, rows, len(rows), self.types, homes)
+        if fine:
+            found = packing_of(state, tables, packing)
+            assert None not in found.row_of_unit
+            assert verify_placement(packing.problem.scenario, placement_of(found)) == ()
+        return fine
+
+    def strain(self, waste: float) -> float:
+        """What is too much in all shards, some of what is wasted, and what units cost where they are dear."""
+        rule, demand, weights = self.setting.rule, self.setting.demand, self.setting.weights
+        shards, homes = self.crowd.shards, self.crowd.units[:, HOME]
+        dear = sum(self.setting.excess[self.types[homes[unit]], unit] for unit in self.walker.movable)
+        return float(
+            sum(
+                strain_of(rule, demand, weights, shards, shard, -1, -1, waste) for shard in range(len(shards))
+            )
+            + waste * dear
+        )
+
+
+def crowded(scenario: Scenario) -> Crowded | None:
+    """None where nothing can be annealed, or not with a shard less."""
+    problem = make_problem(scenario)
+    advice, watch = make_advice(problem), Watch(time.monotonic)
+    packing, _ = construct(problem, advice, seed=0, watch=watch)
+    repacker = Repacker(problem, advice, seed=0, watch=watch)
+    walker = Walker(packing, repacker.tables, repacker.worth.prices, watch)
+    if None in packing.row_of_unit or not walker.suits():
+        return None
+    setting = make_setting(repacker.tables, repacker.worth.prices, walker.movable)
+    homes, types = np.where(walker.homes == len(walker.types) - 1, -1, walker.homes), walker.types[:-1].copy()
+    crowd = make_crowd(setting, types, homes)
+    return None if crowd is None else Crowded(walker, setting, crowd, types)
+
+
 @_SLOW
 @given(bought_scenarios())
 def test_what_annealing_calls_a_packing_is_one_and_what_it_counts_is_what_the_rules_count(
     scenario: Scenario,
 ) -> None:
     """With one shard less, after some changes: nothing is too much exactly where every rule allows it."""
-    problem = make_problem(scenario)
-    advice, watch = make_advice(problem), Watch(time.monotonic)
-    packing, _ = construct(problem, advice, seed=0, watch=watch)
-    repacker = Repacker(problem, advice, seed=0, watch=watch)
-    tables, prices = repacker.tables, repacker.worth.prices
-    walker = Walker(packing, tables, prices, watch)
-    if None in packing.row_of_unit or not walker.suits():
+    found = crowded(scenario)
+    if found is None:
         return
-    setting = make_setting(tables, prices, walker.movable)
-    homes = np.where(walker.homes == len(walker.types) - 1, -1, walker.homes)
-    crowd = make_crowd(setting, walker.types[:-1].copy(), homes)
-    if crowd is None:
+    heats = np.full(3, 0.01 * float(found.walker.packing.problem.prices.max()))
+    done = anneal(found.setting, found.crowd, np.array([1]), make_luck(), heats, 0.5, 200)
+    assert done == (overload(found.setting, found.crowd) <= 0)
+    assert done == found.fits()
+
+
+@_SLOW
+@given(bought_scenarios(), st.sampled_from([0.0, 0.2, 1.0]))
+def test_trades_of_shards_leave_less_strain_and_what_they_count_is_what_the_rules_count(
+    scenario: Scenario, waste: float
+) -> None:
+    """With one shard less: each trade gains what it says, and in the end no two shards have another one."""
+    found = crowded(scenario)
+    if found is None:
         return
-    book, heats = np.array([1]), np.full(3, 0.01 * float(problem.prices.max()))
-    done = anneal(setting, crowd, book, make_luck(), heats, 0.5, 200)
-    assert done == (overload(setting, crowd) <= 0)
-    state = state_of(packing, tables, 0)
-    homes = crowd.units[:, HOME].copy()
-    assert done == move_in(
-        tables, state, walker.movable, walker.rows, len(walker.rows), walker.types[:-1].copy(), homes
-    )
-    if done:
-        found = packing_of(state, tables, packing)
-        assert None not in found.row_of_unit
-        assert verify_placement(scenario, placement_of(found)) == ()
+    desk = make_desk(found.setting)
+    before, homes = found.strain(waste), found.crowd.units[:, HOME].copy()
+    spent = trade_all(found.setting, found.crowd, desk, waste, 10**9)
+    after = found.strain(waste)
+    moved = (found.crowd.units[:, HOME] != homes).any()
+    assert after < before if moved else after == before
+    assert (overload(found.setting, found.crowd) <= 0) == found.fits()
+    again = found.crowd.units[:, HOME].copy()
+    assert trade_all(found.setting, found.crowd, desk, waste, 10**9) <= spent
+    assert (found.crowd.units[:, HOME] == again).all()
 
 
 @_SLOW
