@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from planner.report.words import usd_text
 
 if TYPE_CHECKING:
-    from planner.solve.portfolio import Progress
+    from planner.solve.progress import Progress
 
 FIRST_AFTER_S = 1.0
 """Nothing is said about a search that is over sooner."""

@@ -7,6 +7,7 @@ convex measure of waste is usual in bin packing).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from planner.solve.filling import BALANCED, Filler, Pool, Style, fill_by_worth
 from planner.solve.guide import Advice
 from planner.solve.packing import Floats, Packing, Resident
 from planner.solve.problem import Ints
+from planner.solve.shares import PATIENCE
 from planner.solve.watch import Watch
 
 CLOSED_AT_ONCE = 5
@@ -149,6 +151,41 @@ class Improver:
         if packing.names[row] is not None or not item.price_microusd_per_h:
             return False
         return packing.openings.counts[shard_type] > item.min_count and row not in self._special
+
+
+def improve_by_rounds(  # noqa: PLR0913 - until when, in four ways
+    packing: Packing,
+    advice: Advice,
+    *,
+    at_least: Callable[[], int],
+    rounds: int,
+    seed: int,
+    watch: Watch,
+) -> None:
+    """Improve a packing until it costs what its bound says, nothing helps, or rounds or time are spent.
+
+    Parameters
+    ----------
+    packing
+        What is changed; never for the worse.
+    advice
+        What the relaxation says.
+    at_least
+        The bound of what is placed now, in micro-USD an hour.
+    rounds
+        How many at most.
+    seed
+        Of the random choices.
+    watch
+        When to stop.
+    """
+    improver, idle = Improver(packing, advice, watch), 0
+    rng = np.random.default_rng(seed)
+    for _ in range(rounds):
+        done = packing.cost <= at_least() or idle == PATIENCE
+        if done or watch.is_over() or not improver.can_improve():
+            break
+        idle = 0 if improver.improve(rng) else idle + 1
 
 
 def _chances(waste: Floats) -> Floats:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from planner.domain.canonical import sha256_of
 from planner.domain.difference import count_gone, count_moves
@@ -26,11 +23,13 @@ from planner.solve.construct import construct, construct_by_priority, extend, su
 from planner.solve.core.fleet import Fleet
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
-from planner.solve.improve import Improver
+from planner.solve.improve import improve_by_rounds
 from planner.solve.keeping import close_empty, has_lost, packing_from, release_names, take_names
 from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions, default_work
 from planner.solve.packing import Packing
+from planner.solve.placing import place_more
 from planner.solve.problem import make_problem
+from planner.solve.progress import Progress
 from planner.solve.refuse import refusals
 from planner.solve.result import placement_of, versions
 from planner.solve.services import with_services
@@ -38,26 +37,6 @@ from planner.solve.watch import Clock, Watch
 
 if TYPE_CHECKING:
     from planner.solve.exact.assign import Assigned
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a search stands.
-
-    Parameters
-    ----------
-    phase
-        What it does now, as ``construct``.
-    cost_microusd_per_h, bound_microusd_per_h
-        The best so far; None is not known yet.
-    refused
-        Replicas that the best plan so far does not place.
-    """
-
-    phase: str
-    cost_microusd_per_h: int | None
-    bound_microusd_per_h: int | None
-    refused: int
 
 
 _DEFAULT_OPTIONS = SolveOptions()
@@ -155,6 +134,7 @@ class _Search:
                 made = self._improve(made, fleet.spent + self.work // divisor, fleet)
             fresh = self._patterned(self._mixed(made))
             fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
+            self._place_more(fresh)
             candidates.append(fresh)
         known = min(candidates, key=_placed_and_cost)
         found = self._assigned(known)
@@ -408,15 +388,23 @@ class _Search:
 
     def _improve_by_rounds(self, packing: Packing, work: int) -> None:
         """Improve what the compiled search does not take, one round a unit of work."""
-        improver, idle = Improver(packing, self.advice, self.watch), 0
-        rng = np.random.default_rng(self.options.seed)
         large = len(self.problem.units) > shares.LARGE_UNITS
-        for _ in range(min(work, shares.LARGE_ROUNDS) if large else work):
-            done = packing.cost <= self._known_bound(packing).microusd_per_h or idle == shares.PATIENCE
-            if done or self.watch.is_over() or not improver.can_improve():
-                break
-            idle = 0 if improver.improve(rng) else idle + 1
+        improve_by_rounds(
+            packing,
+            self.advice,
+            at_least=lambda: self._known_bound(packing).microusd_per_h,
+            rounds=min(work, shares.LARGE_ROUNDS) if large else work,
+            seed=self.options.seed,
+            watch=self.watch,
+        )
         self._tell("improve", packing)
+
+    def _place_more(self, packing: Packing) -> None:
+        """Look for room for what is left out."""
+        if _unplaced(packing):
+            rounds = shares.PLACING_ROUNDS * self.budget
+            place_more(packing, self.advice, rounds=rounds, seed=self.options.seed, watch=self.watch)
+            self._tell("place more", packing)
 
     # --------------------------------------------------------------------------------------------- results
 

@@ -8,6 +8,9 @@ ASSIGNED_UNITS = 200
 PATIENCE = 150
 """Rounds in a row that find nothing better before a search gives up."""
 
+PLACING_ROUNDS = 4
+"""Rounds that look for room for what is left out, a unit of work; one takes some thousandths of a second."""
+
 LARGE_UNITS, LARGE_ROUNDS = 10_000, 40
 """Rounds of improvement at most, of about a second each, where that many units are not for compiled loops."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from planner.domain.plan import Plan, Refusal
 from planner.domain.scenario import Scenario
 from planner.solve.options import SolveOptions
-from planner.solve.portfolio import Progress
+from planner.solve.progress import Progress
 from planner.solve.relax.lever import Lever, Value
 from planner.solve.relax.trials import NO_PLAN, Outcome, Rank, TimeIsUpError, Trials
 from planner.solve.watch import Clock

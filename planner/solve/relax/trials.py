@@ -9,7 +9,8 @@ from planner.domain.plan import Plan, Refusal
 from planner.domain.scenario import Scenario
 from planner.errors import InputError
 from planner.solve.options import SolveOptions
-from planner.solve.portfolio import Progress, make_plan
+from planner.solve.portfolio import make_plan
+from planner.solve.progress import Progress
 from planner.solve.relax.lever import Lever
 from planner.solve.relax.levers import levers_of, relaxed_scenario, weighed_scenario
 from planner.solve.watch import Clock, Watch

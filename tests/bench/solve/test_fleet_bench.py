@@ -19,7 +19,8 @@ from planner.domain.plan import gap_ratio
 from planner.domain.scenario import Scenario
 from planner.scenario.load import load_scenario
 from planner.solve.options import SolveOptions
-from planner.solve.portfolio import Progress, make_plan
+from planner.solve.portfolio import make_plan
+from planner.solve.progress import Progress
 from tests.bench.records import commit, keep
 from tests.bench.solve.peers import best_fit_decreasing, first_fit_decreasing
 from tests.support.fleets import a_fleet

@@ -8,7 +8,7 @@ from threading import Event, active_count
 import pytest
 
 from planner.cli.progress import ProgressLine, beat_until, progress_text, shown_progress
-from planner.solve.portfolio import Progress
+from planner.solve.progress import Progress
 
 _STEP = Progress(phase="improve", cost_microusd_per_h=2_000_000, bound_microusd_per_h=1_500_000, refused=3)
 

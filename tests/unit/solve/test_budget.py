@@ -13,7 +13,8 @@ import pytest
 from planner.domain.canonical import canonical_json
 from planner.domain.verify import verify
 from planner.solve.options import SolveOptions, default_work
-from planner.solve.portfolio import Progress, make_plan
+from planner.solve.portfolio import make_plan
+from planner.solve.progress import Progress
 from planner.solve.watch import Watch
 from tests.support.builders import GIB, a_scenario, an_option, models
 from tests.support.fleets import a_fleet

@@ -11,7 +11,8 @@ from planner.domain.fleet import Cluster
 from planner.domain.policy import Headroom
 from planner.domain.scenario import Scenario
 from planner.solve.options import SolveOptions
-from planner.solve.portfolio import Progress, make_plan
+from planner.solve.portfolio import make_plan
+from planner.solve.progress import Progress
 from planner.solve.relax.search import Relaxations, Relaxed, relax
 from tests.support.builders import GIB, MIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
 
