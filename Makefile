@@ -2,6 +2,7 @@
 # make test   set everything up, then run every check and test
 # make check  the checks alone: format, lint, types, import contracts, spelling
 # make servers  install MLServer and KServe's Python server for the tests, each in an environment of its own
+# make nginx  install nginx for the tests by apt-get, which takes root
 # make bench  measure, beside peers in the same run; writes JSON under .cache/bench
 # make soak   the long runs
 # make clean  remove the virtual environment and everything built
@@ -15,9 +16,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVERS := .cache/servers
+APT := DEBIAN_FRONTEND=noninteractive apt-get -y -qq --no-install-recommends
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test check unit servers bench soak schemas constraints clean
+.PHONY: demo test check unit servers nginx bench soak schemas constraints clean
 .DELETE_ON_ERROR:
 
 # Everything is installed at the versions of constraints.txt, from the package index that pip is set up for.
@@ -37,8 +39,14 @@ demo: $(READY)
 test: check unit
 
 unit: $(READY)
-	-@$(MAKE) --no-print-directory servers
+	-@$(MAKE) --no-print-directory servers nginx
 	$(PYTEST) -n 2 -m 'not soak and not bench'
+
+# The proxy and the gateway are nginx. Where it is not there and cannot be installed, their tests are skipped.
+nginx:
+	@if PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null; then exit 0; fi; \
+	  if [ "$$(id -u)" != 0 ]; then echo "nginx is not installed, and only root may: its tests are skipped"; exit 0; fi; \
+	  $(APT) install nginx-light || { $(APT) update && $(APT) install nginx-light; }
 
 # Their dependencies clash with each other's and with ours. Where they cannot be installed their tests are skipped.
 servers: $(SERVERS)/mlserver/.ready $(SERVERS)/kserve/.ready

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import urllib3
 
 from planner.cluster import Kube
@@ -18,10 +16,6 @@ from tests.support.controllers import eventually
 from tests.support.memory_cluster import a_trained_model
 from tests.support.model_traffic import QUESTION
 
-NEEDS_NGINX = pytest.mark.skipif(
-    shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-    reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
-)
 FLEET = """\
 apiVersion: shardpack.dev/v1alpha1
 kind: Scenario

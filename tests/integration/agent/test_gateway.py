@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -23,12 +22,10 @@ from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import model_folder
 from tests.support.agent_process import eventually
 from tests.support.gateway_process import GatewayProcess
+from tests.support.nginx import needs_nginx
 from tests.support.triton_server import post, ready
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-    reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
-)
+pytestmark = needs_nginx
 QUESTION = json.dumps(
     {"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [1], "data": [7]}]}
 ).encode()

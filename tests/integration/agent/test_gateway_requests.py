@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,11 +15,9 @@ import urllib3
 
 from tests.support.agent_process import eventually
 from tests.support.gateway_process import GatewayProcess
+from tests.support.nginx import needs_nginx
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-    reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
-)
+pytestmark = needs_nginx
 LARGE = 24 * 2**20
 
 

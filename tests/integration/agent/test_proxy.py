@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import signal
 import socket
 import threading
@@ -19,14 +18,9 @@ from planner.rehearsal.mount import mount_files
 from planner.rehearsal.triton import TritonProcess
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
+from tests.support.nginx import needs_nginx
 
-pytestmark = [
-    pytest.mark.triton,
-    pytest.mark.skipif(
-        shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-        reason="the proxy is nginx, which is not installed (apt-get install nginx-light)",
-    ),
-]
+pytestmark = [pytest.mark.triton, needs_nginx]
 QUESTION = json.dumps(
     {"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [1], "data": [7]}]}
 ).encode()

@@ -17,10 +17,10 @@ from planner.rehearsal.triton import TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.agent_models import documents, model_folder, wanted
 from tests.support.agent_process import AgentProcess, eventually
+from tests.support.nginx import NGINX, needs_nginx
 from tests.support.private_ca import PrivateCa, has_openssl, make_ca
 from tests.support.triton_server import ready
 
-_NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 pytestmark = [
     pytest.mark.triton,
     pytest.mark.skipif(
@@ -28,9 +28,6 @@ pytestmark = [
         reason="certificates are made by openssl, which is not installed (apt install openssl)",
     ),
 ]
-needs_nginx = pytest.mark.skipif(
-    _NGINX is None, reason="TLS is ended by nginx, which is not installed (apt install nginx-light)"
-)
 
 SECRET = "open-sesame-4711"
 CONFIG = """daemon off;
@@ -90,7 +87,7 @@ class Guarded:
 
 @pytest.fixture
 def guarded(tmp_path: Path, server: TritonProcess, authority: PrivateCa, store: Path) -> Iterator[Guarded]:
-    assert _NGINX is not None
+    assert NGINX is not None
     folder = tmp_path / "nginx"
     folder.mkdir()
     with socket.socket() as taken:
@@ -106,7 +103,7 @@ def guarded(tmp_path: Path, server: TritonProcess, authority: PrivateCa, store: 
             server=server.http_url,
         )
     )
-    nginx = subprocess.Popen([_NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")])
     ca = tmp_path / "trusted.crt"
     shutil.copy(authority.ca, ca)
     (tmp_path / "secret").write_text(f"{SECRET}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,15 +26,10 @@ from tests.support.agent_models import model_folder
 from tests.support.agent_process import eventually
 from tests.support.builders import CPU, GIB, MIB, a_model, a_scenario, a_shard_type, an_option
 from tests.support.gateway_process import GatewayProcess
+from tests.support.nginx import needs_nginx
 from tests.support.python_servers import environment_of
 
-pytestmark = [
-    pytest.mark.triton,
-    pytest.mark.skipif(
-        shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-        reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
-    ),
-]
+pytestmark = [pytest.mark.triton, needs_nginx]
 
 FACTORS = {"double": 2, "triple": 3, "fivefold": 5}
 GIVEN = 7.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +15,13 @@ from planner.manifests.options import ManifestOptions
 from tests.support.asking_clients import Clients
 from tests.support.controllers import all_loaded, documents, eventually, running
 from tests.support.memory_cluster import a_trained_model
+from tests.support.nginx import needs_nginx
 from tests.support.standing_in import Agents, GatewayPod, KServeStandIn
 
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-        reason="the gateway is nginx, which is not installed (apt-get install nginx-light)",
-    ),
-]
+pytestmark = [pytest.mark.timeout(300), needs_nginx]
 
 
 def test_a_live_move_loses_no_request(here: Here, tmp_path: Path) -> None:

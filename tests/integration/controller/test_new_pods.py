@@ -16,15 +16,16 @@ from planner.rehearsal.triton_files import TritonHome
 from tests.support.asking_clients import Clients
 from tests.support.controllers import all_loaded, eventually, running
 from tests.support.model_traffic import QUESTION
+from tests.support.nginx import needs_nginx
 from tests.support.real_pods import RealPod, RealPods, ShardPods, TransformerPods
 from tests.support.services import Services
-from tests.support.sim_fleet import NEEDS_NGINX, asked, bring, offer
+from tests.support.sim_fleet import asked, bring, offer
 from tests.support.standing_in import GatewayPod, KServeStandIn
 
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
 
-pytestmark = [pytest.mark.triton, NEEDS_NGINX]
+pytestmark = [pytest.mark.triton, needs_nginx]
 
 STYLE = Style(options=ManifestOptions(gateway="nginx"))
 SLOW = {"load_ms": "700"}

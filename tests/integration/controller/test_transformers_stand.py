@@ -15,15 +15,16 @@ from planner.manifests.options import ManifestOptions
 from planner.manifests.transformer import LABEL_TRANSFORMER
 from planner.rehearsal.triton_files import TritonHome
 from tests.support.controllers import all_loaded, documents, eventually, models, running
+from tests.support.nginx import needs_nginx
 from tests.support.real_pods import ShardPods, TransformerPods
 from tests.support.services import Services
-from tests.support.sim_fleet import NEEDS_NGINX, asked, bring, offer
+from tests.support.sim_fleet import asked, bring, offer
 from tests.support.standing_in import GatewayPod, KServeStandIn
 
 if TYPE_CHECKING:
     from tests.integration.controller.conftest import Here
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(600), NEEDS_NGINX]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600), needs_nginx]
 
 STYLE = Style(options=ManifestOptions(gateway="nginx"))
 MODELS, PER_SHARD = 60, 31

@@ -17,6 +17,7 @@ from agent.flags import Seconds
 from agent.gateway.cli import main as gateway
 from agent.health import StatusServer, Views
 from agent.memory import visible_uuids
+from tests.support.nginx import needs_nginx
 
 FLAGS = [
     option
@@ -117,6 +118,7 @@ def test_the_status_is_answered_on_version_6() -> None:
         server.close()
 
 
+@needs_nginx
 def test_a_gateway_that_cannot_write_its_port_down_says_so(tmp_path: Path) -> None:
     folders = ["--config-dir", str(tmp_path), "--work-dir", str(tmp_path / "work")]
     file = tmp_path / "none" / "port"

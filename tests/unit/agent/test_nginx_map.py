@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -27,11 +26,8 @@ from planner.rehearsal.free_ports import free_port
 from tests.support.agent_models import copy, desired, row, target
 from tests.support.agent_process import eventually
 from tests.support.gateway_process import GatewayProcess
+from tests.support.nginx import needs_nginx
 
-needs_nginx = pytest.mark.skipif(
-    shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None,
-    reason="nginx is not installed (apt-get install nginx-light)",
-)
 WORDS = ("default", "hostnames", "include", "volatile")
 BESIDE = ("news", "t", "a.b", "Default", "DEFAULT", "x" * 253)
 
