@@ -79,6 +79,8 @@ class Setting(NamedTuple):
         ``(types, dimensions)``: what an empty shard offers.
     weights
         ``(types, dimensions)``: the price of one of each, in parts of a shard's at the relaxation's prices.
+    lost
+        ``(types, 2)``: what one of device memory and one of host memory costs at the relaxation's prices.
     excess
         ``(types, units)``: what a unit takes on a type beyond the least that it takes on any, in prices.
     units
@@ -92,6 +94,7 @@ class Setting(NamedTuple):
     demand: Ints
     room: Ints
     weights: Floats
+    lost: Floats
     excess: Floats
     units: Ints
     orders: Ints
@@ -156,6 +159,7 @@ def make_setting(tables: Tables, prices: Floats, movable: Ints) -> Setting:
         demand=demand,
         room=room,
         weights=np.maximum(prices, least) * whole,
+        lost=np.ascontiguousarray((prices * whole)[:, [0, rule[HOST_MEMORY]]]),
         excess=np.where(np.isfinite(cost), cost - np.where(np.isfinite(best), best, 0.0), 0.0),
         units=np.ascontiguousarray(tables.units[:, [FROM, TO]]),
         orders=orders,
@@ -184,7 +188,7 @@ def make_crowd(setting: Setting, types: Ints, homes: Ints) -> Crowd | None:
 @compiled
 def _enter_all(setting: Setting, crowd: Crowd, homes: Ints) -> bool:
     """Put units where they are, then those that are nowhere where that strains least."""
-    rule, demand, _, weights, excess, kin, orders, _ = setting
+    rule, demand, _, weights, lost, excess, kin, orders, _ = setting
     shards, units, members, strain = crowd
     movable, column = orders[0], rule[DIMENSIONS] + CHARGED
     for unit in movable:
@@ -192,21 +196,23 @@ def _enter_all(setting: Setting, crowd: Crowd, homes: Ints) -> bool:
         if home >= 0 and demand[shards[home, OF_TYPE], unit, column] >= 0:
             enter(rule, demand, shards, units, members, unit, home)
     for shard in range(len(shards)):
-        strain[shard] = strain_of(rule, demand, weights, shards, shard, NOBODY, NOBODY, WASTE)
+        strain[shard] = strain_of(rule, demand, weights, lost, shards, shard, NOBODY, NOBODY, WASTE)
     for unit in movable[::-1]:
         if units[unit, HOME] >= 0:
             continue
         best, least = -1, np.inf
         for shard in range(len(shards)):
             if may_enter(rule, demand, kin, shards, units, unit, shard, NOBODY):
-                more = strain_of(rule, demand, weights, shards, shard, NOBODY, unit, WASTE) - strain[shard]
+                more = (
+                    strain_of(rule, demand, weights, lost, shards, shard, NOBODY, unit, WASTE) - strain[shard]
+                )
                 more += WASTE * excess[shards[shard, OF_TYPE], unit]
                 if more < least:
                     best, least = shard, more
         if best < 0:
             return False
         enter(rule, demand, shards, units, members, unit, best)
-        strain[best] = strain_of(rule, demand, weights, shards, best, NOBODY, NOBODY, WASTE)
+        strain[best] = strain_of(rule, demand, weights, lost, shards, best, NOBODY, NOBODY, WASTE)
     return True
 
 
@@ -283,6 +289,7 @@ def strain_of(
     rule: Ints,
     demand: Ints,
     weights: Floats,
+    lost: Floats,
     shards: Ints,
     shard: int,
     leaves: int,
@@ -325,7 +332,7 @@ def strain_of(
             left -= host - shards[shard, HOST_BASES]
         if left < 0:
             over -= left * weights[of_type, dimension]
-    wasted = (device + top) * weights[of_type, 0] + host * weights[of_type, rule[HOST_MEMORY]]
+    wasted = (device + top) * lost[of_type, 0] + host * lost[of_type, 1]
     return float(over + waste * wasted)
 
 

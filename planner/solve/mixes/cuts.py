@@ -97,6 +97,10 @@ class Mixes:
         self.program.add(condition)
         return condition
 
+    def is_known(self, mix: Mix) -> bool:
+        """Return whether a mix was looked at."""
+        return mix in self._known
+
     def look(self, mix: Mix) -> Slack | None:
         """Return what a mix leaves; a condition is added that says how much that is."""
         if mix not in self._known:

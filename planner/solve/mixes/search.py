@@ -21,7 +21,10 @@ FIRST_WORK, MORE = 200_000, 4
 ALTERNATIVES = 2
 """Mixes that are tried at one cost."""
 
-WALKED_UNITS, WORK_OF_CHANGES = (300, 2_000), 550
+MOST_LOOKS = 40
+"""Mixes that are looked at before walks, each a hundredth of a second."""
+
+WALKED_UNITS, WORK_OF_CHANGES = (300, 2_000), 700
 """Units above and up to which mixes are annealed, and the work for which each unit may change its place once
 in each walk."""
 
@@ -99,11 +102,27 @@ class _Search:
 
     def _walk(self, walker: Walker) -> Found:
         """Return what walks find."""
+        self._refine(walker)
         program, work = self.mixes.program, self.work * len(self.best.problem.units) // WORK_OF_CHANGES
         found = walker.walk(
             program.conditions, program.limits, self.used, bound=self.bound, seed=self.seed, work=work
         )
         return Found(packing=found, bound_microusd_per_h=self.bound, spent=walker.spent, walked=True)
+
+    def _refine(self, walker: Walker) -> None:
+        """Look at the mixes that walks may try, until what conditions say of the best of them is so."""
+        program, mix, looks = self.mixes.program, np.array(self.best.openings.counts), 0
+        while looks < MOST_LOOKS and not self.watch.is_over():
+            near = walker.neighbours(program.conditions, program.limits, self.used)
+            choices = near.best_near(mix, self.bound, self.best.cost)
+            unknown = [choice.mix for choice in choices if not self.mixes.is_known(choice.mix)]
+            if not unknown:
+                break
+            for one in unknown[: MOST_LOOKS - looks]:
+                if self.watch.is_over():
+                    return
+                self.mixes.look(one)
+            looks += len(unknown)
 
     def _is_over(self) -> bool:
         return self.best.cost <= self.bound or self.repacker.spent >= self.work or self.watch.is_over()

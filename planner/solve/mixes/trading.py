@@ -119,7 +119,15 @@ def trade_all(setting: Setting, crowd: Crowd, desk: Desk, waste: float, work: in
     changed, seen, now = np.zeros(count, dtype=np.int64), np.zeros((count, count), dtype=np.int64), 1
     for shard in range(count):
         crowd.strain[shard] = strain_of(
-            setting.rule, setting.demand, setting.weights, crowd.shards, shard, NOBODY, NOBODY, waste
+            setting.rule,
+            setting.demand,
+            setting.weights,
+            setting.lost,
+            crowd.shards,
+            shard,
+            NOBODY,
+            NOBODY,
+            waste,
         )
     before = 0
     while before < now and spent < work:
@@ -160,7 +168,15 @@ def _trade(
     _carry_out(setting, crowd, one.sets[best_mine], two.sets[best_theirs], shard, other)
     for place in (shard, other):
         crowd.strain[place] = strain_of(
-            setting.rule, setting.demand, setting.weights, crowd.shards, place, NOBODY, NOBODY, waste
+            setting.rule,
+            setting.demand,
+            setting.weights,
+            setting.lost,
+            crowd.shards,
+            place,
+            NOBODY,
+            NOBODY,
+            waste,
         )
     return ones * twos, True
 
@@ -228,8 +244,8 @@ def _note(
     side.sets[index, ONE], side.sets[index, TWO], side.sets[index, PEAK] = gone[0], gone[1], peak
     device, base = shards[shard, DEVICE_BASES], shards[shard, HOST_BASES]
     freed, freed_host = _freed(setting, crowd, gone, shard)
-    numbers[WASTED] = waste * (device - freed + peak) * weights[here, 0]
-    numbers[WASTED] += waste * (base - freed_host) * weights[here, host]
+    numbers[WASTED] = waste * (device - freed + peak) * setting.lost[here, 0]
+    numbers[WASTED] += waste * (base - freed_host) * setting.lost[here, 1]
     for dimension in range(width):
         numbers[FREE + dimension] = shards[shard, LEFT + dimension]
         numbers[FREE + width + dimension] = 0.0
@@ -243,7 +259,7 @@ def _note(
                 numbers[FREE + width + dimension] += demand[there, unit, dimension]
     sure, sure_host = _brought(setting, crowd, gone, places[1])
     side.sets[index, SURE], side.sets[index, SURE_HOST] = sure, sure_host
-    numbers[WASTED] += waste * (sure * weights[there, 0] + sure_host * weights[there, host])
+    numbers[WASTED] += waste * (sure * setting.lost[there, 0] + sure_host * setting.lost[there, 1])
     numbers[FREE + width] += sure
     numbers[FREE + width + host] += sure_host
     for dimension in range(width):
@@ -321,7 +337,8 @@ def _strain_with(
                 device, host = (device + base, host) if kind == 0 else (device, host + base)
     more = (device + peak - mine.sets[gone, PEAK]) * setting.weights[here, 0]
     more_host = host * setting.weights[here, rule[HOST_MEMORY]]
-    strain = waste * (more + more_host)
+    strain = (device + peak - mine.sets[gone, PEAK]) * setting.lost[here, 0]
+    strain = waste * (strain + host * setting.lost[here, 1])
     for dimension in range(width):
         over = theirs.numbers[FREE + width + dimension, come] - mine.numbers[FREE + dimension, gone]
         if dimension == 0:

@@ -5,9 +5,9 @@ Where annealing leaves little too much, shards trade.
 
 from __future__ import annotations
 
-import copy
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.core.state import CLOSED, ROW, TYPE
 from planner.solve.core.tables import KIND, MOST_PODS, MOST_SHARDS, PODS, PRICE, Floats, Tables
 from planner.solve.exact.mix import Condition, Mix
-from planner.solve.mixes.annealing import anneal, make_luck
+from planner.solve.mixes.annealing import anneal
 from planner.solve.mixes.crowd import (
     HOME,
     Crowd,
@@ -29,6 +29,7 @@ from planner.solve.mixes.crowd import (
     plain_rows,
     plain_types,
 )
+from planner.solve.mixes.pairs import make_tools
 from planner.solve.mixes.trading import make_desk, trade_all
 from planner.solve.packing import Packing
 from planner.solve.problem import Ints
@@ -37,27 +38,31 @@ from planner.solve.watch import Watch
 CHANGES = ((6, 4), (20, 3), (60, 2), (None, 1))
 """(types up to, shards that the next mix has more or less of at most): hundreds or thousands of mixes."""
 
-CHANGED = 0.002
-"""Room that a mix has to have more for each shard that is another one, as a share of all."""
+NEARLY = 0.001
+"""Room that a mix may have less than one that is no dearer, as a share of all."""
 
-PHASES, HEATS = ((0.7, 0.04, 0.006, 0.6), (0.3, 0.01, 0.0002, 0.2)), 40
+PHASES, HEATS = ((0.6, 0.1, 0.015, 3.0, 3.0), (0.4, 0.01, 0.0005, 1.0, 0.05)), 40
 """Of annealing: the part of the changes; what is tolerated at the start and at the end, in what a unit costs
-on average; and what waste counts for, less in the end. And steps in a phase."""
+on average; what waste counts for, at the start and at the end. And steps in a phase. Waste counts for more
+than what is too much at first, so that bases and room for loading are shared before everything has to fit."""
 
-FIRST, MORE, AT_ONCE = 1_500, 3, 500_000
-"""Changes for each unit that are tried in one mix in the first pass, how many times more in the next one; and
-changes between two looks at the clock."""
+FIRST, MORE, AT_ONCE, PAIR = 1_500, 3, 500_000, 20
+"""Changes for each unit that are tried in one mix in the first pass, how many times more in the next one;
+changes between two looks at the clock; and for how many a pair of shards counts."""
 
-CLOSE, REHEATS, HOPELESS = 0.0003, 6, 0.003
-"""Too much, as a share of the cost, up to which the last phase is gone through again at once, and how often;
-and from which on a mix is not tried again, nor those that have no more shards of any type."""
+RISE, FALL = 0.6, 0.001
+"""By how much more room the next mix has, in what is too much in the last one, and by how much less where
+nothing is, as a share of all."""
+
+CLOSE = 0.0003
+"""Too much, as a share of the cost, up to which the last phase is gone through again at once."""
 
 TRADING, TRADED, TRADING_WORK = 0.001, (0.2, 0.02), 3_000_000
 """Too much, as a share of the cost, below which shards trade; what waste counts for, first and then; and the
 work of each."""
 
 PARTS = (0.5, 0.35)
-"""Which part of what may be saved the next mix of each walk saves."""
+"""Which part of what may be saved the first mix of each walk saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,25 @@ class Place:
     cost: int
     types: Ints
     homes: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A mix that may hold everything.
+
+    Parameters
+    ----------
+    cost
+        In micro-USD an hour.
+    room
+        What it leaves at least by one of the conditions, as a share of what is asked.
+    mix
+        Shards of each type.
+    """
+
+    cost: int
+    room: float
+    mix: Mix
 
 
 class Neighbours:
@@ -102,25 +126,27 @@ class Neighbours:
         self._low, self._high = np.array(limits, dtype=np.int64).reshape(-1, 2).T
         self._shares = np.array([[w / max(1, c.asked) for w in c.worth] for c in conditions])
         self._changes = _changes(len(self.prices), used)
-        self._without = np.zeros((0, len(self.prices)), dtype=np.int64)
 
-    def leave_out(self, mix: Mix) -> None:
-        """Look at a mix no more, nor at those that have no more shards of any type."""
-        self._without = np.concatenate((self._without, np.array([mix], dtype=np.int64)))
+    def best_near(self, mix: Ints, above: int, below: int) -> list[Choice]:
+        """Return the mixes near another one that leave nearly most room of those no dearer, cheapest first.
 
-    def next_to(self, mix: Ints, above: int, most: int) -> Mix | None:
-        """Return the mix near another one of some cost that leaves most room, changes weighed against it."""
+        Parameters
+        ----------
+        mix
+            Shards of each type.
+        above, below
+            Least cost, and what they cost less than, in micro-USD an hour.
+        """
         found = mix + self._changes
         costs = found @ self.prices
-        keep = ((found >= self._low) & (found <= self._high)).all(axis=1) & (costs > above) & (costs <= most)
+        keep = ((found >= self._low) & (found <= self._high)).all(axis=1) & (costs >= above) & (costs < below)
         keep &= (found @ self._pods <= self._most[0]) & (found.sum(axis=1) <= self._most[1])
         room = (found @ self._shares.T).min(axis=1) - 1.0
-        without = (found[:, None, :] <= self._without[None, :, :]).all(axis=2)
-        keep &= (room >= 0) & ~np.any(without, axis=1)
-        if not keep.any():
-            return None
-        score = np.where(keep, room - CHANGED * np.abs(self._changes).sum(axis=1), -np.inf)
-        return tuple(found[int(np.argmax(score))].tolist())
+        order = np.lexsort((-room, costs))
+        order = order[keep[order] & (room[order] >= 0)]
+        best = np.maximum.accumulate(room[order])
+        order = order[room[order] > best - NEARLY]
+        return [Choice(cost=int(costs[i]), room=float(room[i]), mix=tuple(found[i].tolist())) for i in order]
 
 
 def _changes(types: int, used: Ints) -> Ints:
@@ -134,13 +160,14 @@ def _changes(types: int, used: Ints) -> Ints:
 
 
 class _Walk:
-    """One walk: halves what may be saved, from wherever it is."""
+    """One walk: asks for more room after a mix that was missed, for less after one that was found."""
 
-    def __init__(  # noqa: PLR0913 - what walks share, and what each has of its own
+    def __init__(  # noqa: PLR0913, PLR0917 - what walks share, and what each has of its own
         self,
         setting: Setting,
         worth: Floats,
         near: Neighbours,
+        choices: list[Choice],
         start: Place,
         others: Ints,
         *,
@@ -150,12 +177,11 @@ class _Walk:
         watch: Watch,
     ) -> None:
         self.setting, self.worth, self.near, self.watch = setting, worth, near, watch
+        self.choices = choices
         self.best, self.bound = start, bound
         self.part, self.spent = part, 0
-        self.book = np.array([np.random.default_rng(seed).integers(1, 2**31 - 1)], dtype=np.int64)
-        self.luck, self.others, self.work = make_luck(), others, 0
-        self.known: dict[Mix, Place] = {}
-        self.desk = make_desk(setting)
+        self.others, self.work = others, 0
+        self.desk, self.tools = make_desk(setting), make_tools(setting, seed)
 
     def run(self, work: int) -> Place:
         """Return the cheapest place that is found with so many changes."""
@@ -168,54 +194,40 @@ class _Walk:
         return self.spent >= self.work or self.best.cost <= self.bound or self.watch.is_over()
 
     def _pass(self, each: int) -> bool:
-        """Halve what may be saved, from wherever that ends; returns whether there was anything to try."""
-        low, target, before = self.bound - 1, 0, self.spent
+        """Try one mix after the other, each once; returns whether there was anything to try."""
+        before, tried = self.spent, set[Mix]()
+        most = self.best.cost - int(self.part * (self.best.cost - self.bound))
+        asked = max((choice.room for choice in self.choices if choice.cost <= most), default=0.0)
         while not self._is_over():
-            cost = self.best.cost
-            most = min(max(target, cost - int(self.part * (cost - low))), cost - 1)
-            mix = self._next(low, most) or self._next(low, cost - 1)
-            if mix is None:
+            left = [one for one in self.choices if one.cost < self.best.cost and one.mix not in tried]
+            if not left:
                 break
-            at, over = self._anneal(mix, min(each, self.work - self.spent))
-            at, over = self._finished(mix, at, over, each)
+            choice = next((one for one in left if one.room >= asked), max(left, key=lambda one: one.room))
+            tried.add(choice.mix)
+            at, over = self._anneal(choice.mix, self.best, each, PHASES)
+            if 0 < over < CLOSE * at.cost and not self._is_over():
+                at, over = self._anneal(choice.mix, at, each, PHASES[1:])
             if over <= 0:
-                self.best, target = at, 0
-                continue
-            self.known[mix], low, target = at, at.cost, at.cost + int(min(over, cost))
-            if over > HOPELESS * at.cost:
-                self.near.leave_out(mix)
+                self.best, asked = at, choice.room - FALL
+            else:
+                asked = choice.room + RISE * over / at.cost
         return self.spent > before
 
-    def _finished(self, mix: Mix, at: Place, over: float, each: int) -> tuple[Place, float]:
-        """Return where some more annealing ends, less hot, where only little is too much."""
-        for _ in range(REHEATS):
-            if not 0 < over < CLOSE * at.cost or self._is_over():
-                break
-            self.known[mix] = at
-            again, more = self._anneal(mix, min(each, self.work - self.spent), PHASES[1:])
-            if more <= over:
-                at, over = again, more
-        return at, over
-
-    def _next(self, above: int, most: int) -> Mix | None:
-        mix = self.others + np.bincount(self.best.types, minlength=len(self.others))
-        return self.near.next_to(mix, above, most)
-
     def _anneal(
-        self, mix: Mix, work: int, phases: tuple[tuple[float, float, float, float], ...] = PHASES
+        self, mix: Mix, start: Place, work: int, phases: Sequence[tuple[float, float, float, float, float]]
     ) -> tuple[Place, float]:
-        """Return where annealing a mix ends, and what is too much there; it goes on where it ended before."""
+        """Return where annealing a mix ends that starts from some place, and what is too much there."""
         cost = sum(int(price) * count for price, count in zip(self.near.prices, mix, strict=True))
-        at = self.known.get(mix)
-        types, homes = (at.types, at.homes) if at else self._changed(np.array(mix) - self.others)
+        types, homes = self._changed(start, np.array(mix) - self.others)
         crowd = make_crowd(self.setting, types, homes)
         if crowd is None:
             return Place(cost=cost, types=types, homes=homes), math.inf
         unit = float(self.near.prices[types].sum()) / max(1, self.setting.orders.shape[1])
-        for share, hot, cold, waste in phases:
-            heats, each = np.geomspace(hot * unit, cold * unit, HEATS), max(1, int(share * work) // HEATS)
-            parts = np.array_split(heats, max(1, min(HEATS, work // AT_ONCE)))
-            if any(self._is_done(crowd, part, waste, each) for part in parts):
+        for share, hot, cold, waste, last in phases:
+            left = min(int(share * work), self.work - self.spent)
+            heats, wastes = np.geomspace(hot * unit, cold * unit, HEATS), np.geomspace(waste, last, HEATS)
+            parts = np.array_split(np.arange(HEATS), max(1, min(HEATS, left // AT_ONCE)))
+            if any(self._is_done(crowd, heats[part], wastes[part], left // HEATS) for part in parts):
                 break
         over = overload(self.setting, crowd)
         if 0 < over < TRADING * cost and not self.watch.is_over():
@@ -229,14 +241,15 @@ class _Walk:
             self.spent += trade_all(self.setting, crowd, self.desk, waste, most)
         return overload(self.setting, crowd)
 
-    def _is_done(self, crowd: Crowd, heats: Floats, waste: float, each: int) -> bool:
+    def _is_done(self, crowd: Crowd, heats: Floats, wastes: Floats, changes: int) -> bool:
         """Return whether some more annealing leaves nothing too much, or there is no more time."""
-        self.spent += len(heats) * each
-        return anneal(self.setting, crowd, self.book, self.luck, heats, waste, each) or self.watch.is_over()
+        pairs = max(1, changes // PAIR)
+        self.spent += len(heats) * pairs * PAIR
+        return anneal(self.setting, crowd, self.tools, heats, wastes, pairs) or self.watch.is_over()
 
-    def _changed(self, wanted: Ints) -> tuple[Ints, Ints]:
+    def _changed(self, start: Place, wanted: Ints) -> tuple[Ints, Ints]:
         """Return so many shards of each type, those gone that earn least of their price; and who is where."""
-        types, homes = self.best.types, self.best.homes
+        types, homes = start.types, start.homes
         inside = homes >= 0
         worth = np.bincount(homes[inside], weights=self.worth[inside], minlength=len(types))
         order = np.argsort(-worth / np.maximum(self.near.prices[types], 1), kind="stable")
@@ -278,6 +291,13 @@ class Walker:
         """Return whether there is anything to anneal."""
         return len(self.movable) > 0
 
+    def neighbours(
+        self, conditions: list[Condition], limits: list[tuple[int, int]], used: Ints
+    ) -> Neighbours:
+        """Return the mixes near any one that differ in plain shards only."""
+        used = np.array([index for index in used if plain_types(self.tables)[index]], dtype=np.int64)
+        return Neighbours(self.tables, conditions, limits, used)
+
     def walk(  # noqa: PLR0913 - the settings of a search
         self,
         conditions: list[Condition],
@@ -303,17 +323,18 @@ class Walker:
         work
             Changes that are tried in each walk.
         """
-        used = np.array([index for index in used if plain_types(self.tables)[index]], dtype=np.int64)
         setting = make_setting(self.tables, self.prices, self.movable)
-        near = Neighbours(self.tables, conditions, limits, used)
+        near = self.neighbours(conditions, limits, used)
         worth = self.tables.value[np.maximum(self.tables.units[:, KIND], 0)]
         start = Place(cost=self.packing.cost, types=self.types, homes=self.homes)
         others = np.array(self.packing.openings.counts) - np.bincount(self.types, minlength=len(near.prices))
+        choices = near.best_near(np.array(self.packing.openings.counts), bound, start.cost)
         walks = [
             _Walk(
                 setting,
                 worth,
-                copy.copy(near),
+                near,
+                choices,
                 start,
                 others,
                 bound=bound,

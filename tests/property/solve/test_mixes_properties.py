@@ -14,17 +14,21 @@ from planner.domain.verify import verify_placement
 from planner.solve.construct import construct
 from planner.solve.core.bridge import packing_of, state_of
 from planner.solve.guide import make_advice
-from planner.solve.mixes.annealing import anneal, make_luck
+from planner.solve.mixes.annealing import anneal
 from planner.solve.mixes.crowd import (
     HOME,
     Crowd,
     Setting,
+    enter,
+    leave,
     make_crowd,
     make_setting,
+    may_enter,
     move_in,
     overload,
     strain_of,
 )
+from planner.solve.mixes.pairs import SLOTS, change, make_tools
 from planner.solve.mixes.repack import Repacker
 from planner.solve.mixes.search import search
 from planner.solve.mixes.trading import make_desk, trade_all
@@ -74,14 +78,40 @@ class Crowded(NamedTuple):
             assert verify_placement(packing.problem.scenario, placement_of(found)) == ()
         return fine
 
+    def may_change(self, one: int, two: int, shard: int, other: int) -> bool:
+        """Whether both may be in the other shard, neither of them beside another replica of its model."""
+        rule, demand, kin = self.setting.rule, self.setting.demand, self.setting.units
+        if one >= 0 and two >= 0 and kin[one, 0] == kin[two, 0]:
+            return False
+        return all(
+            unit < 0 or may_enter(rule, demand, kin, self.crowd.shards, self.crowd.units, unit, there, -1)
+            for unit, there in ((one, other), (two, shard))
+        )
+
+    def swap(self, one: int, two: int, shard: int, other: int) -> None:
+        """Let one leave a shard for another one, and one come."""
+        rule, demand, (shards, units, members, _) = self.setting.rule, self.setting.demand, self.crowd
+        for unit in (one, two):
+            if unit >= 0:
+                leave(rule, demand, shards, units, members, unit)
+        for unit, there in ((one, other), (two, shard)):
+            if unit >= 0:
+                enter(rule, demand, shards, units, members, unit, there)
+
     def strain(self, waste: float) -> float:
         """What is too much in all shards, some of what is wasted, and what units cost where they are dear."""
-        rule, demand, weights = self.setting.rule, self.setting.demand, self.setting.weights
+        rule, demand, weights, lost = (
+            self.setting.rule,
+            self.setting.demand,
+            self.setting.weights,
+            self.setting.lost,
+        )
         shards, homes = self.crowd.shards, self.crowd.units[:, HOME]
         dear = sum(self.setting.excess[self.types[homes[unit]], unit] for unit in self.walker.movable)
         return float(
             sum(
-                strain_of(rule, demand, weights, shards, shard, -1, -1, waste) for shard in range(len(shards))
+                strain_of(rule, demand, weights, lost, shards, shard, -1, -1, waste)
+                for shard in range(len(shards))
             )
             + waste * dear
         )
@@ -112,9 +142,40 @@ def test_what_annealing_calls_a_packing_is_one_and_what_it_counts_is_what_the_ru
     if found is None:
         return
     heats = np.full(3, 0.01 * float(found.walker.packing.problem.prices.max()))
-    done = anneal(found.setting, found.crowd, np.array([1]), make_luck(), heats, 0.5, 200)
+    tools = make_tools(found.setting, 1)
+    done = anneal(found.setting, found.crowd, tools, heats, np.full(3, 0.5), 200)
     assert done == (overload(found.setting, found.crowd) <= 0)
     assert done == found.fits()
+
+
+@_SLOW
+@given(bought_scenarios(), st.sampled_from([0.0, 0.2, 3.0]))
+def test_a_change_without_heat_is_the_best_of_all_between_two_shards(
+    scenario: Scenario, waste: float
+) -> None:
+    """With one shard less: no change of one for one, or of one alone, that is left gains anything."""
+    found = crowded(scenario)
+    if found is None or len(found.types) < 2:
+        return
+    setting, crowd, tools = found.setting, found.crowd, make_tools(found.setting, 1)
+    close = 1e-5 * float(found.walker.packing.cost)
+    for other in range(1, len(found.types)):
+        before = found.strain(waste)
+        change(setting, crowd, tools, 0.0, waste, 0, other)
+        best = found.strain(waste)
+        assert best <= before + close
+        ones, twos = (
+            [-1, *(unit for unit in found.walker.movable if crowd.units[unit, HOME] == shard)]
+            for shard in (0, other)
+        )
+        if max(len(ones), len(twos)) >= SLOTS:
+            continue
+        for one in ones:
+            for two in twos:
+                if found.may_change(one, two, 0, other):
+                    found.swap(one, two, 0, other)
+                    assert found.strain(waste) >= best - close
+                    found.swap(two, one, 0, other)
 
 
 @_SLOW

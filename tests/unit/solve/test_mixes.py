@@ -15,7 +15,7 @@ from planner.solve.guide import Advice, make_advice
 from planner.solve.mixes.cuts import Mixes
 from planner.solve.mixes.repack import Repacker
 from planner.solve.mixes.search import search
-from planner.solve.mixes.walk import Neighbours
+from planner.solve.mixes.walk import NEARLY, Neighbours
 from planner.solve.options import Effort
 from planner.solve.packing import Packing
 from planner.solve.problem import make_problem
@@ -103,22 +103,22 @@ def test_mixes_are_annealed_where_there_are_many_units_and_the_plan_is_legal_and
     assert again.spent == found.spent
 
 
-def test_the_next_mix_is_near_meets_the_conditions_and_is_not_one_left_out() -> None:
+def test_mixes_that_may_do_are_near_meet_the_conditions_and_leave_more_room_the_dearer() -> None:
     packing, advice = constructed(a_fleet(60, seed=103))
     mixes, mix = mixes_of(packing, advice), np.array(mix_of(packing))
     mixes.add(advice.prices, 1.0)
     tables = Repacker(packing.problem, advice, seed=0, watch=WATCH).tables
     near = Neighbours(tables, mixes.program.conditions, mixes.program.limits, np.arange(5))
-    seen = set[tuple[int, ...]]()
-    while (found := near.next_to(mix, 0, packing.cost - 1)) is not None:
-        assert found not in seen
-        assert np.abs(np.array(found) - mix).sum() <= 4
-        assert np.array(found) @ packing.problem.prices < packing.cost
-        assert all(item.holds(found) for item in mixes.program.conditions)
-        near.leave_out(found)
-        seen.add(found)
-    assert seen
-    assert near.next_to(mix, packing.cost, packing.cost + 10**6) not in seen
+    found = near.best_near(mix, mixes.bound(), packing.cost)
+    assert found
+    assert len({choice.mix for choice in found}) == len(found)
+    for choice in found:
+        assert np.abs(np.array(choice.mix) - mix).sum() <= 4
+        assert mixes.bound() <= choice.cost == np.array(choice.mix) @ packing.problem.prices < packing.cost
+        assert all(item.holds(choice.mix) for item in mixes.program.conditions)
+        assert all(other.room <= choice.room + NEARLY for other in found if other.cost <= choice.cost)
+    assert [choice.cost for choice in found] == sorted(choice.cost for choice in found)
+    assert near.best_near(mix, 0, 0) == []
 
 
 def test_more_work_goes_on_where_less_ends() -> None:
