@@ -19,7 +19,7 @@ SERVERS := .cache/servers
 APT := DEBIAN_FRONTEND=noninteractive apt-get -y -qq --no-install-recommends
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test check unit servers nginx bench soak schemas constraints clean
+.PHONY: demo test check unit tools servers nginx bench soak schemas constraints clean
 .DELETE_ON_ERROR:
 
 # Everything is installed at the versions of constraints.txt, from the package index that pip is set up for.
@@ -36,11 +36,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/shardpack demo --out demo-report.html
 
-test: check unit
+test: $(READY)
+	@$(MAKE) --no-print-directory -j3 check tools
+	@$(MAKE) --no-print-directory unit
 
-unit: $(READY)
-	-@$(MAKE) --no-print-directory servers nginx
+unit: $(READY) tools
 	$(PYTEST) -n 2 -m 'not soak and not bench'
+
+tools:
+	-@$(MAKE) --no-print-directory servers nginx
 
 # The proxy and the gateway are nginx. Where it is not there and cannot be installed, their tests are skipped.
 nginx:
