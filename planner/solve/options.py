@@ -9,10 +9,10 @@ DEFAULT_WORKS = (
     (2_000, 9, 0.0),
     (20_000, 0, 0.015),
     (200_000, 270, 0.0028),
-    (None, 2_200, 0.0),
+    (None, 1_900, 0.0),
 )
 """(units up to, work, and more for each unit): what a search spends that is not told. A second of a core for
-2,000 units; some 13 of two cores for 10,000, some 57 for 100,000 and some 280 for 1,000,000."""
+2,000 units; some 11 of two cores for 10,000, some 54 for 100,000 and some 290 for 1,000,000."""
 
 PROOF_TIME_A_UNIT = 0.045
 """CP-SAT's deterministic time, roughly seconds."""
