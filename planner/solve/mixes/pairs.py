@@ -308,14 +308,19 @@ def _fill(
             if shards[other, host_users + backend] == 0
             else 0.0
         )
-    for index in range(count, _filled_up(count + 1)):
-        who[index] = NOBODY
-        for row in range(OWN + 2 * width):
-            numbers[row, index] = 0.0
-        numbers[TIE, index] = numbers[HOST_TIE, index] = -1.0
-        numbers[TOP_WITHOUT, index] = top * weights[here, 0]
-        numbers[MORE, index] = 0.0 if index == count else NEVER
+    _fill_up(half, count, top * weights[here, 0])
     return int(count + 1)
+
+
+@compiled
+def _fill_up(half: Half, count: int, top: float) -> None:
+    """Note nobody behind those who may leave, and behind that what may not be."""
+    for index in range(count, _filled_up(count + 1)):
+        half.who[index] = NOBODY
+        half.numbers[:, index] = 0.0
+        half.numbers[TIE, index] = half.numbers[HOST_TIE, index] = -1.0
+        half.numbers[TOP_WITHOUT, index] = top
+        half.numbers[MORE, index] = 0.0 if index == count else NEVER
 
 
 @compiled
