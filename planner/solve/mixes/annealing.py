@@ -95,7 +95,7 @@ def _move_group(
     For each of them comes who is most like it, of another backend that its shard has anyway.
     """
     shards, users = crowd.shards, LEFT + setting.rule[DIMENSIONS] + setting.rule[BACKENDS]
-    movable = setting.orders[0]
+    movable = setting.movable
     unit, shard = movable[draw(tools, len(movable))], crowd.units[movable[draw(tools, len(movable))], HOME]
     home, backend = crowd.units[unit, HOME], _backend_of(setting, unit)
     few = min(LARGEST_GROUP, shards[home, COUNT] - 1)
@@ -155,7 +155,7 @@ def _change_all(
     waste: float,
 ) -> None:
     """Let some units of two shards go to the other one of them, if that is tolerated."""
-    rule, demand, _, weights, lost, excess, kin, _, _ = setting
+    rule, demand, _, weights, lost, excess, kin, _ = setting
     shards, units = crowd.shards, crowd.units
     wasted = 0.0
     for unit in changed[:count]:

@@ -85,9 +85,8 @@ class Setting(NamedTuple):
         ``(types, units)``: what a unit takes on a type beyond the least that it takes on any, in prices.
     units
         ``(units, 2)``: the first of the same model and the one behind the last.
-    orders, ranks
-        ``(dimensions, movable)``: those that may move, by size; and ``(dimensions, units)``, where in that
-        each of them is.
+    movable
+        Units that may move, by what they take of device memory on the first type.
     """
 
     rule: Ints
@@ -97,8 +96,7 @@ class Setting(NamedTuple):
     lost: Floats
     excess: Floats
     units: Ints
-    orders: Ints
-    ranks: Ints
+    movable: Ints
 
 
 class Crowd(NamedTuple):
@@ -151,9 +149,6 @@ def make_setting(tables: Tables, prices: Floats, movable: Ints) -> Setting:
     cost = (demand[:, :, :width] * (whole * prices)[:, None]).sum(axis=2)
     cost[demand[:, :, width + CHARGED] < 0] = np.inf
     best = cost.min(axis=0)
-    orders = np.ascontiguousarray(movable[np.argsort(demand[0, movable, :width], axis=0, kind="stable").T])
-    ranks = np.zeros((width, len(tables.units)), dtype=np.int64)
-    np.put_along_axis(ranks, orders, np.broadcast_to(np.arange(len(movable)), orders.shape), axis=1)
     return Setting(
         rule=rule,
         demand=demand,
@@ -162,8 +157,7 @@ def make_setting(tables: Tables, prices: Floats, movable: Ints) -> Setting:
         lost=np.ascontiguousarray((prices * whole)[:, [0, rule[HOST_MEMORY]]]),
         excess=np.where(np.isfinite(cost), cost - np.where(np.isfinite(best), best, 0.0), 0.0),
         units=np.ascontiguousarray(tables.units[:, [FROM, TO]]),
-        orders=orders,
-        ranks=ranks,
+        movable=movable[np.argsort(demand[0, movable, 0], kind="stable")],
     )
 
 
@@ -173,7 +167,7 @@ def make_crowd(setting: Setting, types: Ints, homes: Ints) -> Crowd | None:
     ``homes`` are the shards of all units, -1 where they have none yet: those that may move go where that
     strains least.
     """
-    rule, movable = setting.rule, setting.orders[0]
+    rule, movable = setting.rule, setting.movable
     width, backends = int(rule[DIMENSIONS]), int(rule[BACKENDS])
     crowd = Crowd(
         shards=np.zeros((len(types), LEFT + width + 2 * backends), dtype=np.int64),
@@ -188,9 +182,9 @@ def make_crowd(setting: Setting, types: Ints, homes: Ints) -> Crowd | None:
 @compiled
 def _enter_all(setting: Setting, crowd: Crowd, homes: Ints) -> bool:
     """Put units where they are, then those that are nowhere where that strains least."""
-    rule, demand, _, weights, lost, excess, kin, orders, _ = setting
+    rule, demand, _, weights, lost, excess, kin, movable = setting
     shards, units, members, strain = crowd
-    movable, column = orders[0], rule[DIMENSIONS] + CHARGED
+    column = rule[DIMENSIONS] + CHARGED
     for unit in movable:
         home = homes[unit]
         if home >= 0 and demand[shards[home, OF_TYPE], unit, column] >= 0:

@@ -216,13 +216,13 @@ def _weigh(
         pays = theirs[NEW, j] + (gone if same else zero)
         pays_there = new + (theirs[GONE, j] if same else zero)
         peak, peak_there = theirs[EXTRA_ROOM, j], theirs[TOP_WITHOUT, j]
-        peak = (max(top, peak)) + pays
-        peak_there = (max(extra, peak_there)) + pays_there
+        peak = max(top, peak) + pays
+        peak_there = max(extra, peak_there) + pays_there
         over = theirs[OWN + width, j] + peak - free
         over_there = takes + peak_there - theirs[OWN, j] - theirs[GONE, j]
         energy[j] = more + theirs[MORE, j]
         energy[j] += lost[0] * (peak - gone) + lost_there[0] * (peak_there - theirs[GONE, j])
-        energy[j] += (max(zero, over)) + (max(zero, over_there))
+        energy[j] += max(zero, over) + max(zero, over_there)
     free, takes = mine[OWN + host] + host_gone, mine[OWN + width + host]
     for j in range(many):
         same = theirs[HOST_TIE, j] == host_tie
@@ -231,13 +231,13 @@ def _weigh(
         over = theirs[OWN + width + host, j] + pays - free
         over_there = takes + pays_there - theirs[OWN + host, j] - theirs[HOST_GONE, j]
         energy[j] += lost[1] * (pays - host_gone) + lost_there[1] * (pays_there - theirs[HOST_GONE, j])
-        energy[j] += (max(zero, over)) + (max(zero, over_there))
+        energy[j] += max(zero, over) + max(zero, over_there)
     for dimension in range(1, width):
         free, takes = mine[OWN + dimension], mine[OWN + width + dimension]
         for j in range(many if dimension != host else 0):
             over = theirs[OWN + width + dimension, j] - free
             over_there = takes - theirs[OWN + dimension, j]
-            energy[j] += (max(zero, over)) + (max(zero, over_there))
+            energy[j] += max(zero, over) + max(zero, over_there)
 
 
 @compiled

@@ -92,7 +92,7 @@ class Desk(NamedTuple):
 def make_desk(setting: Setting) -> Desk:
     """Return space for all sets of any two shards."""
     pairs = MOST_MEMBERS * (MOST_MEMBERS - 1) // 2
-    most, width = 2 + setting.orders.shape[1] + pairs, int(setting.rule[DIMENSIONS])
+    most, width = 2 + len(setting.movable) + pairs, int(setting.rule[DIMENSIONS])
     one, two = (
         Side(sets=np.full((most, 5), NOBODY, dtype=np.int64), numbers=np.zeros((1 + 2 * width, most)))
         for _ in range(2)

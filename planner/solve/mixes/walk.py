@@ -185,7 +185,7 @@ class _Walk:
 
     def run(self, work: int) -> Place:
         """Return the cheapest place that is found with so many changes."""
-        self.work, each = work, FIRST * self.setting.orders.shape[1]
+        self.work, each = work, FIRST * len(self.setting.movable)
         while not self._is_over() and self._pass(each):
             each *= MORE
         return self.best
@@ -222,7 +222,7 @@ class _Walk:
         crowd = make_crowd(self.setting, types, homes)
         if crowd is None:
             return Place(cost=cost, types=types, homes=homes), math.inf
-        unit = float(self.near.prices[types].sum()) / max(1, self.setting.orders.shape[1])
+        unit = float(self.near.prices[types].sum()) / max(1, len(self.setting.movable))
         for share, hot, cold, waste, last in phases:
             left = min(int(share * work), self.work - self.spent)
             heats, wastes = np.geomspace(hot * unit, cold * unit, HEATS), np.geomspace(waste, last, HEATS)
