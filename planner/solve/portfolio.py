@@ -115,6 +115,8 @@ class _Search:
         self.proof_work = self.budget * PROOF_TIME_A_UNIT
         self.starting_s = shares.STARTING_S + shares.STARTING_S_A_UNIT * len(self.problem.units)
         limit_s = self.watch.left_s()
+        pricing_s = shares.PRICING_S + shares.PRICING_S_A_UNIT * len(self.problem.units)
+        hurry = limit_s is not None and limit_s < pricing_s
         if (
             left is not None
             and limit_s is not None
@@ -123,7 +125,7 @@ class _Search:
             limit_s = 0.0
         if not has_machine_code():
             self._tell("compile (the first run only)", None)
-        self.advice: Advice = make_advice(self.problem, limit_s)
+        self.advice: Advice = make_advice(self.problem, limit_s, hurry=hurry)
 
     def run(self) -> Plan:
         candidates = [] if self.base is None else self._near(self.base.placement)

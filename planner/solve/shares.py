@@ -60,3 +60,7 @@ and tables, measured 0.5 to 1.7 in all for 1,000 and 10,000 replicas on a busy m
 RELAXING_RATIO, RELAXING_S = 12.0, 2.0
 """Less time than this, in times that of reading or in seconds, is better spent on placing than on the
 relaxation, which takes 5 to 7 of it, and most of a second until it starts."""
+
+PRICING_S, PRICING_S_A_UNIT = 0.3, 160e-6
+"""Seconds that prices without the engine take, and placing the units one by one after that: with less time
+left, there are none."""

@@ -94,6 +94,23 @@ def _inflated(item: FluidType, mix: Floats, kinds: slice | Ints) -> Floats:
     return np.asarray(shares)
 
 
+def cheapest_types(relaxation: Relaxation, prices: DualPrices) -> Ints:
+    """Return on which type each kind is cheapest, ``(kinds,)``; -1 where it is allowed on none.
+
+    The relaxation has at least one type.
+    """
+    kinds = relaxation.types[0].allowed.shape[1]
+    best, least = np.full(kinds, -1, dtype=np.int64), np.full(kinds, np.inf)
+    for index, item in enumerate(relaxation.types):
+        row = prices.dimensions[index]
+        taken = _inflated(item, _mix(item, row, prices.links[index]), slice(None))
+        cost = np.where(item.allowed, np.where(item.allowed[:, :, None], taken, 0.0) @ row, np.inf).min(
+            axis=0
+        )
+        best[cost < least], least = index, np.minimum(cost, least)
+    return best
+
+
 def as_dual(relaxation: Relaxation, inflated: Inflated, prices: Floats) -> DualPrices:
     """Return prices of dimensions, ``(types, dimensions)``, with the links that go with them."""
     links = []

@@ -9,9 +9,10 @@ import pytest
 
 from planner.solve.bounds import DualPrices, bound_of
 from planner.solve.clusters import make_clusters
-from planner.solve.core.ascent import as_dual, ascend, inflate, levelled, use
+from planner.solve.compiled import has_machine_code
+from planner.solve.core.ascent import as_dual, ascend, cheapest_types, inflate, levelled, use
 from planner.solve.exact.fluid import solve_fluid
-from planner.solve.guide import make_advice
+from planner.solve.guide import bound_for, make_advice
 from planner.solve.problem import Problem, make_problem
 from planner.solve.relaxation import SCALE, Relaxation, make_relaxation
 from tests.support.fleets import a_fleet
@@ -45,6 +46,42 @@ def test_prices_of_few_clusters_become_as_good_as_those_of_many(*, correlated: b
     risen = bound(problem, relaxation, ascend(relaxation, found[0], weights, _MOST))
     assert rough < risen <= best
     assert best - risen < 0.2 * (best - rough)
+
+
+@pytest.mark.parametrize("correlated", [True, False])
+def test_without_the_engine_the_bound_is_nearly_as_good(*, correlated: bool) -> None:
+    problem = make_problem(a_fleet(600, seed=105, correlated=correlated))
+    placed = (int(sum(model.replicas for model in problem.scenario.models)),)
+    assert has_machine_code()
+    quick, whole = (
+        bound_for(problem, make_advice(problem, limit), placed).microusd_per_h for limit in (0, None)
+    )
+    assert quick > 0.97 * whole
+
+
+def test_the_cheapest_type_of_a_kind_is_one_that_it_is_allowed_on() -> None:
+    problem = make_problem(a_fleet(200, seed=109, correlated=False))
+    relaxation, advice = make_relaxation(problem), make_advice(problem)
+    found = cheapest_types(relaxation, advice.prices)
+    shares = inflate(relaxation, advice.prices).shares
+    for kind, one in enumerate(found):
+        cost = [
+            min(float(row @ price) for row in rows[:, kind] if np.isfinite(row).all())
+            if np.isfinite(rows[:, kind]).all(axis=1).any()
+            else np.inf
+            for rows, price in zip(shares, advice.prices.dimensions, strict=True)
+        ]
+        assert cost[one] == pytest.approx(min(cost))
+        assert np.isfinite(cost[one])
+
+
+def test_what_is_allowed_nowhere_is_cheapest_nowhere() -> None:
+    relaxation = make_relaxation(make_problem(a_fleet(60, seed=106)))
+    nowhere = Relaxation(
+        types=tuple(dataclasses.replace(t, allowed=np.zeros_like(t.allowed)) for t in relaxation.types)
+    )
+    prices = make_advice(make_problem(a_fleet(60, seed=106))).prices
+    assert (cheapest_types(nowhere, prices) == -1).all()
 
 
 def test_without_prices_there_is_no_harm() -> None:
