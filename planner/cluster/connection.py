@@ -104,7 +104,25 @@ def _load_kubeconfig(configuration: Any, kubeconfig: str | Path | None, context:
         message = f"the server of the context is {configuration.host!r}; give one as https://host:6443"
         raise _no_cluster(file, message)
     chosen = current if context is None else next(item for item in contexts if item["name"] == context)
+    missing = _missing_credentials(configuration, file, str(chosen["context"].get("user") or ""))
+    if missing:
+        raise _no_cluster(file, f"context {chosen['name']!r}: {missing}")
     return str(chosen["context"].get("namespace") or "default")
+
+
+def _missing_credentials(configuration: Any, file: str, name: str) -> str:
+    """Return what is missing of a context's user, which the client would pass over; or nothing."""
+    from kubernetes.config.kube_config import KubeConfigMerger
+
+    users = KubeConfigMerger(file).config.value.get("users") or []
+    user = next((item["user"] or {} for item in users if item["name"] == name), None)
+    if name and user is None:
+        return f"there is no user {name!r}"
+    if configuration.api_key or configuration.cert_file or configuration.username:
+        return ""
+    if user is None or "exec" not in user:
+        return ""
+    return f"{user['exec']['command']!r} is to give the credentials of {name!r}, and gave none"
 
 
 def _kubeconfig_paths(kubeconfig: str | Path | None) -> str:

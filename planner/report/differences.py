@@ -16,7 +16,8 @@ from planner.report.words import amount, plural, refusal_sentence, usd_text
 def difference_text(difference: PlanDiff) -> str:
     """Return a line a change, marked ``+`` (only later), ``-`` (only earlier) or ``~`` (elsewhere)."""
     if difference.is_empty:
-        return "the plans place and refuse alike"
+        same = difference.cost_before_microusd_per_h == difference.cost_after_microusd_per_h
+        return "the plans place and refuse alike" + ("" if same else f"; {_cost_line(difference)}")
     return "\n".join(_lines(difference))
 
 

@@ -43,6 +43,28 @@ contexts: [{name: c, context: {cluster: k, user: u, namespace: models}}]
 """
 
 
+EXEC = "exec: {{apiVersion: client.authentication.k8s.io/v1, command: {}, interactiveMode: Never}}"
+
+
+@pytest.mark.parametrize("user", ["", "user: u,", "user: open,"])
+def test_a_context_without_a_user_and_a_user_without_credentials_are_taken_at_their_word(
+    tmp_path: Path, user: str
+) -> None:
+    config = KUBECONFIG.replace("user: u,", user).replace("users: [", "users: [{name: open, user: {}}, ")
+    (tmp_path / "config").write_text(config)
+    connect(kubeconfig=tmp_path / "config").close()
+
+
+def test_a_plugin_gives_the_credentials(tmp_path: Path) -> None:
+    version = '"apiVersion": "client.authentication.k8s.io/v1"'
+    answer = f'{{{version}, "kind": "ExecCredential", "status": {{"token": "t"}}}}'
+    plugin = tmp_path / "plugin"
+    plugin.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    plugin.chmod(0o700)
+    (tmp_path / "config").write_text(KUBECONFIG.replace("token: secret", EXEC.format(plugin)))
+    connect(kubeconfig=tmp_path / "config").close()
+
+
 def test_a_kubeconfig_says_which_server_and_which_namespace(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(KUBECONFIG)
     kube = connect(kubeconfig=tmp_path / "config")
@@ -63,6 +85,9 @@ def test_a_kubeconfig_says_which_server_and_which_namespace(tmp_path: Path) -> N
         ("127.0.0.1:6443", "127.0.0.1:99999", "the server of the context is"),
         ("127.0.0.1", "no host", "the server of the context is"),
         ("current-context: c", "current-context: d", "Expected object with name d"),
+        ("user: u,", "user: nobody,", "context 'c': there is no user 'nobody'"),
+        ("token: secret", EXEC.format("'false'"), "'false' is to give the credentials of 'u', and gave none"),
+        ("token: secret", EXEC.format("no-such-program"), "'no-such-program' is to give"),
     ],
 )
 def test_a_kubeconfig_that_leads_nowhere_is_bad_input(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from planner.domain.difference import diff_plans
@@ -122,6 +124,9 @@ def test_a_difference_is_a_line_a_change() -> None:
     ]
     assert difference_text(diff_plans(after, before)).endswith("cost 2 USD/h to 1 USD/h (-1 USD/h)")
     assert difference_text(diff_plans(before, before)) == "the plans place and refuse alike"
+    dearer = dataclasses.replace(before, cost_microusd_per_h=1_500_000)
+    text = difference_text(diff_plans(before, dearer))
+    assert text == "the plans place and refuse alike; cost 1 USD/h to 1.5 USD/h (+0.5 USD/h)"
 
 
 def test_wide_differences_say_devices_options_and_how_full_shards_get() -> None:
