@@ -24,9 +24,9 @@ ALTERNATIVES = 2
 MOST_LOOKS = 40
 """Mixes that are looked at before walks, each a hundredth of a second."""
 
-WALKED_UNITS, WORK_OF_CHANGES = (300, 2_000), 700
-"""Units above and up to which mixes are annealed, and the work for which each unit may change its place once
-in each walk."""
+WALKED_UNITS, REPACKED_UNITS, WORK_OF_CHANGES = 2_000, 300, 700
+"""Units up to which mixes are annealed, and up to which they are repacked then; and the work for which each
+unit may change its place once in each walk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +88,26 @@ class _Search:
 
     def run(self, at_least: int) -> Found:
         self.bound = max(at_least, self.mixes.bound())
-        least, most = WALKED_UNITS
-        if least < len(self.best.problem.units) <= most:
+        units, spent, walked = len(self.best.problem.units), 0, False
+        if units <= WALKED_UNITS:
             walker = Walker(self.best, self.repacker.tables, self.repacker.worth.prices, self.watch)
             if walker.suits():
-                return self._walk(walker)
+                self.best, spent, walked = self._walk(walker), walker.spent, units > REPACKED_UNITS
         each = FIRST_WORK
-        while not self._is_over():
+        while not walked and not self._is_over():
             if not self._pass(each):
                 break
             each *= MORE
-        return Found(packing=self.best, bound_microusd_per_h=self.bound, spent=self.repacker.spent)
+        spent += self.repacker.spent
+        return Found(packing=self.best, bound_microusd_per_h=self.bound, spent=spent, walked=walked)
 
-    def _walk(self, walker: Walker) -> Found:
+    def _walk(self, walker: Walker) -> Packing:
         """Return what walks find."""
         self._refine(walker)
         program, work = self.mixes.program, self.work * len(self.best.problem.units) // WORK_OF_CHANGES
-        found = walker.walk(
+        return walker.walk(
             program.conditions, program.limits, self.used, bound=self.bound, seed=self.seed, work=work
         )
-        return Found(packing=found, bound_microusd_per_h=self.bound, spent=walker.spent, walked=True)
 
     def _refine(self, walker: Walker) -> None:
         """Look at the mixes that walks may try, until what conditions say of the best of them is so."""
