@@ -80,6 +80,8 @@ def _kind_shares(problem: Problem) -> Floats:
     for column in range(len(problem.columns)):
         capacity = np.maximum(problem.host_room[:, column], 1)
         share = np.maximum(share, mode.host[:, :, column] / capacity)
+    whole = (problem.devices[:, None] / np.maximum(problem.device_counts, 1)) * problem.is_gpu
+    share = np.where(problem.devices[:, None] > 1, np.maximum(share, whole), share)
     return np.where(mode.allowed, share, np.inf)
 
 

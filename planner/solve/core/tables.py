@@ -132,10 +132,11 @@ def _most_replicas(problem: Problem) -> Floats:
         large = np.iinfo(np.int64).max
         for column in set(range(len(problem.columns))) - {MODELS, CONFIG}:
             least = np.where(mode.allowed, mode.host[:, :, column], large).min(axis=0)
-            most = np.minimum(most, problem.host_room[:, column] / np.maximum(least, 1e-9))
+            room = np.where(least > 0, problem.host_room[:, column], np.inf)  # some need none of it
+            most = np.minimum(most, room / np.maximum(least, 1))
         least = np.where(mode.allowed, mode.steady, large).min(axis=0)
         room = problem.device_counts * (problem.device_memory - problem.device_fixed)
-        most = np.where(problem.is_gpu, np.minimum(most, room / np.maximum(least, 1e-9)), most)
+        most = np.where(problem.is_gpu & (least > 0), np.minimum(most, room / np.maximum(least, 1)), most)
     return most
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class MixProgram:
     least, most
         Shards of each type.
     effort
-        What one question may cost.
+        What one question may cost, but for the clock: ``limit_s`` of each says that.
     """
 
     def __init__(
@@ -63,18 +64,18 @@ class MixProgram:
         """Look at all mixes again."""
         self._without = []
 
-    def least_cost(self) -> tuple[int, Mix | None]:
+    def least_cost(self, limit_s: float | None = None) -> tuple[int, Mix | None]:
         """Return what every mix costs at least that meets all conditions, and the mix if it costs no more."""
         model, counts = self._model()
         cost = sum(price * count for price, count in zip(self.prices, counts, strict=True))
         model.minimize(cost)
-        solver, status = self._solve(model)
+        solver, status = self._solve(model, limit_s)
         bound = max(0, round(solver.best_objective_bound)) if status in _KNOWN else 0
         if status != cp_model.OPTIMAL:
             return bound, None
         return bound, tuple(solver.value(count) for count in counts)
 
-    def roomiest(self, most_cost: int) -> Mix | None:
+    def roomiest(self, most_cost: int, limit_s: float | None = None) -> Mix | None:
         """Return the mix of at most some cost that is farthest from breaking any condition.
 
         None if none is known that has not been left out.
@@ -90,7 +91,7 @@ class MixProgram:
             scaled = [worth * ROOM_SCALE // max(1, item.asked) for worth in item.worth]
             model.add(sum(w * count for w, count in zip(scaled, counts, strict=True)) >= room)
         model.maximize(room)
-        solver, status = self._solve(model)
+        solver, status = self._solve(model, limit_s)
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
             return None
         return tuple(solver.value(count) for count in counts)
@@ -107,8 +108,10 @@ class MixProgram:
             model.add(sum(w * count for w, count in zip(item.worth, counts, strict=True)) >= item.asked)
         return model, counts
 
-    def _solve(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
-        solver = make_solver(self.effort)
+    def _solve(
+        self, model: cp_model.CpModel, limit_s: float | None
+    ) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
+        solver = make_solver(dataclasses.replace(self.effort, limit_s=limit_s))
         status = solver.solve(model)
         self.spent += solver.response_proto.deterministic_time
         return solver, status

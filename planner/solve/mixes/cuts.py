@@ -21,6 +21,7 @@ from planner.solve.options import Effort
 from planner.solve.packing import Floats
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import Relaxation, backend_of_kinds
+from planner.solve.watch import Watch
 
 CLUSTERS = 200
 """Clusters of kinds in the linear program: a tenth of a second, and hundredths from then on."""
@@ -29,6 +30,10 @@ _DEAREST = 1e12
 
 MOST_CUTS, MOST_LOOKS = 40, 8
 """Mixes that are refuted at most for a bound, and looked at before one is taken for the roomiest."""
+
+MOST_TIME = 3.0
+"""CP-SAT's deterministic time for all questions for mixes: with a handful of types each takes thousandths;
+with dozens that cost nearly the same it would take as long as it may."""
 
 
 def condition_of(relaxation: Relaxation, prices: DualPrices, unit: float, replicas: Ints) -> Condition:
@@ -70,10 +75,14 @@ class Mixes:
         What a plan costs that is known, in micro-USD an hour.
     effort
         What one question may cost.
+    watch
+        When to stop.
     """
 
-    def __init__(self, problem: Problem, relaxation: Relaxation, *, most_cost: int, effort: Effort) -> None:
-        self.relaxation, self.most_cost = relaxation, most_cost
+    def __init__(
+        self, problem: Problem, relaxation: Relaxation, *, most_cost: int, effort: Effort, watch: Watch
+    ) -> None:
+        self.relaxation, self.most_cost, self.watch = relaxation, most_cost, watch
         kinds = len(problem.modes[0].allowed)
         self.replicas = np.bincount(problem.kind[problem.seat_model], minlength=kinds)
         weights: Floats = self.replicas.astype(np.float64)
@@ -97,6 +106,10 @@ class Mixes:
         self.program.add(condition)
         return condition
 
+    def is_over(self) -> bool:
+        """Return whether there is no time, or no work, for another question."""
+        return self.watch.is_over() or self.program.spent >= MOST_TIME
+
     def is_known(self, mix: Mix) -> bool:
         """Return whether a mix was looked at."""
         return mix in self._known
@@ -104,21 +117,21 @@ class Mixes:
     def look(self, mix: Mix) -> Slack | None:
         """Return what a mix leaves; a condition is added that says how much that is."""
         if mix not in self._known:
-            self._known[mix] = found = self._slack.solve(mix)
+            self._known[mix] = found = self._slack.solve(mix, self.watch.left_s())
             if found is not None:
                 self.add(found.prices, float(self.most_cost))
         return self._known[mix]
 
     def bound(self) -> int:
         """Return a cost below which no mix holds everything, refuting the cheapest again and again."""
-        cost, mix = self.program.least_cost()
+        cost, mix = self.program.least_cost(self.watch.left_s())
         for _ in range(MOST_CUTS):
-            if mix is None or mix in self._known:
+            if mix is None or mix in self._known or self.is_over():
                 break
             found = self.look(mix)
-            if found is None or self.program.conditions[-1].holds(mix):
+            if found is None or self.program.conditions[-1].holds(mix) or self.is_over():
                 break
-            cost, mix = self.program.least_cost()
+            cost, mix = self.program.least_cost(self.watch.left_s())
         return cost
 
     def leave_out(self, mix: Mix) -> None:
@@ -131,8 +144,11 @@ class Mixes:
 
     def roomiest(self, most_cost: int) -> Mix | None:
         """Return the mix of at most some cost that leaves most, about."""
+        mix = None
         for _ in range(MOST_LOOKS):
-            mix = self.program.roomiest(most_cost)
+            if self.is_over():
+                break
+            mix = self.program.roomiest(most_cost, self.watch.left_s())
             if mix is None or mix in self._known:
                 return mix
             self.look(mix)

@@ -80,7 +80,9 @@ class _Search:
 
     def __init__(self, packing: Packing, advice: Advice, *, work: int, effort: Effort, watch: Watch) -> None:
         self.best, self.work, self.watch = packing, work, watch
-        self.mixes = Mixes(packing.problem, advice.relaxation, most_cost=packing.cost, effort=effort)
+        self.mixes = Mixes(
+            packing.problem, advice.relaxation, most_cost=packing.cost, effort=effort, watch=watch
+        )
         self.mixes.add(advice.prices, 1.0)
         self.repacker = Repacker(packing.problem, advice, seed=effort.seed, watch=watch)
         self.used = np.array(advice.guide.types, dtype=np.int64)
@@ -125,7 +127,7 @@ class _Search:
             looks += len(unknown)
 
     def _is_over(self) -> bool:
-        return self.best.cost <= self.bound or self.repacker.spent >= self.work or self.watch.is_over()
+        return self.best.cost <= self.bound or self.repacker.spent >= self.work or self.mixes.is_over()
 
     def _pass(self, each: int) -> bool:
         """Halve the costs between the bound and the best; returns whether that took any work."""

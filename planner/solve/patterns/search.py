@@ -42,6 +42,9 @@ HASTY, HASTY_CLASSES = Dive(rounds=1, least_share=0.5, step_ratio=0.3, least_rat
 DIVES = (Dive(), *(Dive(noise=noise, step_ratio=0.1) for noise in (0.1, 0.3, 0.5, 0.2, 0.4) * 3))
 """Dives one after the other while there is work left; the first is the most promising one."""
 
+MOST_MISSES = 20
+"""Units of a class that are tried in vain for a shard: they are alike but for names, pins and entries."""
+
 NEAR = 0.15
 """Columns that a dive starts with: of a reduced cost of less, in shards of the dearest type."""
 
@@ -238,6 +241,8 @@ def realise(problem: Problem, classes: Classes, plan: Sequence[Column], *, watch
     ]
     waiting = [list(units) for units in classes.units]
     for column in plan:
+        if watch.is_over():
+            break
         opening = next(iter(packing.openings.candidates(column.shard_type)), None)
         if idle[column.shard_type]:
             row = idle[column.shard_type].pop()
@@ -257,11 +262,19 @@ def realise(problem: Problem, classes: Classes, plan: Sequence[Column], *, watch
 
 def _place(packing: Packing, row: int, waiting: list[int], count: int) -> None:
     """Place up to so many units of a class in a row; one of a model that is there already is passed by."""
+    here = {resident.model for resident in packing.residents[row]}
     placed: list[int] = []
+    misses = 0
     for unit in waiting:
-        if len(placed) == count:
+        if len(placed) == count or misses == MOST_MISSES:
             break
+        members = packing.problem.units[unit].members
+        if not here.isdisjoint(members):
+            continue
         if packing.place_whole(unit, row):
+            here.update(members)
             placed.append(unit)
+        else:
+            misses += 1
     for unit in placed:
         waiting.remove(unit)

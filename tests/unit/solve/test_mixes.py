@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from planner.domain.verify import verify_placement
 from planner.solve.construct import construct
 from planner.solve.exact.mix import Condition, MixProgram
 from planner.solve.guide import Advice, make_advice
-from planner.solve.mixes.cuts import Mixes
+from planner.solve.mixes.cuts import MOST_TIME, Mixes
 from planner.solve.mixes.repack import Repacker
 from planner.solve.mixes.search import search
 from planner.solve.mixes.walk import NEARLY, Neighbours
@@ -34,8 +35,9 @@ def constructed(scenario: Scenario) -> tuple[Packing, Advice]:
     return construct(problem, advice, seed=0, watch=WATCH)[0], advice
 
 
-def mixes_of(packing: Packing, advice: Advice) -> Mixes:
-    return Mixes(packing.problem, advice.relaxation, most_cost=packing.cost, effort=EFFORT)
+def mixes_of(packing: Packing, advice: Advice, watch: Watch = WATCH) -> Mixes:
+    problem = packing.problem
+    return Mixes(problem, advice.relaxation, most_cost=packing.cost, effort=EFFORT, watch=watch)
 
 
 def mix_of(packing: Packing) -> tuple[int, ...]:
@@ -71,6 +73,24 @@ def test_known_plans_meet_every_condition_whatever_the_prices(seed: int) -> None
         condition = mixes.add(type(advice.prices)(dimensions=prices, links=links), 1.0)
         assert condition.holds(mix_of(packing))
     assert mixes.bound() <= packing.cost
+
+
+def test_no_mix_is_looked_at_once_the_time_is_up() -> None:
+    packing, advice = constructed(a_fleet(40, seed=100))
+    mixes = mixes_of(packing, advice, Watch(itertools.count().__next__, 1_500))
+    asked = mixes.bound()
+    assert len(mixes.program.conditions) <= 1
+    assert asked <= packing.cost
+    assert mixes.is_over()
+    assert mixes.roomiest(packing.cost) is None
+
+
+def test_no_mix_is_looked_at_once_the_engine_has_spent_its_time() -> None:
+    packing, advice = constructed(a_fleet(40, seed=100))
+    mixes = mixes_of(packing, advice)
+    mixes.program.spent = MOST_TIME
+    assert mixes.bound() <= packing.cost
+    assert mixes.program.conditions == []
 
 
 def test_whole_shards_bound_better_than_parts_of_them() -> None:

@@ -11,11 +11,12 @@ from planner.domain.plan import Plan
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify
 from planner.solve.guide import make_advice
-from planner.solve.heuristics import insert_all
+from planner.solve.heuristics import insert_all, price_shares
 from planner.solve.options import SolveOptions
 from planner.solve.packing import Packing
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
+from tests.support.builders import GIB, a_model, a_scenario, a_shard_type, an_option, models
 from tests.support.hard_scenarios import HARD, too_large_everywhere
 
 QUICK = SolveOptions(work=8)
@@ -56,6 +57,30 @@ def test_an_earlier_plan_is_no_trouble(name: str) -> None:
     again = make_plan(scenario, QUICK, base=first)
     assert accounted(scenario, again)
     assert len(again.placement.placed) >= len(first.placement.placed)
+
+
+def test_a_resource_that_few_models_need_does_not_hide_how_many_a_shard_may_hold() -> None:
+    plain = models(300, an_option(gpu=GIB, milli=50))
+    licensed = a_model("licensed", an_option(gpu=GIB, extra=(("licence", 1_000),)))
+    types = (
+        a_shard_type("t", max_models=2),
+        a_shard_type("u", extra=(("licence", 4_000),), price=3_000_000),
+    )
+    plan = make_plan(a_scenario(*plain, licensed, types=types), SolveOptions(work=2))
+    assert accounted(a_scenario(*plain, licensed, types=types), plan)
+    assert plan.refusals == ()
+
+
+def test_what_takes_whole_devices_is_weighed_by_them() -> None:
+    """A replica on two devices is all of a shard of two and half of one of four, however little it stores."""
+    two, four = (a_shard_type(name, device_count=count) for name, count in (("two", 2), ("four", 4)))
+    scenario = a_scenario(
+        a_model("wide", an_option(gpu=GIB), devices_per_replica=2), a_model("small"), types=(two, four)
+    )
+    problem = make_problem(scenario)
+    small, wide = price_shares(problem) / problem.prices  # units are in the order of names
+    assert wide.tolist() == [1.0, 0.5]
+    assert (small < 0.1).all()
 
 
 def test_a_unit_that_fits_nowhere_leaves_no_closed_shard_behind() -> None:
