@@ -82,7 +82,7 @@ def suits_fleet(problem: Problem, advice: Advice) -> bool:
     price = np.where(guide.home >= 0, problem.prices[guide.home], problem.prices.max())
     value = guide.value[[unit.members[0] for unit in problem.units]]
     shards = float((value / np.maximum(price, 1)).sum())
-    return shards == 0 or len(problem.units) <= MOST_IN_A_SHARD * max(shards, 1.0)
+    return len(problem.units) <= MOST_IN_A_SHARD * max(shards, 1.0)
 
 
 def extend(  # noqa: PLR0913 - the settings of a search

@@ -71,6 +71,13 @@ def test_a_resource_that_few_models_need_does_not_hide_how_many_a_shard_may_hold
     assert plan.refusals == ()
 
 
+@pytest.mark.parametrize("count", [300, 1_000])
+def test_models_that_take_nothing_share_one_shard(count: int) -> None:
+    plan = make_plan(a_scenario(*models(count, an_option())))
+    assert plan.status == "optimal"
+    assert len(plan.placement.shards) == 1
+
+
 def test_what_takes_whole_devices_is_weighed_by_them() -> None:
     """A replica on two devices is all of a shard of two and half of one of four, however little it stores."""
     two, four = (a_shard_type(name, device_count=count) for name, count in (("two", 2), ("four", 4)))
