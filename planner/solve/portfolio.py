@@ -32,6 +32,7 @@ from planner.solve.problem import make_problem
 from planner.solve.progress import Progress
 from planner.solve.refuse import refusals
 from planner.solve.result import placement_of, versions
+from planner.solve.scarce import is_scarce, thrifty_packings
 from planner.solve.services import with_services
 from planner.solve.watch import Clock, Watch
 
@@ -269,7 +270,12 @@ class _Search:
             other = construct_by_priority(problem, self.advice, seed=seed, watch=self.watch)
             self._tell("construct", other)
             if self._better(best, other) is other:
-                return other, None
+                best, fleet = other, None
+        if _unplaced(best) and len(problem.units) <= shares.SCARCE_UNITS and is_scarce(problem.scenario):
+            for other in thrifty_packings(problem, self.advice, seed=seed, watch=self.watch):
+                self._tell("construct", other)
+                if self._better(best, other) is other:
+                    best, fleet = other, None
         return best, fleet
 
     def _mixed(self, packing: Packing) -> Packing:

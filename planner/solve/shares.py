@@ -64,3 +64,6 @@ relaxation, which takes 5 to 7 of it, and most of a second until it starts."""
 PRICING_S, PRICING_S_A_UNIT = 0.3, 160e-6
 """Seconds that prices without the engine take, and placing the units one by one after that: with less time
 left, there are none."""
+
+SCARCE_UNITS = 20_000
+"""Units up to which limits of the whole plan are met in several ways, each as long as a construction."""

@@ -1,17 +1,22 @@
-"""Where not all fit, rounds of search find room for more."""
+"""Where not all fit, rounds of search find room for more; limits of the whole plan are made the most of."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
 
+from planner.domain.fleet import Cluster
 from planner.domain.scenario import Scenario
 from planner.domain.verify import verify_placement
 from planner.solve.guide import make_advice
 from planner.solve.heuristics import insert_all, largest_first, placed_by_priority
+from planner.solve.keeping import packing_from
+from planner.solve.options import SolveOptions
 from planner.solve.packing import Packing
 from planner.solve.placing import place_more
+from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
 from planner.solve.result import placement_of
 from planner.solve.watch import Watch
@@ -81,3 +86,44 @@ def test_what_fits_nowhere_is_not_tried() -> None:
     packing = packed(too_large_everywhere(5))
     assert search(packing) == (0,)
     assert packing.rows == 0
+
+
+def _a100_alone(scenario: Scenario) -> Scenario:
+    return dataclasses.replace(
+        scenario, shard_types=tuple(item for item in scenario.shard_types if item.name == "a100")
+    )
+
+
+@pytest.mark.parametrize("limited", ["shards", "addresses"])
+def test_few_shards_or_addresses_are_made_the_most_of(limited: str) -> None:
+    """The largest shards, which nobody would buy but for the limit, hold everything."""
+    limits = {"max_shards": 5} if limited == "shards" else {"cluster": Cluster(max_ips=5)}
+    scenario = a_fleet(150, seed=101, **limits)
+    alone, all_types = (make_plan(one) for one in (_a100_alone(scenario), scenario))
+    assert alone.refusals == all_types.refusals == ()
+    assert all_types.cost_microusd_per_h <= alone.cost_microusd_per_h
+
+
+def test_of_what_money_is_too_little_for_the_smallest_are_placed() -> None:
+    """Nine shards may be bought: four for the small models, and a large one in each of the others."""
+    large = tuple(a_model(f"large-{i}", an_option(gpu=15 * GIB)) for i in range(30))
+    small = tuple(a_model(f"small-{i}", an_option(gpu=GIB)) for i in range(60))
+    scenario = a_scenario(*large, *small, max_usd_per_h_microusd=9_000_000)
+    plan = make_plan(scenario, SolveOptions(work=4))
+    names = [placed.model for placed in plan.placement.placed]
+    assert sum(name.startswith("small") for name in names) == 60
+    assert len(names) >= 65
+
+
+def test_few_shards_go_to_the_highest_priorities_first() -> None:
+    scenario = a_fleet(90, seed=102, max_shards=2)
+    models = tuple(
+        dataclasses.replace(model, priority=index % 3) for index, model in enumerate(scenario.models)
+    )
+    ranked = dataclasses.replace(scenario, models=models)
+    alone, all_types = (make_problem(one) for one in (_a100_alone(ranked), ranked))
+    placed = [
+        placed_by_priority(packing_from(problem, make_plan(problem.scenario).placement))
+        for problem in (alone, all_types)
+    ]
+    assert placed[1] >= placed[0]
