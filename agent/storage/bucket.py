@@ -31,7 +31,8 @@ _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,221}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,221}")  # Ceph writes a tenant and a colon in front
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,221}")  # another's colon would be that of a password
 # A part of 16 MiB in a quarter of an hour is 18 KiB a second; silence of a minute ends it sooner.
 _CLIENT: dict[str, Any] = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "15m"}
 
@@ -85,7 +86,8 @@ def place_of(parts: SplitResult) -> Place:
     elif parts.scheme in ("abfs", "abfss") and "@" in host:
         host, _, full = host.partition("@")
         account = full.split(".")[0]
-    if not _NAME.fullmatch(host) or (account is not None and not _NAME.fullmatch(account)):
+    named = _NAME if parts.scheme == "s3" else _PLAIN_NAME
+    if not named.fullmatch(host) or (account is not None and not named.fullmatch(account)):
         raise StorageError("BadUri", f"{parts.scheme}: the URI names no bucket")
     if path:
         checked_path(path)
@@ -282,7 +284,7 @@ def _client(
     from obstore.store import AzureStore, GCSStore, S3Store
 
     store: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
-    given = _shut(dict(config)) if kind == "s3" else {"config": dict(config)}
+    given = _shut(dict(config), bucket) if kind == "s3" else {"config": dict(config)}
     opened: ObjectStore = store(
         bucket,
         **given,
@@ -293,7 +295,13 @@ def _client(
     return opened
 
 
-def _shut(config: dict[str, Any]) -> dict[str, Any]:
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    """Return the address of a bucket that is a host of its own: the library adds it to no endpoint."""
+    scheme, _, host = endpoint.partition("://")
+    return endpoint if host.startswith(f"{bucket}.") else f"{scheme}://{bucket}.{host}"
+
+
+def _shut(config: dict[str, Any], bucket: str) -> dict[str, Any]:
     """Return the arguments of an S3 store into which the process's environment does not get.
 
     The library reads ``AWS_*`` by itself for what it is not told: the token of the environment's key would be
@@ -301,7 +309,9 @@ def _shut(config: dict[str, Any]) -> dict[str, Any]:
     """
     arguments: dict[str, Any] = {"config": config}
     if "endpoint" in config:
-        config["aws_endpoint_url_s3"] = config.pop("endpoint")
+        endpoint = config.pop("endpoint")
+        virtual = config.get("virtual_hosted_style_request")
+        config["aws_endpoint_url_s3"] = _with_bucket(endpoint, bucket) if virtual else endpoint
     if "access_key_id" in config and "secret_access_key" in config and not config.get("skip_signature"):
         credential = {
             "access_key_id": config.pop("access_key_id"),

@@ -131,6 +131,8 @@ class _Errand:
         if parts.scheme in BUCKETS or (parts.scheme == "https" and is_azure(parts)):
             return Bucket(place_of(parts), self.reach)
         if parts.scheme in ("http", "https"):
+            if not parts.hostname:
+                raise StorageError("BadUri", f"{public(self.uri)}: write {parts.scheme}://host/path")
             return Web(self.uri)
         if parts.scheme == "hf":
             return Hub(self.uri, self.reach.environment)

@@ -154,10 +154,10 @@ class Web:
 
 def _identity(uri: str) -> str:
     """Return an address without what is in it only to sign it."""
-    query = [
-        (name, value) for name, value in parse_qsl(urlsplit(uri).query) if not _SIGNATURE.fullmatch(name)
-    ]
-    return f"{public(uri)} {sorted(query)}"
+    parts = urlsplit(uri)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if not _SIGNATURE.fullmatch(name)]
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path} {sorted(query)}"
 
 
 def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
@@ -185,6 +185,8 @@ def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
         if isinstance(error.reason, urllib3.exceptions.ResponseError):
             raise StorageError("TooManyRedirects", f"{public(uri)}: {_REDIRECTS} redirects") from error
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
+    except urllib3.exceptions.LocationValueError as error:
+        raise StorageError("BadUri", f"{public(uri)}: this or where it leads is no address") from error
     except urllib3.exceptions.HTTPError as error:
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     try:

@@ -13,7 +13,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from agent.errors import StorageError
-from agent.storage.bucket import Bucket, Place, azure_config, gcs_config, is_azure, place_of, s3_config
+from agent.storage.bucket import (
+    Bucket,
+    Place,
+    _client,
+    azure_config,
+    gcs_config,
+    is_azure,
+    place_of,
+    s3_config,
+)
 from agent.storage.file import claim_path
 from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach, s3_environment
@@ -25,6 +34,8 @@ from agent.storage.source import checked_path
     [
         ("s3://bucket/m/sk/", Place(kind="s3", bucket="bucket", key="m/sk")),
         ("s3://bucket", Place(kind="s3", bucket="bucket", key="")),
+        ("s3://tenant:bucket/m", Place(kind="s3", bucket="tenant:bucket", key="m")),
+        ("az://$web/m", Place(kind="az", bucket="$web", key="m")),
         ("gs://my-bucket/a b", Place(kind="gs", bucket="my-bucket", key="a b")),
         ("az://container/m", Place(kind="az", bucket="container", key="m")),
         ("abfs://container/m", Place(kind="az", bucket="container", key="m")),
@@ -49,6 +60,10 @@ def test_what_a_uri_names(uri: str, place: Place) -> None:
         ("s3:///m", "BadUri"),
         ("s3://key:secret@bucket/m", "BadUri"),
         ("s3://../m", "BadUri"),
+        ("abfs://c:secret@account/m", "BadUri"),
+        ("az://c:secret/m", "BadUri"),
+        ("gs://u:secret/m", "BadUri"),
+        ("abfs://c@u:8/m", "BadUri"),
         ("https://account.blob.core.windows.net/", "BadUri"),
         ("s3://bucket/a/../b", "UnsafePath"),
         ("s3://bucket/a//b", "UnsafePath"),
@@ -175,7 +190,7 @@ class _Ear(BaseHTTPRequestHandler):
     heard: ClassVar[list[dict[str, str]]] = []
 
     def do_GET(self) -> None:
-        self.heard.append({name.lower(): value for name, value in self.headers.items()})
+        self.heard.append({"path": self.path} | {name.lower(): value for name, value in self.headers.items()})
         self.send_response(403)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -213,6 +228,39 @@ def test_the_environment_s_credentials_do_not_reach_an_entry_s_store(
     assert "ENVKEY" not in said
     assert "x-amz-security-token" not in said
     assert ("authorization" in said) == bool(keys)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "virtual", "address"),
+    [
+        ("http://store.invalid:9000", "false", "http://store.invalid:9000/bucket?"),
+        ("http://store.invalid:9000", "true", "http://bucket.store.invalid:9000/?"),
+        ("http://bucket.store.invalid", "true", "http://bucket.store.invalid/?"),
+    ],
+)
+def test_a_bucket_that_is_a_host_is_asked_for_there_by_way_of_the_environment_s_proxy(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, virtual: str, address: str
+) -> None:
+    pytest.importorskip("obstore")
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "S3_USE_VIRTUAL_BUCKET": virtual,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s",
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Ear) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+        _client.cache_clear()  # a client keeps the proxy that it was made with
+        _Ear.heard.clear()
+        with pytest.raises(StorageError, match="403"):
+            Bucket(Place(kind="s3", bucket="bucket", key="m"), Reach(environment=environment)).listing(
+                Budget(Limits(), lambda: False)
+            )
+        server.shutdown()
+    _client.cache_clear()
+    assert {heard["path"].partition("?")[0] + "?" for heard in _Ear.heard} == {address}
+    assert {heard["host"] for heard in _Ear.heard} == {urlsplit(address).netloc}
 
 
 def test_credentials_are_not_shown() -> None:
