@@ -133,7 +133,7 @@ class _Errand:
         if parts.scheme in ("http", "https"):
             if not parts.hostname:
                 raise StorageError("BadUri", f"{public(self.uri)}: write {parts.scheme}://host/path")
-            return Web(self.uri)
+            return Web(self.uri, self.reach.environment)
         if parts.scheme == "hf":
             return Hub(self.uri, self.reach.environment)
         raise StorageError(
