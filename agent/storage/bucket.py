@@ -6,7 +6,7 @@ Which variables say what follows KServe's storage initializer, so that a service
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote
 
-from agent.errors import StorageError
+from agent.errors import StorageError, SupersededError
+from agent.storage.credentials import fault
 from agent.storage.limits import Budget
 from agent.storage.reach import Reach, s3_environment
 from agent.storage.source import Item, Listing, checked_path
@@ -28,6 +29,7 @@ AZURE_HOST = ".blob.core.windows.net"
 _STREAM_BYTES = 1 << 18
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_GOOGLE_IDENTITY = "/computeMetadata/"  # in the address by which a machine of Google's tells who it is
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -110,6 +112,7 @@ class Bucket:
     place: Place
     reach: Reach
     _store: ObjectStore = field(init=False)
+    _unsigned: Callable[[], ObjectStore] = field(init=False)
     _identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,9 +125,24 @@ class Bucket:
         config, client = _settings(self.place, self.reach)
         self._identity = f"{self.place.shown} {config.get('endpoint', '')}{config.get('base_url', '')}"
         self._store = _opened(self.place, config, client)
+        self._unsigned = lambda: _opened(self.place, config | {"skip_signature": True}, client)
 
     def listing(self, budget: Budget) -> Listing:
         """Return the objects of the folder, or the one object of that name."""
+        try:
+            return self._listed(budget)
+        except StorageError as error:
+            if error.reason != "NoIdentity":
+                raise
+            self._store = self._unsigned()
+            try:  # a public bucket asks for none
+                return self._listed(budget)
+            except SupersededError:
+                raise
+            except StorageError:
+                raise error from None
+
+    def _listed(self, budget: Budget) -> Listing:
         with _Told(self.place):
             found = self._folder(budget)
             if found or not self.place.key:
@@ -235,6 +253,13 @@ def _judged(where: str, error: Exception) -> StorageError | None:  # noqa: PLR09
     status, code = _STATUS.search(text), _CODE.search(text)
     number = int(status[1]) if status else None
     said = " ".join(part for part in (f"status {number}" if number else "", code[1] if code else "") if part)
+    if _GOOGLE_IDENTITY in text:
+        return StorageError(
+            "NoIdentity",
+            f"{where}: no GOOGLE_APPLICATION_CREDENTIALS, no answer from this machine's identity"
+            f" ({said or 'no connection'}), and without one the bucket does not answer",
+            retry="soon",
+        )
     if isinstance(error, FileNotFoundError) or number == 404:
         return StorageError("NotFound", f"{where}: no such object or bucket")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or number in (401, 403):
@@ -271,7 +296,8 @@ def _opened(place: Place, config: dict[str, Any], client: dict[str, Any]) -> Obj
     try:
         return _client(place.kind, place.bucket, tuple(sorted(config.items())), tuple(sorted(client.items())))
     except Exception as error:  # noqa: BLE001 - whatever the library says may hold a credential
-        raise StorageError(
+        found = fault(place.kind, place.shown, config)
+        raise found or StorageError(
             "BadCredentials", f"{place.shown}: the store cannot be opened: {type(error).__name__}"
         ) from None
 
