@@ -17,7 +17,7 @@ from agent.storage.bucket import Bucket, is_azure, place_of
 from agent.storage.contents import Contents, Manifest
 from agent.storage.http import Web
 from agent.storage.hub import Hub
-from agent.storage.layout import arrange, sync_folders
+from agent.storage.layout import arrange, sync_folders, tidy
 from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach
 from agent.storage.shared import SharedCache
@@ -220,6 +220,7 @@ class _Errand:
     def _kept(
         self, content: Path, budget: Budget, fingerprint: str | None, fetched_bytes: int | None = None
     ) -> Fetched:
+        tidy(content)
         if not any(content.iterdir()):
             raise StorageError("Empty", f"{public(self.uri)}: there is no file in it", retry="soon")
         folder = arrange(content)
