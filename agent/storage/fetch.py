@@ -184,6 +184,9 @@ class _Errand:
                 raise
 
     def _bring(self, source: Source, listing: Listing, incoming: Path, content: Path) -> Fetched:
+        for item, path in zip(listing.items, listing.files(incoming), strict=True):
+            if item.sha256 is not None and item.total_bytes is not None:
+                self.contents.lend(item.sha256, item.total_bytes, path)
         there = sum(path.stat().st_blocks * 512 for path in incoming.iterdir())
         with self.contents.room.claim(max(0, listing.total_bytes - there)) as room:
             budget = Budget(self.limits, self.unwanted, room)

@@ -46,7 +46,7 @@ def transfer(
     listing
         What is there.
     folder
-        Holds what an earlier transfer of the same listing has left, if anything.
+        Holds what an earlier transfer of the same listing has left, if anything, and objects that were here.
     budget
         Counts every byte that is fetched.
     streams
@@ -58,7 +58,8 @@ def transfer(
         An object cannot be had whole and unchanged; what is there already stays in the folder.
     """
     etags = _Etags(source, budget)
-    arriving = [Arriving(item, folder / str(number), etags) for number, item in enumerate(listing.items)]
+    places = listing.files(folder)
+    arriving = [Arriving(item, path, etags) for item, path in zip(listing.items, places, strict=True)]
     work: deque[tuple[Arriving, int]] = deque()
     for one in arriving:
         work += ((one, part) for part in one.missing())
@@ -229,7 +230,11 @@ class Arriving:
         if self.path.is_file() and self.path.stat().st_size == self.item.total_bytes:
             self._hash.read_to(_opened(self.path), self.path.stat().st_size, close=True)
             self.sha256 = self._hash.sha256
-            return ()
+            if self.item.sha256 in (None, self.sha256):
+                return ()
+            log.warning("a file was changed by somebody; it is fetched anew", extra={"path": self.item.path})
+            self.path.unlink()
+            self._hash = _Hash(with_md5=self.item.md5 is not None)
         self._done = self._noted()
         if self._done and len(self._done) == self.parts:
             self._done.discard(self.parts - 1)  # the last step is taken by whoever brings a part

@@ -129,12 +129,12 @@ def test_the_checksum_that_an_answer_names_is_compared(
     site: Site, get: Fetcher, header: dict[str, str]
 ) -> None:
     site.headers = header
-    site.files["/m.onnx"] = CONTENT
-    assert get(f"{site.url}/m.onnx").total_bytes == 7
     site.files["/m.onnx"] = b"damaged"
     with pytest.raises(StorageError) as caught:
         get(f"{site.url}/m.onnx")
     assert (caught.value.reason, caught.value.retry) == ("Corrupt", "soon")
+    site.files["/m.onnx"] = CONTENT
+    assert get(f"{site.url}/m.onnx").total_bytes == 7
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,34 @@ def test_a_repository_of_the_hub(site: Site, get: Fetcher) -> None:
     assert not (fetched.folder / "1" / ".gitattributes").exists()
     assert {token for _, token in site.asked} == {"Bearer hunter2"}
     assert get("hf://owner/repo", HF_ENDPOINT=site.url).fetched_bytes == 0
+
+
+def test_what_two_revisions_share_is_fetched_once(site: Site, get: Fetcher) -> None:
+    hub(site, FILES)
+    get("hf://owner/repo", HF_ENDPOINT=site.url)
+    hub(site, FILES | {"README.md": b"read this"}, revision="v2")
+    site.asked.clear()
+    fetched = get("hf://owner/repo:v2", HF_ENDPOINT=site.url)
+    assert fetched.fetched_bytes == 9
+    assert (fetched.folder / "1" / "sub" / "ä b.bin").read_bytes() == LARGE
+    assert [path.rpartition("/")[2] for path, _ in site.asked] == ["v2?blobs=true", "README.md"]
+
+
+def test_what_was_changed_here_is_fetched_again_for_another_revision(
+    site: Site, get: Fetcher, tmp_path: Path
+) -> None:
+    hub(site, FILES)
+    get("hf://owner/repo", HF_ENDPOINT=site.url)
+    [kept] = [
+        path for path in (tmp_path / "contents" / "files").rglob("*") if path.stat().st_size == len(LARGE)
+    ]
+    kept.chmod(0o644)
+    kept.write_bytes(LARGE[:-1] + b"!")
+    hub(site, FILES | {"README.md": b"read this"}, revision="v2")
+    fetched = get("hf://owner/repo:v2", HF_ENDPOINT=site.url)
+    assert fetched.fetched_bytes == 9 + len(LARGE)
+    assert (fetched.folder / "1" / "sub" / "ä b.bin").read_bytes() == LARGE
+    assert kept.read_bytes() == LARGE
 
 
 def test_a_revision_of_the_hub_and_a_store_behind_it(site: Site, get: Fetcher) -> None:
