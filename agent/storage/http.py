@@ -246,8 +246,8 @@ def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
         if isinstance(error.reason, urllib3.exceptions.ResponseError):
             raise StorageError("TooManyRedirects", f"{public(uri)}: {_REDIRECTS} redirects") from error
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
-    except urllib3.exceptions.LocationValueError as error:
-        raise StorageError("BadUri", f"{public(uri)}: this or where it leads is no address") from error
+    except ValueError:  # urllib3's own for addresses are some, too
+        raise StorageError("BadUri", f"{public(uri)}: this or where it leads is no address") from None
     except urllib3.exceptions.HTTPError as error:
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     try:

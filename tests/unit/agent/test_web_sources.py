@@ -238,6 +238,21 @@ def test_what_is_no_archive_by_its_name_or_its_type_stays_as_it_is(
     assert (get(f"{site.url}/{name}").folder / "1" / name).read_bytes() == content
 
 
+class _NoAddress:
+    """A way to where a redirect leads, whose address the library cannot read."""
+
+    def request(self, *_given: object, **_more: object) -> None:
+        raise ValueError("hunter2 does not appear to be an address")
+
+
+def test_a_redirect_to_what_is_no_address(get: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.storage.http.way_to", lambda _: _NoAddress())
+    with pytest.raises(StorageError, match="no address") as caught:
+        get("http://models.invalid/m.onnx")
+    assert caught.value.reason == "BadUri"
+    assert "hunter2" not in str(caught.value)
+
+
 def hub(site: Site, files: dict[str, bytes], *, revision: str = "main") -> None:
     """Make a repository as the hub shows it: this is a fake of two of its addresses."""
     siblings = [
