@@ -6,7 +6,7 @@ Which variables say what follows KServe's storage initializer, so that a service
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote
 
-from agent.errors import StorageError
+from agent.errors import StorageError, SupersededError
+from agent.storage.credentials import fault
 from agent.storage.limits import Budget
 from agent.storage.reach import Reach, s3_environment
 from agent.storage.source import Item, Listing, checked_path
@@ -28,10 +29,12 @@ AZURE_HOST = ".blob.core.windows.net"
 _STREAM_BYTES = 1 << 18
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_GOOGLE_IDENTITY = "/computeMetadata/"  # in the address by which a machine of Google's tells who it is
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,221}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,221}")  # Ceph writes a tenant and a colon in front
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,221}")  # another's colon would be that of a password
 # A part of 16 MiB in a quarter of an hour is 18 KiB a second; silence of a minute ends it sooner.
 _CLIENT: dict[str, Any] = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "15m"}
 
@@ -85,7 +88,8 @@ def place_of(parts: SplitResult) -> Place:
     elif parts.scheme in ("abfs", "abfss") and "@" in host:
         host, _, full = host.partition("@")
         account = full.split(".")[0]
-    if not _NAME.fullmatch(host) or (account is not None and not _NAME.fullmatch(account)):
+    named = _NAME if parts.scheme == "s3" else _PLAIN_NAME
+    if not named.fullmatch(host) or (account is not None and not named.fullmatch(account)):
         raise StorageError("BadUri", f"{parts.scheme}: the URI names no bucket")
     if path:
         checked_path(path)
@@ -108,6 +112,7 @@ class Bucket:
     place: Place
     reach: Reach
     _store: ObjectStore = field(init=False)
+    _unsigned: Callable[[], ObjectStore] = field(init=False)
     _identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,9 +125,24 @@ class Bucket:
         config, client = _settings(self.place, self.reach)
         self._identity = f"{self.place.shown} {config.get('endpoint', '')}{config.get('base_url', '')}"
         self._store = _opened(self.place, config, client)
+        self._unsigned = lambda: _opened(self.place, config | {"skip_signature": True}, client)
 
     def listing(self, budget: Budget) -> Listing:
         """Return the objects of the folder, or the one object of that name."""
+        try:
+            return self._listed(budget)
+        except StorageError as error:
+            if error.reason != "NoIdentity":
+                raise
+            self._store = self._unsigned()
+            try:  # a public bucket asks for none
+                return self._listed(budget)
+            except SupersededError:
+                raise
+            except StorageError:
+                raise error from None
+
+    def _listed(self, budget: Budget) -> Listing:
         with _Told(self.place):
             found = self._folder(budget)
             if found or not self.place.key:
@@ -233,6 +253,13 @@ def _judged(where: str, error: Exception) -> StorageError | None:  # noqa: PLR09
     status, code = _STATUS.search(text), _CODE.search(text)
     number = int(status[1]) if status else None
     said = " ".join(part for part in (f"status {number}" if number else "", code[1] if code else "") if part)
+    if _GOOGLE_IDENTITY in text:
+        return StorageError(
+            "NoIdentity",
+            f"{where}: no GOOGLE_APPLICATION_CREDENTIALS, no answer from this machine's identity"
+            f" ({said or 'no connection'}), and without one the bucket does not answer",
+            retry="soon",
+        )
     if isinstance(error, FileNotFoundError) or number == 404:
         return StorageError("NotFound", f"{where}: no such object or bucket")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or number in (401, 403):
@@ -269,7 +296,8 @@ def _opened(place: Place, config: dict[str, Any], client: dict[str, Any]) -> Obj
     try:
         return _client(place.kind, place.bucket, tuple(sorted(config.items())), tuple(sorted(client.items())))
     except Exception as error:  # noqa: BLE001 - whatever the library says may hold a credential
-        raise StorageError(
+        found = fault(place.kind, place.shown, config)
+        raise found or StorageError(
             "BadCredentials", f"{place.shown}: the store cannot be opened: {type(error).__name__}"
         ) from None
 
@@ -282,7 +310,7 @@ def _client(
     from obstore.store import AzureStore, GCSStore, S3Store
 
     store: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[kind]
-    given = _shut(dict(config)) if kind == "s3" else {"config": dict(config)}
+    given = _shut(dict(config), bucket) if kind == "s3" else {"config": dict(config)}
     opened: ObjectStore = store(
         bucket,
         **given,
@@ -293,7 +321,13 @@ def _client(
     return opened
 
 
-def _shut(config: dict[str, Any]) -> dict[str, Any]:
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    """Return the address of a bucket that is a host of its own: the library adds it to no endpoint."""
+    scheme, _, host = endpoint.partition("://")
+    return endpoint if host.startswith(f"{bucket}.") else f"{scheme}://{bucket}.{host}"
+
+
+def _shut(config: dict[str, Any], bucket: str) -> dict[str, Any]:
     """Return the arguments of an S3 store into which the process's environment does not get.
 
     The library reads ``AWS_*`` by itself for what it is not told: the token of the environment's key would be
@@ -301,7 +335,9 @@ def _shut(config: dict[str, Any]) -> dict[str, Any]:
     """
     arguments: dict[str, Any] = {"config": config}
     if "endpoint" in config:
-        config["aws_endpoint_url_s3"] = config.pop("endpoint")
+        endpoint = config.pop("endpoint")
+        virtual = config.get("virtual_hosted_style_request")
+        config["aws_endpoint_url_s3"] = _with_bucket(endpoint, bucket) if virtual else endpoint
     if "access_key_id" in config and "secret_access_key" in config and not config.get("skip_signature"):
         credential = {
             "access_key_id": config.pop("access_key_id"),

@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import threading
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _MOST_LISTINGS = 20_000
 _PATIENCE_S = 0.1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 NO_LINK = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK))
 """A filesystem without hard links, one that forbids this one, or a file that has all it may have."""
 
@@ -280,6 +282,14 @@ class Contents:
         listing.unlink(missing_ok=True)
         return None
 
+    def lend(self, sha256: str, total_bytes: int, target: Path) -> bool:
+        """Make a new file a link to a kept content, if there is one; its hash is left to whoever takes it."""
+        kept = self._files / sha256[:2] / sha256
+        try:
+            return is_sha256(sha256) and kept.stat().st_size == total_bytes and _linked(kept, target)
+        except (FileNotFoundError, FileExistsError):
+            return False
+
     def _is_as_kept(self, file: StoredFile) -> bool:
         kept = self._files / file.sha256[:2] / file.name
         try:
@@ -308,7 +318,8 @@ class Contents:
         """Return what all kept files and all downloads under way take."""
         # What has other links where downloads are put together is a kept file.
         growing = (status.st_size for _, status in walk(self._parts) if status.st_nlink == 1)
-        return sum(growing) + sum(status.st_size for _, status in walk((self._files, self._incoming)))
+        here = {status.st_ino: status.st_size for _, status in walk((self._files, self._incoming))}
+        return sum(growing) + sum(here.values())  # a content that is lent to a download is here once
 
     def evict(self, amount: int) -> None:
         """Delete what nothing refers to, until so many bytes are freed or there is nothing left."""
@@ -346,6 +357,11 @@ class Contents:
         with contextlib.suppress(OSError):
             if self._shared.folder.stat().st_dev == self._files.stat().st_dev:
                 self._shared.evict(amount)
+
+
+def is_sha256(text: object) -> bool:
+    """Return whether a text is the hash of a content, and so a file's name."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
 def _name(sha256: str, *, executable: bool) -> str:

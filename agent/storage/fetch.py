@@ -17,7 +17,7 @@ from agent.storage.bucket import Bucket, is_azure, place_of
 from agent.storage.contents import Contents, Manifest
 from agent.storage.http import Web
 from agent.storage.hub import Hub
-from agent.storage.layout import arrange, sync_folders
+from agent.storage.layout import arrange, sync_folders, tidy
 from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach
 from agent.storage.shared import SharedCache
@@ -131,7 +131,9 @@ class _Errand:
         if parts.scheme in BUCKETS or (parts.scheme == "https" and is_azure(parts)):
             return Bucket(place_of(parts), self.reach)
         if parts.scheme in ("http", "https"):
-            return Web(self.uri)
+            if not parts.hostname:
+                raise StorageError("BadUri", f"{public(self.uri)}: write {parts.scheme}://host/path")
+            return Web(self.uri, self.reach.environment)
         if parts.scheme == "hf":
             return Hub(self.uri, self.reach.environment)
         raise StorageError(
@@ -182,6 +184,9 @@ class _Errand:
                 raise
 
     def _bring(self, source: Source, listing: Listing, incoming: Path, content: Path) -> Fetched:
+        for item, path in zip(listing.items, listing.files(incoming), strict=True):
+            if item.sha256 is not None and item.total_bytes is not None:
+                self.contents.lend(item.sha256, item.total_bytes, path)
         there = sum(path.stat().st_blocks * 512 for path in incoming.iterdir())
         with self.contents.room.claim(max(0, listing.total_bytes - there)) as room:
             budget = Budget(self.limits, self.unwanted, room)
@@ -218,6 +223,7 @@ class _Errand:
     def _kept(
         self, content: Path, budget: Budget, fingerprint: str | None, fetched_bytes: int | None = None
     ) -> Fetched:
+        tidy(content)
         if not any(content.iterdir()):
             raise StorageError("Empty", f"{public(self.uri)}: there is no file in it", retry="soon")
         folder = arrange(content)

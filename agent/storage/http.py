@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +16,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import urllib3
 
-from agent.connections import Connections
 from agent.errors import StorageError
 from agent.storage.limits import CHUNK_BYTES, Budget
+from agent.storage.proxies import way_to
 from agent.storage.source import Item, Listing, checked_path
 from agent.storage.uri import public
 
@@ -25,9 +26,23 @@ from agent.storage.uri import public
 _RETRY_SOON = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
 _REDIRECTS = 3
+_ANYWHERE = frozenset(("Range", "If-Match"))
+"""Headers that are no secret, and are sent on to another host that a store redirects to."""
 _LEAST_BYTES_PER_S = 1024
 _WINDOW_S = 60.0
-_pool = Connections(maxsize=64)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+# How an archive ends whose address does not say that it is one; a tar's compression shows in its first bytes.
+_ARCHIVES = {
+    "application/zip": ".zip",
+    "application/x-zip-compressed": ".zip",
+    "application/tar": ".tar",
+    "application/x-tar": ".tar",
+    "application/x-gtar": ".tar",
+    "application/gzip": ".tar",
+    "application/x-gzip": ".tar",
+}
+_SUFFIX = re.compile(r"\.[A-Za-z]\w*")
 # A signature is made anew for every URL and says nothing about the object.
 _SIGNATURE = re.compile(
     r"(?i)x-(?:amz|goog)-.*|s[iekprv]|sig(?:nature)?|st|skoid|sktid|skt|ske|sks|skv|spr|token|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
@@ -105,17 +120,21 @@ class Web:
     ----------
     uri
         Where it is.
+    environment
+        Headers that its host wants, see `headers_for`.
     """
 
     uri: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     _first: urllib3.BaseHTTPResponse | None = field(init=False, default=None)
 
     def listing(self, budget: Budget) -> Listing:
         """Return the object, as the answer to a GET describes it: a signed URL allows nothing else."""
         name = checked_path(object_name(self.uri))
         budget.enter(name)
-        response = self._first = ask(self.uri)
+        response = self._first = ask(self.uri, self._headers)
         headers = response.headers
+        name = checked_path(name + _ending(name, headers))
         size = headers.get("Content-Length", "")
         plain = headers.get("Content-Encoding", "identity").lower() == "identity"
         etag = _validator(headers)
@@ -141,9 +160,10 @@ class Web:
         if first is not None:
             yield from flow(first, self.uri, end if not whole else None)
         elif whole:
-            yield from flow(ask(self.uri), self.uri, None)
+            yield from flow(ask(self.uri, self._headers), self.uri, None)
         else:
-            yield from read_range(self.uri, start, end or 0, guard=item.guard, etag=item.etag)
+            guard, etag = item.guard, item.etag
+            yield from read_range(self.uri, start, end or 0, guard=guard, etag=etag, more=self._headers)
 
     def close(self) -> None:
         """Give up an answer that nobody has read."""
@@ -151,13 +171,49 @@ class Web:
             self._first.close()
             self._first = None
 
+    @property
+    def _headers(self) -> dict[str, str]:
+        return headers_for(self.uri, self.environment)
+
+
+def headers_for(uri: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that a host is sent: KServe's variable ``<host>-headers``, a JSON object.
+
+    Raises
+    ------
+    StorageError
+        It is none.
+    """
+    variable = f"{urlsplit(uri).hostname}-headers"
+    text = environment.get(variable)
+    if not text:
+        return {}
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict) or not all(_is_header(*pair) for pair in given.items()):
+        raise StorageError("BadCredentials", f"{variable}: not a JSON object of headers and their values")
+    return given
+
+
+def _is_header(name: str, value: object) -> bool:
+    return _HEADER.fullmatch(name) is not None and isinstance(value, str) and bool(_VALUE.fullmatch(value))
+
+
+def _ending(name: str, headers: Mapping[str, str]) -> str:
+    """Return what is missing at the end of an archive's name, by its answer's type."""
+    if _SUFFIX.fullmatch(PurePosixPath(name).suffix):
+        return ""
+    return _ARCHIVES.get(headers.get("Content-Type", "").partition(";")[0].strip().lower(), "")
+
 
 def _identity(uri: str) -> str:
     """Return an address without what is in it only to sign it."""
-    query = [
-        (name, value) for name, value in parse_qsl(urlsplit(uri).query) if not _SIGNATURE.fullmatch(name)
-    ]
-    return f"{public(uri)} {sorted(query)}"
+    parts = urlsplit(uri)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if not _SIGNATURE.fullmatch(name)]
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path} {sorted(query)}"
 
 
 def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
@@ -169,7 +225,7 @@ def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
         There is no answer, or it is an error.
     """
     try:
-        response = _pool.request(
+        response = way_to(uri).request(
             "GET",
             uri,
             preload_content=False,
@@ -178,13 +234,20 @@ def ask(uri: str, headers: Mapping[str, str] = {}) -> urllib3.BaseHTTPResponse:
             headers={"Accept-Encoding": "identity", **headers},
             # Retries are the loop's; only redirects are followed here.
             retries=urllib3.Retry(
-                total=_REDIRECTS, connect=0, read=0, status=0, respect_retry_after_header=False
+                total=_REDIRECTS,
+                connect=0,
+                read=0,
+                status=0,
+                respect_retry_after_header=False,
+                remove_headers_on_redirect=headers.keys() - _ANYWHERE,
             ),
         )
     except urllib3.exceptions.MaxRetryError as error:
         if isinstance(error.reason, urllib3.exceptions.ResponseError):
             raise StorageError("TooManyRedirects", f"{public(uri)}: {_REDIRECTS} redirects") from error
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
+    except ValueError:  # urllib3's own for addresses are some, too
+        raise StorageError("BadUri", f"{public(uri)}: this or where it leads is no address") from None
     except urllib3.exceptions.HTTPError as error:
         raise StorageError("Unreachable", f"{public(uri)}: {_said(error)}", retry="soon") from error
     try:

@@ -22,7 +22,6 @@ import errno
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from agent.errors import StorageError
-from agent.storage.contents import hash_file, walk
+from agent.storage.contents import hash_file, is_sha256, walk
 from agent.storage.limits import Budget, Limits
 from agent.storage.links import copy, link
 from agent.storage.room import writable_bytes
@@ -54,7 +53,6 @@ _SLACK_SHARE = 20
 """Room is made for so much of the whole more, so that not every download has to measure."""
 _LONG_S = 3600.0
 _TRIES = 3
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Fetch = Callable[[Path, Budget], Sequence[Path]]
 """Brings a listing's objects into a folder, within a budget, and returns their files in its order."""
@@ -162,8 +160,8 @@ class SharedCache:
             names = self._names(listing, fetch=fetch, fetched=fetched, unwanted=unwanted)
             try:
                 files = [
-                    self._take(name, into / str(number), budget=budget, known=fetched.sha256)
-                    for number, name in enumerate(names)
+                    self._take(name, path, budget=budget, known=fetched.sha256)
+                    for name, path in zip(names, listing.files(into), strict=True)
                 ]
             except FileNotFoundError:  # room was made in this moment, or a file was not what it should be
                 continue
@@ -197,7 +195,7 @@ class SharedCache:
 
     def holds(self, name: str, status: os.stat_result) -> bool:
         """Return whether a file is a link to the object of this name."""
-        if not _SHA256.fullmatch(name):
+        if not is_sha256(name):
             return False
         try:
             return os.path.samestat(self._file(name).lstat(), status)
@@ -236,6 +234,7 @@ class SharedCache:
             if known is not None:  # whoever was waited for has brought it
                 clear(folder)
                 return known
+            self._lend(listing, folder)
             self._claim(lock, folder, listing.total_bytes)
             try:
                 files = fetch(folder, fetched)
@@ -263,6 +262,13 @@ class SharedCache:
             return None
         _touch(path)
         return [str(name) for name in names]
+
+    def _lend(self, listing: Listing, folder: Path) -> None:
+        """Let a download begin with those objects that another listing has brought; it hashes them."""
+        for item, path in zip(listing.items, listing.files(folder), strict=True):
+            if is_sha256(item.sha256):
+                with contextlib.suppress(FileNotFoundError, FileExistsError):
+                    link(self._file(item.sha256 or ""), path)
 
     def _keep(self, path: Path, sha256: str) -> str:
         kept = self._file(sha256)
@@ -350,7 +356,7 @@ class SharedCache:
 
 
 def _checked(name: object) -> str:
-    if not isinstance(name, str) or not _SHA256.fullmatch(name):
+    if not isinstance(name, str) or not is_sha256(name):
         raise ValueError("it holds what is no hash")
     return name
 

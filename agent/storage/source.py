@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from agent.errors import StorageError
@@ -66,6 +67,10 @@ class Listing:
     place: str
     items: Sequence[Item]
     alone: bool = False
+
+    def files(self, folder: Path) -> Sequence[Path]:
+        """Return the files of a folder in which its objects arrive, in their order."""
+        return [folder / str(number) for number in range(len(self.items))]
 
     @property
     def total_bytes(self) -> int:

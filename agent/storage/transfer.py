@@ -29,6 +29,8 @@ PART_BYTES = 16 << 20
 _TRIES = 3
 _LEAST_HANDED_OVER = 1 << 16  # less is hashed sooner than another thread begins
 _helpers = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="md5")
+_Take = Callable[[int, bytes], None]
+"""Is given bytes and where they begin."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -44,7 +46,7 @@ def transfer(
     listing
         What is there.
     folder
-        Holds what an earlier transfer of the same listing has left, if anything.
+        Holds what an earlier transfer of the same listing has left, if anything, and objects that were here.
     budget
         Counts every byte that is fetched.
     streams
@@ -55,7 +57,9 @@ def transfer(
     StorageError
         An object cannot be had whole and unchanged; what is there already stays in the folder.
     """
-    arriving = [Arriving(item, folder / str(number)) for number, item in enumerate(listing.items)]
+    etags = _Etags(source, budget)
+    places = listing.files(folder)
+    arriving = [Arriving(item, path, etags) for item, path in zip(listing.items, places, strict=True)]
     work: deque[tuple[Arriving, int]] = deque()
     for one in arriving:
         work += ((one, part) for part in one.missing())
@@ -103,31 +107,41 @@ class _Crew:
 
 
 def _bring(source: Source, one: Arriving, part: int, budget: Budget) -> None:
-    """Fetch one part; a connection that was cut is taken up where it ended, as long as something comes."""
-    start, end = one.span(part)
+    """Fetch one part."""
+    span = one.span(part)
+
+    def take(offset: int, chunk: bytes) -> None:
+        budget.count(len(chunk))
+        one.take(offset, chunk, end=span[1])
+
+    _read(source, one.item, span, take)
+    one.finish(part)
+
+
+def _read(source: Source, item: Item, span: tuple[int, int | None], take: _Take) -> None:
+    """Pass a range on; a connection that was cut is taken up where it ended, as long as something comes."""
+    start, end = span
     for _ in range(_TRIES):
-        reached, cut = _follow(source, one, (start, end), budget)
+        reached, cut = _follow(source, item, (start, end), take)
         if cut is None:
-            one.finish(part)
             return
-        if not one.item.ranges or reached == start:
+        if not item.ranges or reached == start:
             raise cut
-        log.debug("a transfer goes on", extra={"path": one.item.path, "error": str(cut)})
+        log.debug("a transfer goes on", extra={"path": item.path, "error": str(cut)})
         start = reached
-    raise StorageError("BrokenOff", f"{one.item.path!r}: cut off {_TRIES} times in a row", retry="soon")
+    raise StorageError("BrokenOff", f"{item.path!r}: cut off {_TRIES} times in a row", retry="soon")
 
 
 def _follow(
-    source: Source, one: Arriving, span: tuple[int, int | None], budget: Budget
+    source: Source, item: Item, span: tuple[int, int | None], take: _Take
 ) -> tuple[int, StorageError | None]:
-    """Write what comes of a range; return up to where that is, and what has cut it short."""
+    """Pass on what comes of a range; return up to where that is, and what has cut it short."""
     at, end = span
     if at == end:
         return at, None
     try:
-        for chunk in source.read(one.item, at, end):
-            budget.count(len(chunk))
-            one.take(at, chunk, end=end)
+        for chunk in source.read(item, at, end):
+            take(at, chunk)
             at += len(chunk)
     except StorageError as error:
         if error.reason not in ("BrokenOff", "Unreachable"):
@@ -135,7 +149,51 @@ def _follow(
         return at, error
     if end is None or at == end:
         return at, None
-    return at, StorageError("BrokenOff", f"{one.item.path!r}: {end - at} bytes are missing", retry="soon")
+    return at, StorageError("BrokenOff", f"{item.path!r}: {end - at} bytes are missing", retry="soon")
+
+
+class _Etags:
+    """Whether ETags of a store that look like MD5s are none, as far as a transfer has found that out.
+
+    Stores that encrypt with keys of their own give such ETags. Damage on the way does not come twice, so an
+    object that comes twice with the same content is what the store has; then the ETags of its other objects
+    are not gone by either.
+
+    Parameters
+    ----------
+    source
+        Gives an object a second time.
+    budget
+        Asked whether anybody still wants it.
+    """
+
+    def __init__(self, source: Source, budget: Budget) -> None:
+        self._source = source
+        self._budget = budget
+        self._are_no_md5s = False
+
+    def clear(self, one: Arriving) -> bool:
+        """Return whether an object that has come is what the store has, although its MD5 is not the ETag."""
+        if self._are_no_md5s:
+            return True
+        same = self._hashed(one) == one.sha256
+        if same:
+            log.info("the ETags of this store are no MD5s", extra={"path": one.item.path})
+            self._are_no_md5s = True
+        return same
+
+    def _hashed(self, one: Arriving) -> str:
+        """Return the SHA-256 of what comes when an object is read once more; nothing is written."""
+        digest = hashlib.sha256()
+
+        def take(_offset: int, chunk: bytes) -> None:
+            self._budget.count(0)
+            one.touch()
+            digest.update(chunk)
+
+        for part in range(one.parts):
+            _read(self._source, one.item, one.span(part), take)
+        return digest.hexdigest()
 
 
 class Arriving:
@@ -147,15 +205,18 @@ class Arriving:
         What it is.
     path
         Its file once it is complete.
+    etags
+        Judges an MD5 that is not the ETag.
     """
 
-    def __init__(self, item: Item, path: Path) -> None:
+    def __init__(self, item: Item, path: Path, etags: _Etags) -> None:
         self.item = item
         self.path = path
         self.sha256 = ""
+        self._etags = etags
         size = item.total_bytes
-        self._parts = 1 if size is None or not item.ranges else max(1, -(-size // PART_BYTES))
-        self._resumable = self._parts > 1 and item.etag is not None
+        self.parts = 1 if size is None or not item.ranges else max(1, -(-size // PART_BYTES))
+        self._resumable = self.parts > 1 and item.etag is not None
         self._growing = path.with_name(f"{path.name}.growing")
         self._notes = path.with_name(f"{path.name}.parts")
         self._done: set[int] = set()
@@ -169,16 +230,20 @@ class Arriving:
         if self.path.is_file() and self.path.stat().st_size == self.item.total_bytes:
             self._hash.read_to(_opened(self.path), self.path.stat().st_size, close=True)
             self.sha256 = self._hash.sha256
-            return ()
+            if self.item.sha256 in (None, self.sha256):
+                return ()
+            log.warning("a file was changed by somebody; it is fetched anew", extra={"path": self.item.path})
+            self.path.unlink()
+            self._hash = _Hash(with_md5=self.item.md5 is not None)
         self._done = self._noted()
-        if self._done and len(self._done) == self._parts:
-            self._done.discard(self._parts - 1)  # the last step is taken by whoever brings a part
-        return [part for part in range(self._parts) if part not in self._done]
+        if self._done and len(self._done) == self.parts:
+            self._done.discard(self.parts - 1)  # the last step is taken by whoever brings a part
+        return [part for part in range(self.parts) if part not in self._done]
 
     def span(self, part: int) -> tuple[int, int | None]:
         """Return where a part begins and ends."""
         size = self.item.total_bytes
-        if size is None or self._parts == 1:
+        if size is None or self.parts == 1:
             return 0, size
         return part * PART_BYTES, min(size, (part + 1) * PART_BYTES)
 
@@ -214,7 +279,7 @@ class Arriving:
         file = self._open()
         with self._lock:
             self._done.add(part)
-            last = len(self._done) == self._parts
+            last = len(self._done) == self.parts
             if self._resumable:
                 self._note(part)
         if last or self._hashing.acquire(blocking=False):
@@ -226,6 +291,10 @@ class Arriving:
                 self._hashing.release()
         if last:
             self._complete(file)
+
+    def touch(self) -> None:
+        """Show whoever waits for the file that something is done about it."""
+        os.utime(self._open())
 
     def close(self) -> None:
         """Give up the file; what is in it stays where it can be gone on with."""
@@ -263,7 +332,7 @@ class Arriving:
             boot, *parts = self._notes.read_text(encoding="utf-8").splitlines()
             if json.loads(boot) != _boot() or _boot() is None:
                 return set()
-            return {int(part) for part in parts} & set(range(self._parts))
+            return {int(part) for part in parts} & set(range(self.parts))
         except (OSError, ValueError):
             return set()
 
@@ -274,7 +343,7 @@ class Arriving:
             while part in self._done:
                 part += 1
             size = self.item.total_bytes
-        if part == self._parts:
+        if part == self.parts:
             return os.fstat(self._open()).st_size if size is None else size
         return self.span(part)[0]
 
@@ -301,22 +370,10 @@ class Arriving:
             raise StorageError("Corrupt", f"{item.path!r}: its SHA-256 is not the source's", retry="soon")
         if item.md5 is None or item.md5 == self._hash.md5:
             return
-        if item.md5_is_etag and self._came_before():
-            log.info("the ETags of this store are no MD5s", extra={"path": item.path})
+        if item.md5_is_etag and self._etags.clear(self):
             return
         self._drop()
         raise StorageError("Corrupt", f"{item.path!r}: its MD5 is not the source's", retry="soon")
-
-    def _came_before(self) -> bool:
-        """Return whether an earlier transfer has brought the same content for the same ETag.
-
-        Stores that encrypt with keys of their own give ETags that look like an MD5 and are none. Damage on
-        the way does not come twice.
-        """
-        odd = self.path.with_name(f"{self.path.name}.odd")
-        before = odd.read_text(encoding="utf-8") if odd.is_file() else None
-        odd.write_text(self.sha256, encoding="utf-8")
-        return before == self.sha256
 
     def _drop(self) -> None:
         """Forget what has come: it is not what was asked for."""

@@ -230,17 +230,57 @@ def test_what_is_too_large_is_refused_before_a_byte_is_fetched(s3: FakeS3, get: 
     assert not [key for key, asked in s3.ranges if asked]
 
 
-def test_damage_is_seen_and_an_etag_that_is_no_md5_is_not_taken_for_it(s3: FakeS3, get: Get) -> None:
-    s3.objects["m/1/weights"] = b"damaged on its way"
+def no_md5s(s3: FakeS3, *names: str) -> None:
+    """Fill a model with objects whose ETags look like MD5s and are none."""
+    for number, name in enumerate(names):
+        s3.objects[f"m/1/{name}"] = name.encode()
+        s3.etags[f"m/1/{name}"] = f"{number:032x}"
+
+
+def spoil(s3: FakeS3, key: str, *contents: bytes) -> None:
+    """Give one content after the other in place of an object, the last for ever."""
+    left = list(contents)
+
+    def spoil(asked: str, _range: str) -> None:
+        if asked == key:
+            s3.objects[key] = left.pop(0) if len(left) > 1 else left[0]
+
+    s3.before_get = spoil
+
+
+def test_etags_that_are_no_md5s_are_known_by_the_second_object_s_time(s3: FakeS3, get: Get) -> None:
+    no_md5s(s3, *(f"{number:02}" for number in range(30)))
+    assert get("s3://models/m", streams=1).total_bytes == 60
+    assert len(s3.ranges) == 31  # one came twice, and the same
+
+
+def test_a_large_object_of_such_a_store_comes_twice_in_ranges(s3: FakeS3, get: Get) -> None:
+    s3.objects["m/1/weights"] = LARGE
     s3.etags["m/1/weights"] = "0" * 32
+    assert get("s3://models/m").total_bytes == len(LARGE)
+    assert s3.sent == 2 * len(LARGE)
+    assert all(asked for _, asked in s3.ranges)
+
+
+def test_damage_that_comes_once_is_not_taken_for_such_an_etag(s3: FakeS3, get: Get) -> None:
+    s3.objects["m/1/weights"] = b"weights"
+    s3.etags["m/1/weights"] = s3.etag("m/1/weights").strip('"')
+    spoil(s3, "m/1/weights", b"damaged", b"weights")
     with pytest.raises(StorageError) as caught:
         get("s3://models/m")
     assert (caught.value.reason, caught.value.retry) == ("Corrupt", "soon")
-    s3.objects["m/1/weights"] = b"damaged otherwise "
-    with pytest.raises(StorageError) as caught:
-        get("s3://models/m")
-    assert caught.value.reason == "Corrupt"
-    assert get("s3://models/m").total_bytes == 18  # the same twice: so the ETag is no MD5
+    assert get("s3://models/m").total_bytes == 7
+
+
+def test_one_damaged_object_does_not_excuse_another(s3: FakeS3, get: Get) -> None:
+    s3.objects |= {"m/1/a": b"a1", "m/1/b": b"b1"}
+    s3.etags |= {key: s3.etag(key).strip('"') for key in s3.objects}
+    spoil(s3, "m/1/a", b"a2", b"a1")
+    with pytest.raises(StorageError, match="'1/a'"):
+        get("s3://models/m", streams=1)
+    spoil(s3, "m/1/b", b"b2", b"b3")
+    with pytest.raises(StorageError, match="'1/b'"):
+        get("s3://models/m", streams=1)
 
 
 def test_an_archive_in_a_bucket_is_unpacked(s3: FakeS3, get: Get, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from agent.errors import StorageError
-from agent.storage.bucket import Bucket, Place, azure_config, gcs_config, is_azure, place_of, s3_config
+from agent.storage.bucket import (
+    Bucket,
+    Place,
+    _client,
+    azure_config,
+    gcs_config,
+    is_azure,
+    place_of,
+    s3_config,
+)
 from agent.storage.file import claim_path
 from agent.storage.limits import Budget, Limits
 from agent.storage.reach import Reach, s3_environment
@@ -25,6 +35,8 @@ from agent.storage.source import checked_path
     [
         ("s3://bucket/m/sk/", Place(kind="s3", bucket="bucket", key="m/sk")),
         ("s3://bucket", Place(kind="s3", bucket="bucket", key="")),
+        ("s3://tenant:bucket/m", Place(kind="s3", bucket="tenant:bucket", key="m")),
+        ("az://$web/m", Place(kind="az", bucket="$web", key="m")),
         ("gs://my-bucket/a b", Place(kind="gs", bucket="my-bucket", key="a b")),
         ("az://container/m", Place(kind="az", bucket="container", key="m")),
         ("abfs://container/m", Place(kind="az", bucket="container", key="m")),
@@ -49,6 +61,10 @@ def test_what_a_uri_names(uri: str, place: Place) -> None:
         ("s3:///m", "BadUri"),
         ("s3://key:secret@bucket/m", "BadUri"),
         ("s3://../m", "BadUri"),
+        ("abfs://c:secret@account/m", "BadUri"),
+        ("az://c:secret/m", "BadUri"),
+        ("gs://u:secret/m", "BadUri"),
+        ("abfs://c@u:8/m", "BadUri"),
         ("https://account.blob.core.windows.net/", "BadUri"),
         ("s3://bucket/a/../b", "UnsafePath"),
         ("s3://bucket/a//b", "UnsafePath"),
@@ -175,7 +191,7 @@ class _Ear(BaseHTTPRequestHandler):
     heard: ClassVar[list[dict[str, str]]] = []
 
     def do_GET(self) -> None:
-        self.heard.append({name.lower(): value for name, value in self.headers.items()})
+        self.heard.append({"path": self.path} | {name.lower(): value for name, value in self.headers.items()})
         self.send_response(403)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -215,6 +231,39 @@ def test_the_environment_s_credentials_do_not_reach_an_entry_s_store(
     assert ("authorization" in said) == bool(keys)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "virtual", "address"),
+    [
+        ("http://store.invalid:9000", "false", "http://store.invalid:9000/bucket?"),
+        ("http://store.invalid:9000", "true", "http://bucket.store.invalid:9000/?"),
+        ("http://bucket.store.invalid", "true", "http://bucket.store.invalid/?"),
+    ],
+)
+def test_a_bucket_that_is_a_host_is_asked_for_there_by_way_of_the_environment_s_proxy(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, virtual: str, address: str
+) -> None:
+    pytest.importorskip("obstore")
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "S3_USE_VIRTUAL_BUCKET": virtual,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s",
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Ear) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+        _client.cache_clear()  # a client keeps the proxy that it was made with
+        _Ear.heard.clear()
+        with pytest.raises(StorageError, match="403"):
+            Bucket(Place(kind="s3", bucket="bucket", key="m"), Reach(environment=environment)).listing(
+                Budget(Limits(), lambda: False)
+            )
+        server.shutdown()
+    _client.cache_clear()
+    assert {heard["path"].partition("?")[0] + "?" for heard in _Ear.heard} == {address}
+    assert {heard["host"] for heard in _Ear.heard} == {urlsplit(address).netloc}
+
+
 def test_credentials_are_not_shown() -> None:
     assert "secret" not in repr(Reach(environment={"AWS_SECRET_ACCESS_KEY": "secret"}))
 
@@ -234,6 +283,99 @@ def test_a_credential_that_is_none_is_not_told(tmp_path: Path) -> None:
         Bucket(Place(kind="gs", bucket="bucket", key="m"), Reach(environment=environment))
     assert caught.value.reason == "BadCredentials"
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "retry"),
+    [
+        (None, "No such file", "soon"),
+        ("secret", "is not JSON", "late"),
+        ("{}", "has another type or none", "late"),
+        ('["secret"]', "has another type or none", "late"),
+        ('{"type": "external_account", "secret": "secret"}', "is of type external_account", "late"),
+        ('{"type": "service_account", "private_key": "secret"}', "is incomplete", "late"),
+    ],
+)
+def test_what_is_wrong_with_a_key_file_is_told_without_its_content(
+    tmp_path: Path, content: str | None, said: str, retry: str
+) -> None:
+    pytest.importorskip("obstore")
+    path = tmp_path / "key.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StorageError, match=said) as caught:
+        Bucket(
+            Place(kind="gs", bucket="bucket", key="m"),
+            Reach(environment={"GOOGLE_APPLICATION_CREDENTIALS": str(path)}),
+        )
+    assert (caught.value.reason, caught.value.retry) == ("BadCredentials", retry)
+    assert f"GOOGLE_APPLICATION_CREDENTIALS: {path}" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCESS_KEY": "secret!"}, "not base64"),
+        ({"AZURE_STORAGE_ACCESS_KEY": "c2VjcmV0"}, "AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_what_is_wrong_with_azure_s_variables_is_told_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    pytest.importorskip("obstore")
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(StorageError, match=said) as caught:
+        Bucket(Place(kind="az", bucket="container", key="m"), Reach(environment=environment))
+    assert caught.value.reason == "BadCredentials"
+    assert not re.search("secret|c2VjcmV0", str(caught.value))
+
+
+class _World(_Ear):
+    """A proxy beyond which there is a bucket, and no identity."""
+
+    public: ClassVar[bool]
+
+    def do_GET(self) -> None:
+        if "computeMetadata" in self.path or not self.public:
+            super().do_GET()
+            return
+        body = (
+            b"<ListBucketResult><Contents><Key>m/1</Key><ETag>e</ETag><Size>1</Size>"
+            b"<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
+        )
+        self.heard.append({"path": self.path} | {name.lower(): value for name, value in self.headers.items()})
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_machine_without_an_identity_reads_a_public_bucket_of_google_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, public: bool
+) -> None:
+    pytest.importorskip("obstore")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where gcloud keeps what it knows
+    settings = {"base_url": "http://store.invalid"}, {"allow_http": True}
+    monkeypatch.setattr("agent.storage.bucket.gcs_config", lambda _: settings)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _World) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+        _client.cache_clear()
+        _World.public = public
+        _Ear.heard.clear()
+        bucket = Bucket(Place(kind="gs", bucket="bucket", key="m"), Reach(environment={}))
+        if public:
+            assert [item.path for item in bucket.listing(Budget(Limits(), lambda: False)).items] == ["1"]
+        else:
+            with pytest.raises(StorageError, match="identity") as caught:
+                bucket.listing(Budget(Limits(), lambda: False))
+            assert (caught.value.reason, caught.value.retry) == ("NoIdentity", "soon")
+        server.shutdown()
+    _client.cache_clear()
+    assert "authorization" not in _Ear.heard[-1]
+    assert _Ear.heard[-1]["path"].startswith("http://store.invalid/")
 
 
 def test_a_claim_s_path(tmp_path: Path) -> None:

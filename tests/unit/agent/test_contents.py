@@ -214,6 +214,22 @@ def test_everything_together_stays_within_its_bound(tmp_path: Path) -> None:
         assert contents.used_bytes() == 0
 
 
+def test_a_content_that_is_lent_takes_no_room_twice(contents: Contents, tmp_path: Path) -> None:
+    kept = keep(contents, model(tmp_path / "a", {"w": b"weights"}))
+    sha256 = kept.files[0].sha256
+    with contents.incoming("f", unwanted=lambda: False) as incoming:
+        assert contents.lend(sha256, 7, incoming / "0")
+        assert (incoming / "0").read_bytes() == b"weights"
+        assert contents.used_bytes() == 7
+        (tmp_path / "a" / "w").unlink()
+        contents.evict(7)
+        assert len(kept_files(tmp_path)) == 1
+        assert not contents.lend(sha256, 7, incoming / "0")  # something is there
+        assert not contents.lend(sha256, 8, incoming / "1")
+        assert not contents.lend("0" * 64, 7, incoming / "1")
+        assert not contents.lend("../../../a", 7, incoming / "1")
+
+
 def test_what_a_killed_agent_left_is_no_obstacle(contents: Contents, tmp_path: Path) -> None:
     keep(contents, model(tmp_path / "a"))
     (tmp_path / "contents" / "incoming" / ".0011").write_text("{")

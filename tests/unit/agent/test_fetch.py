@@ -87,6 +87,41 @@ def test_an_archive_s_wrapping_folder_is_taken_off(tmp_path: Path, into: Path) -
     assert content(fetched.folder) == {"1/w": "w", "config.pbtxt": "c"}
 
 
+def test_what_macos_adds_is_no_part_of_a_model(tmp_path: Path, into: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as packed:
+        packed.writestr("mymodel/config.pbtxt", "config")
+        packed.writestr("mymodel/1/weights", "weights")
+        for name in ("__MACOSX/mymodel/._config.pbtxt", "mymodel/.DS_Store", "mymodel/1/._weights"):
+            packed.writestr(name, "macOS")
+    fetched = fetch((tmp_path / "m.zip").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == {"config.pbtxt": "config", "1/weights": "weights"}
+
+
+def test_nothing_but_what_macos_adds_is_no_model(tmp_path: Path, into: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / ".DS_Store").write_text("macOS")
+    with pytest.raises(StorageError) as caught:
+        fetch((tmp_path / "m").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert caught.value.reason == "Empty"
+
+
+def test_a_wrapping_folder_may_be_called_like_a_version(tmp_path: Path, into: Path) -> None:
+    for name in ("2024/config.pbtxt", "2024/1/weights"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_text("x")
+    fetched = fetch((tmp_path / "m").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert content(fetched.folder) == {"config.pbtxt": "x", "1/weights": "x"}
+
+
+def test_a_config_in_one_of_several_folders_is_refused(tmp_path: Path, into: Path) -> None:
+    for name in ("README.md", "mymodel/config.pbtxt", "mymodel/1/weights"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_text("x")
+    with pytest.raises(StorageError, match=r"config\.pbtxt lies in 'mymodel'") as caught:
+        fetch((tmp_path / "m").as_uri(), into=into, limits=Limits(), unwanted=wanted)
+    assert (caught.value.reason, caught.value.retry) == ("BadConfig", "late")
+
+
 def test_a_zip_is_unpacked(tmp_path: Path, into: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("1/", "")
@@ -249,6 +284,10 @@ def test_a_download_that_nobody_wants_ends(tmp_path: Path, into: Path) -> None:
         ("http://127.0.0.1/", "BadUri", "late"),
         ("http://[::1/m", "BadUri", "late"),
         ("http://host:99999/m", "BadUri", "late"),
+        ("http:///m", "BadUri", "late"),
+        ("https:host/m", "BadUri", "late"),
+        ("http:user:secret@host", "BadUri", "late"),
+        (f"http://{'n' * 64}.invalid/m", "BadUri", "late"),
         ("file://[/m", "BadUri", "late"),
         ("file:///\ud800", "BadUri", "late"),
         ("", "UnsupportedUri", "late"),

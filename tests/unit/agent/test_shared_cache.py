@@ -33,18 +33,28 @@ class Shelf:
     ----------
     objects
         Content by path.
+    place
+        Where it stands.
+    hashes
+        Whether it tells SHA-256s.
     """
 
     objects: dict[str, bytes]
+    place: str = "shelf"
+    hashes: bool = False
     reads: list[str] = field(default_factory=list)
     before_read: Callable[[str], None] = lambda _path: None
 
     def listing(self, _budget: Budget) -> Listing:
         items = [
-            Item(path=path, key=path, total_bytes=len(content), etag=hashlib.sha256(content).hexdigest())
+            self._item(path, content, hashlib.sha256(content).hexdigest())
             for path, content in sorted(self.objects.items())
         ]
-        return Listing(place="shelf", items=items)
+        return Listing(place=self.place, items=items)
+
+    def _item(self, path: str, content: bytes, sha256: str) -> Item:
+        told = sha256 if self.hashes else None
+        return Item(path=path, key=path, total_bytes=len(content), etag=sha256, sha256=told)
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         self.before_read(item.path)
@@ -129,6 +139,19 @@ def test_a_new_content_is_fetched(tmp_path: Path, elsewhere: Path) -> None:
     shelf = Shelf({"w": b"new"})
     assert other.gather(shelf) is not None
     assert shelf.reads == ["w"]
+
+
+def test_an_object_whose_hash_is_told_is_not_fetched_for_another_listing(
+    tmp_path: Path, elsewhere: Path
+) -> None:
+    one, other = agents(tmp_path, elsewhere)
+    assert one.gather(Shelf({"1/weights": WEIGHTS})) is not None
+    shelf = Shelf({"1/note": b"note", "1/weights": WEIGHTS}, place="another", hashes=True)
+    found = other.gather(shelf)
+    assert found is not None
+    assert (found.fetched_bytes, shelf.reads) == (4, ["1/note"])
+    assert sorted(kept(elsewhere).values()) == [b"note", WEIGHTS]
+    assert left(elsewhere) == []
 
 
 def cut(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ class Site:
     redirects: dict[str, str] = field(default_factory=dict)
     ignores_ranges: bool = False
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    keys: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
 
 
@@ -44,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site, path = self.site, unquote(self.path)
         site.asked.append((path, self.headers.get("Authorization")))
+        site.keys.append((path, self.headers.get("X-Key")))
         if path in site.redirects:
             self._say(302, b"", {"Location": site.redirects[path]})
             return
@@ -125,12 +129,12 @@ def test_the_checksum_that_an_answer_names_is_compared(
     site: Site, get: Fetcher, header: dict[str, str]
 ) -> None:
     site.headers = header
-    site.files["/m.onnx"] = CONTENT
-    assert get(f"{site.url}/m.onnx").total_bytes == 7
     site.files["/m.onnx"] = b"damaged"
     with pytest.raises(StorageError) as caught:
         get(f"{site.url}/m.onnx")
     assert (caught.value.reason, caught.value.retry) == ("Corrupt", "soon")
+    site.files["/m.onnx"] = CONTENT
+    assert get(f"{site.url}/m.onnx").total_bytes == 7
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,92 @@ def test_a_server_that_ignores_ranges_is_read_whole_or_not_at_all(site: Site, ge
     assert caught.value.reason == "Changed"
 
 
+HEADERS = '{"Authorization": "Bearer hunter2", "x-key": "hunter3"}'
+
+
+def test_a_host_s_headers_are_sent_to_it_alone(site: Site, get: Fetcher) -> None:
+    site.headers = {"ETag": '"one"', "Accept-Ranges": "bytes"}
+    site.files |= {"/m.onnx": LARGE, "/there.onnx": LARGE}
+    variable = {"127.0.0.1-headers": HEADERS}
+    assert get(f"{site.url}/m.onnx", **variable).total_bytes == len(LARGE)
+    assert len(site.keys) == 2  # the listing, whose body is the first range, and the second
+    assert {*site.asked, *site.keys} == {("/m.onnx", "Bearer hunter2"), ("/m.onnx", "hunter3")}
+    elsewhere = site.url.replace("127.0.0.1", "localhost")
+    site.redirects["/n.onnx"] = f"{elsewhere}/there.onnx"
+    assert get(f"{site.url}/n.onnx", **variable).total_bytes == len(LARGE)
+    assert ("/n.onnx", "hunter3") in site.keys
+    assert {key for path, key in site.asked + site.keys if path == "/there.onnx"} == {None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hunter2",
+        '["hunter2"]',
+        '{"x-key": 4711}',
+        '{"x-key": "hunter2\\r\\nx: y"}',
+        '{"x-key": "hunter2\u2028"}',
+        '{"x key": "hunter2"}',
+    ],
+)
+def test_headers_that_are_none_are_named_and_not_told(site: Site, get: Fetcher, text: str) -> None:
+    with pytest.raises(StorageError, match=r"127\.0\.0\.1-headers") as caught:
+        get(f"{site.url}/m.onnx", **{"127.0.0.1-headers": text})
+    assert caught.value.reason == "BadCredentials"
+    assert not re.search("hunter2|4711", str(caught.value))
+    assert not site.asked
+
+
+def archive(folder: Path, kind: str) -> bytes:
+    (folder / "made" / "1").mkdir(parents=True)
+    (folder / "made" / "1" / "weights").write_bytes(CONTENT)
+    return Path(shutil.make_archive(str(folder / "m"), kind, folder / "made")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("zip", "application/zip"),
+        ("zip", "Application/X-Zip-Compressed; charset=binary"),
+        ("tar", "application/x-tar"),
+        ("gztar", "application/gzip"),
+        ("gztar", "application/x-gzip"),
+    ],
+)
+def test_an_archive_is_known_by_its_type_where_its_address_does_not_tell(
+    site: Site, get: Fetcher, tmp_path: Path, kind: str, said: str
+) -> None:
+    site.headers = {"Content-Type": said, "ETag": '"one"'}
+    site.files["/models/v1.2"] = archive(tmp_path, kind)
+    fetched = get(f"{site.url}/models/v1.2")
+    assert (fetched.folder / "1" / "weights").read_bytes() == CONTENT
+    assert get(f"{site.url}/models/v1.2").fetched_bytes == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("m.pt", "application/zip"), ("m", "application/octet-stream")])
+def test_what_is_no_archive_by_its_name_or_its_type_stays_as_it_is(
+    site: Site, get: Fetcher, tmp_path: Path, name: str, said: str
+) -> None:
+    site.headers = {"Content-Type": said}
+    content = site.files[f"/{name}"] = archive(tmp_path, "zip")
+    assert (get(f"{site.url}/{name}").folder / "1" / name).read_bytes() == content
+
+
+class _NoAddress:
+    """A way to where a redirect leads, whose address the library cannot read."""
+
+    def request(self, *_given: object, **_more: object) -> None:
+        raise ValueError("hunter2 does not appear to be an address")
+
+
+def test_a_redirect_to_what_is_no_address(get: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.storage.http.way_to", lambda _: _NoAddress())
+    with pytest.raises(StorageError, match="no address") as caught:
+        get("http://models.invalid/m.onnx")
+    assert caught.value.reason == "BadUri"
+    assert "hunter2" not in str(caught.value)
+
+
 def hub(site: Site, files: dict[str, bytes], *, revision: str = "main") -> None:
     """Make a repository as the hub shows it: this is a fake of two of its addresses."""
     siblings = [
@@ -190,6 +280,34 @@ def test_a_repository_of_the_hub(site: Site, get: Fetcher) -> None:
     assert not (fetched.folder / "1" / ".gitattributes").exists()
     assert {token for _, token in site.asked} == {"Bearer hunter2"}
     assert get("hf://owner/repo", HF_ENDPOINT=site.url).fetched_bytes == 0
+
+
+def test_what_two_revisions_share_is_fetched_once(site: Site, get: Fetcher) -> None:
+    hub(site, FILES)
+    get("hf://owner/repo", HF_ENDPOINT=site.url)
+    hub(site, FILES | {"README.md": b"read this"}, revision="v2")
+    site.asked.clear()
+    fetched = get("hf://owner/repo:v2", HF_ENDPOINT=site.url)
+    assert fetched.fetched_bytes == 9
+    assert (fetched.folder / "1" / "sub" / "ä b.bin").read_bytes() == LARGE
+    assert [path.rpartition("/")[2] for path, _ in site.asked] == ["v2?blobs=true", "README.md"]
+
+
+def test_what_was_changed_here_is_fetched_again_for_another_revision(
+    site: Site, get: Fetcher, tmp_path: Path
+) -> None:
+    hub(site, FILES)
+    get("hf://owner/repo", HF_ENDPOINT=site.url)
+    [kept] = [
+        path for path in (tmp_path / "contents" / "files").rglob("*") if path.stat().st_size == len(LARGE)
+    ]
+    kept.chmod(0o644)
+    kept.write_bytes(LARGE[:-1] + b"!")
+    hub(site, FILES | {"README.md": b"read this"}, revision="v2")
+    fetched = get("hf://owner/repo:v2", HF_ENDPOINT=site.url)
+    assert fetched.fetched_bytes == 9 + len(LARGE)
+    assert (fetched.folder / "1" / "sub" / "ä b.bin").read_bytes() == LARGE
+    assert kept.read_bytes() == LARGE
 
 
 def test_a_revision_of_the_hub_and_a_store_behind_it(site: Site, get: Fetcher) -> None:
