@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from agent.observed import NOTHING, Seen
-from agent.proxy import ProxySettings, config_text, routes, routes_text
+from agent.proxy import ProxySettings, basis, config_text, rest, routes
 from agent.status import Snapshot
 from tests.support.agent_models import copy, desired, row, target
 
 M = target()
 
 
-def snapshot(seen: Seen, *, live: bool = True, **wanted: str) -> Snapshot:
+def snapshot(seen: Seen, *, live: bool = True, gone: bool = False, **wanted: str) -> Snapshot:
     one = target(**wanted)
     return Snapshot(
         desired=desired(one.model),
@@ -29,6 +29,7 @@ def snapshot(seen: Seen, *, live: bool = True, **wanted: str) -> Snapshot:
         live=live,
         server=None,
         server_since=None,
+        gone=gone,
     )
 
 
@@ -46,8 +47,13 @@ def test_what_serves_is_what_the_server_holds(seen: Seen, route: str) -> None:
     assert routes(snapshot(seen)) == {"m": route, "old": "serves"}
 
 
+def test_a_server_that_is_silent_for_a_moment_is_still_asked() -> None:
+    ready = Seen(installed=copy(), row=row("READY"))
+    assert routes(snapshot(ready, live=False)) == {"m": "serves", "old": "serves"}
+
+
 def test_without_the_server_all_that_is_wanted_waits() -> None:
-    assert routes(snapshot(Seen(row=row("READY")), live=False)) == {"m": "waits"}
+    assert routes(snapshot(Seen(row=row("READY")), live=False, gone=True)) == {"m": "waits"}
 
 
 def test_a_standby_is_not_here() -> None:
@@ -56,9 +62,21 @@ def test_a_standby_is_not_here() -> None:
 
 def test_what_is_not_named_is_absent_once_there_is_a_document() -> None:
     looked = snapshot(Seen(row=row("READY")))
-    assert routes_text(looked).splitlines() == ["default absent;", '"m" serves;', '"old" serves;']
-    before = replace(looked, desired=None, targets={}, models={})
-    assert routes_text(before).splitlines() == ["default waits;"]
+    assert rest(looked) == "absent"
+    assert rest(replace(looked, desired=None, targets={}, models={})) == "waits"
+
+
+def test_only_what_routes_follow_from_makes_another_basis() -> None:
+    looked = snapshot(Seen(row=row("READY")))
+    same = replace(looked, models=dict(looked.models), since={"m": ("Loaded", 1.0)}, ready=False, live=False)
+    assert basis(same) == basis(looked)
+    for other in (
+        replace(looked, gone=True),
+        replace(looked, desired=None),
+        replace(looked, targets={}),
+        replace(looked, models={**looked.models, "m": Seen(row=row("LOADING"))}),
+    ):
+        assert basis(other) != basis(looked)
 
 
 @pytest.mark.parametrize(
