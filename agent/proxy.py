@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -27,6 +28,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from agent.certificate_name import certificate_name, is_address
 from agent.errors import SettingsError
 from agent.route_files import REST_WAITS, Rest, Route, RouteFiles
 from agent.status import Snapshot
@@ -67,7 +69,7 @@ http {
     location = /%(token)s { return 204; }
     location /v2/repository { return 403 '{"error":"models are loaded by the agent alone"}'; }
     location / {
-      set $shardpack_route absent;
+%(tls)s      set $shardpack_route absent;
       if (-f %(rest_waits)s) { set $shardpack_route waits; }
       if (-f waits/$shardpack_model) { set $shardpack_route waits; }
       if (-f serves/$shardpack_model) { set $shardpack_route serves; }
@@ -106,6 +108,15 @@ http {
 """
 """nginx's configuration; `config_text` fills it in."""
 
+# As the agent itself judges a server; nginx's own defaults judge nobody, and know one certificate between.
+_TLS = """      proxy_ssl_verify on;
+      proxy_ssl_verify_depth 100;
+      proxy_ssl_protocols TLSv1.2 TLSv1.3;
+      proxy_ssl_trusted_certificate "%(ca)s";
+      proxy_ssl_name "%(name)s";
+      proxy_ssl_server_name on;
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
@@ -119,6 +130,8 @@ class ProxySettings:
         Where requests go.
     folder
         For its configuration and temporary files.
+    server_ca
+        File of the certificates that an https server is judged by; None takes the system's.
     drain_s
         How long requests may take to finish when it ends.
     """
@@ -127,7 +140,30 @@ class ProxySettings:
     port: int
     server_url: str
     folder: Path
+    server_ca: Path | None = None
     drain_s: int = 25
+
+    @property
+    def server_port(self) -> int:
+        """Port of the server."""
+        parts = urlsplit(self.server_url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def authorities(self) -> Path | None:
+        """File of the certificates that the server is judged by; None where it has none.
+
+        Raises
+        ------
+        SettingsError
+            The system has no such file.
+        """
+        if urlsplit(self.server_url).scheme != "https":
+            return None
+        found = self.server_ca or ssl.get_default_verify_paths().cafile
+        if found is None:
+            raise SettingsError("--port: name the certificates that nginx judges the server by: --server-ca")
+        return Path(found).absolute()
 
 
 def routes(snapshot: Snapshot) -> dict[str, Route]:
@@ -156,7 +192,7 @@ def basis(snapshot: Snapshot) -> tuple[object, ...]:
     return (rest(snapshot), snapshot.gone, snapshot.targets, snapshot.models)
 
 
-def config_text(settings: ProxySettings, token: str) -> str:
+def config_text(settings: ProxySettings, token: str, *, server_name: str | None = None) -> str:
     """Return nginx's configuration; paths in it are relative to the folder. PURE.
 
     Parameters
@@ -165,11 +201,19 @@ def config_text(settings: ProxySettings, token: str) -> str:
         How it runs.
     token
         Under this path it answers 204: who asks knows that it is this one.
+    server_name
+        Whom the certificate of an https server has to name; None is the host of its URL.
+
+    Raises
+    ------
+    SettingsError
+        There are no certificates to judge the server by.
     """
-    parts = urlsplit(settings.server_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    parts, port = urlsplit(settings.server_url), settings.server_port
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     listen = f"[{settings.address}]" if ":" in settings.address else settings.address
+    ca = settings.authorities
+    tls = "" if ca is None else _TLS % {"ca": _quoted(ca), "name": server_name or parts.hostname}
     temporary = "".join(f"  {name}_temp_path {name}_temp;\n" for name in _TEMPORARY)
     return _TEMPLATE % {
         "temporary": temporary,
@@ -181,7 +225,12 @@ def config_text(settings: ProxySettings, token: str) -> str:
         "token": token,
         "retry_after_s": RETRY_AFTER_S,
         "scheme": parts.scheme,
+        "tls": tls,
     }
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 class Proxy:
@@ -200,6 +249,7 @@ class Proxy:
         self._token = f"shardpack-{secrets.token_hex(8)}"
         self._files = RouteFiles(settings.folder)
         self._basis: tuple[object, ...] | None = None
+        self._judged_by: tuple[object, ...] = ()
         self._fault: str | None = None
         self._nginx: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
@@ -208,7 +258,7 @@ class Proxy:
 
     @property
     def fault(self) -> str | None:
-        """Why routes cannot be written, in place of which former ones hold; None where they can."""
+        """What keeps it from new routes or certificates; None where nothing does."""
         return self._fault
 
     def start(self) -> None:
@@ -226,7 +276,7 @@ class Proxy:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _CONFIG).write_text(config_text(self._settings, self._token), encoding="utf-8")
         except OSError as error:
-            raise SettingsError(f"the proxy's files cannot be written: {error}") from error
+            raise SettingsError(f"the proxy cannot run: {error}") from error
         self._put_routes()
         self._check()
         self._end_former()
@@ -255,7 +305,7 @@ class Proxy:
                     self._kill()
                     self._spawn()
                     wait_s = _AGAIN_S
-                elif not self._put_routes():
+                elif not (self._put_routes() and self._renew()):
                     wait_s = _FAULT_S
             except Exception:  # a full disk, or a fault of ours: the next turn tries again
                 log.exception("the proxy could not be told")
@@ -270,11 +320,49 @@ class Proxy:
             try:
                 self._files.put(routes(snapshot), rest(snapshot))
             except OSError as error:
-                self._say(str(error))
+                self._say(f"routes cannot be written: {error}")
                 return False
             self._basis = found
+        return True
+
+    def _renew(self) -> bool:
+        """Have nginx judge the server anew where that may come to something else; return whether it does."""
+        try:
+            stamp = self._stamp()
+            if stamp != self._judged_by and self._nginx is not None:
+                text = config_text(self._settings, self._token, server_name=self._server_name())
+                (self._settings.folder / _CONFIG).write_text(text, encoding="utf-8")
+                self._check()  # a reload would say nothing
+                self._nginx.send_signal(signal.SIGHUP)
+                self._judged_by = stamp
+        except (SettingsError, OSError) as error:
+            self._say(f"the server cannot be judged by its certificate: {error}")
+            return False
         self._say(None)
         return True
+
+    def _stamp(self) -> tuple[object, ...]:
+        """Return what changes when the certificates do by which a server is judged, or its own may have."""
+        ca = self._settings.authorities
+        if ca is None:
+            return ()
+        file = ca.stat()
+        process = self._snapshot().server_since if is_address(self._host) else None
+        return (file.st_ino, file.st_size, file.st_mtime_ns, process)
+
+    def _server_name(self) -> str | None:
+        """Return whom the server's certificate names where nginx cannot judge it by the host of its URL."""
+        ca = self._settings.authorities
+        if ca is None or not is_address(self._host) or self._snapshot().server_since is None:
+            return None
+        found = certificate_name(self._host, self._settings.server_port, ca)
+        if found is None:
+            raise SettingsError("it has no name, and nginx compares no addresses")
+        return found
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._settings.server_url).hostname or ""
 
     def _check(self) -> None:
         """Raise if nginx has anything against its configuration."""
@@ -284,11 +372,11 @@ class Proxy:
             raise SettingsError(f"the proxy cannot run: {refusal}")
 
     def _say(self, fault: str | None) -> None:
-        """Note why routes cannot be written, and log it where it is news."""
+        """Note what keeps the proxy from what is asked for now, and log it where it is news."""
         if fault is not None and self._fault is None:
-            log.error("the proxy's routes cannot be written: former ones hold", extra={"error": fault})
+            log.error("the proxy cannot follow: what was before holds", extra={"error": fault})
         if fault is None and self._fault is not None:
-            log.info("the proxy's routes are written again")
+            log.info("the proxy follows again")
         self._fault = fault
 
     def _end_former(self) -> None:

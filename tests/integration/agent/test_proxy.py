@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import threading
@@ -68,8 +69,9 @@ def beside(agent: AgentProcess) -> Iterator[Beside]:
         port = taken.getsockname()[1]
     agent.arguments = ("--enable-puller", "--port", str(port))
     yield Beside(agent, port)
+    agent.kill()
     with contextlib.suppress(OSError, ValueError):
-        agent.signal(signal.SIGKILL, proxy_pid(agent))
+        os.killpg(proxy_pid(agent), signal.SIGKILL)  # its workers would go on without it
 
 
 def model(store: Path, name: str, **parameters: str) -> object:

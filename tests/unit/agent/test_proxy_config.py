@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.errors import SettingsError
 from agent.observed import NOTHING, Seen
 from agent.proxy import ProxySettings, basis, config_text, rest, routes
 from agent.status import Snapshot
@@ -93,3 +95,34 @@ def test_the_server_is_where_its_url_says(url: str, upstream: str) -> None:
     assert upstream in text
     assert "listen [::]:9081;" in text
     assert f"proxy_pass {url.partition(':')[0]}://model_server;" in text
+
+
+def test_a_server_behind_tls_is_judged_by_the_agent_s_authorities(tmp_path: Path) -> None:
+    ca = tmp_path / 'so "called".crt'
+    settings = ProxySettings(
+        address="127.0.0.1", port=9081, server_url="https://triton:8443", folder=tmp_path, server_ca=ca
+    )
+    text = config_text(settings, "token")
+    for line in (
+        "proxy_ssl_verify on;",
+        f'proxy_ssl_trusted_certificate "{tmp_path}/so \\"called\\".crt";',
+        'proxy_ssl_name "triton";',
+        "proxy_ssl_server_name on;",
+    ):
+        assert line in text
+    assert 'proxy_ssl_name "other";' in config_text(settings, "token", server_name="other")
+    assert "proxy_ssl" not in config_text(replace(settings, server_url="http://triton:8080"), "token")
+
+
+def test_without_authorities_a_server_behind_tls_is_not_spoken_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ssl.get_default_verify_paths()
+    settings = ProxySettings(address="127.0.0.1", port=9081, server_url="https://triton", folder=tmp_path)
+    for cafile in (str(tmp_path / "system.crt"), None):
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths._replace(cafile=cafile))  # noqa: B023 - used at once
+        if cafile:
+            assert f'proxy_ssl_trusted_certificate "{cafile}";' in config_text(settings, "token")
+        else:
+            with pytest.raises(SettingsError, match="--server-ca"):
+                config_text(settings, "token")
