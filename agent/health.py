@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from agent.desired import MODEL_NAME
 from agent.errors import SettingsError
+from agent.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _LARGEST_PAGE = 100_000
+_MOST_CONNECTIONS, _SILENCE_S = 64, 30.0
 _NUMBER = re.compile(r"[1-9][0-9]{0,5}")
 
 
@@ -92,10 +94,18 @@ def _text(status: int, sentence: str) -> _Answer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 30  # an idle or half-sent request does not hold a thread for longer
+    timeout = _SILENCE_S  # of one write; a request as a whole has as long, see `Places`
+    server: _Server
     views: ClassVar[Views]
 
     def do_GET(self) -> None:
+        self.server.places.heard(self.connection)
+        try:
+            self._answer()
+        finally:
+            self.server.places.answered(self.connection)
+
+    def _answer(self) -> None:
         try:
             found = answer(self.views, self.path)
         except Exception:  # a fault of ours: whoever asked learns of it, and the log
@@ -120,7 +130,33 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self.places = Places(_MOST_CONNECTIONS, _SILENCE_S)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection on a thread of its own, if it finds a place."""
+        if not self.places.enter(request):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # there is no thread to be had
+            self.places.leave(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, and give its place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.places.leave(request)
+
+    def service_actions(self) -> None:
+        """Close connections that have been silent for too long; called several times a second."""
+        self.places.expire()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's
         log.debug(

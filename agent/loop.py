@@ -157,6 +157,7 @@ class Loop:
             server_fault=liveness.fault or overdue,
             control=self.server.control,
             visible=self.visible,
+            gone=liveness.gone or overdue is not None,
         )
 
     def readiness(self) -> tuple[bool, str]:

@@ -81,10 +81,10 @@ class Metrics:
             self._downloaded.inc(outcome.copy.fetched_bytes or 0)
 
     def tell_proxy(self, fault: Callable[[], str | None]) -> None:
-        """Tell also whether a proxy's nginx refuses the routes."""
+        """Tell also whether a proxy cannot follow."""
         Gauge(
             "shardpack_agent_proxy_faulty",
-            "Whether the proxy's nginx refuses the routes, so that former ones hold.",
+            "Whether routes cannot be written, or certificates be read, so that former ones hold.",
             registry=self.registry,
         ).set_function(lambda: fault() is not None)
 

@@ -193,6 +193,7 @@ def _start_proxy(settings: Settings, loop: Loop) -> Proxy | None:
             port=settings.proxy_port,
             server_url=settings.server_url,
             folder=settings.state_dir.resolve() / "proxy",
+            server_ca=settings.server_ca,
         ),
         loop.snapshot,
     )

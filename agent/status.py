@@ -72,6 +72,8 @@ class Snapshot:
         How loads and unloads are sent.
     visible
         UUIDs of the GPUs that the server sees; None where NVML cannot say.
+    gone
+        Whether the server has not answered for so long that it is taken to be gone.
     """
 
     desired: Desired | None
@@ -88,6 +90,7 @@ class Snapshot:
     server_fault: str | None = None
     control: Control = HTTP
     visible: tuple[str, ...] | None = None
+    gone: bool = False
 
     @property
     def visible_count(self) -> int | None:

@@ -25,12 +25,12 @@ def has_openssl() -> bool:
     return shutil.which("openssl") is not None
 
 
-def make_ca(folder: Path, name: str) -> PrivateCa:
-    """Make an authority and have it sign a server's certificate."""
+def make_ca(folder: Path, name: str, *, names: str = "IP:127.0.0.1,DNS:localhost") -> PrivateCa:
+    """Make an authority and have it sign a server's certificate, which is good for ``names``."""
     folder.mkdir()
     made = PrivateCa(ca=folder / "ca.crt", key=folder / "server.key", certificate=folder / "server.crt")
     extensions = folder / "extensions"
-    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    extensions.write_text(f"subjectAltName={names}\n")
     _openssl(
         *("req", "-x509", *_NEW_KEY, *_DAYS, "-subj", f"/CN={name}"),
         *("-keyout", str(folder / "ca.key"), "-out", str(made.ca)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import socket
 import threading
@@ -261,17 +262,16 @@ def test_a_download_larger_than_allowed_is_cut(tmp_path: Path, serve: Serve) -> 
     assert caught.value.reason == "TooLarge"
 
 
+VIEWS = Views(
+    status=lambda _limit, _after: b"{}",
+    ready=lambda: (True, "ready"),
+    alive=lambda: True,
+    metrics=lambda: b"",
+)
+
+
 def test_the_status_server_keeps_a_connection_over_several_answers() -> None:
-    server = StatusServer(
-        "127.0.0.1",
-        0,
-        Views(
-            status=lambda _limit, _after: b"{}",
-            ready=lambda: (True, "ready"),
-            alive=lambda: True,
-            metrics=lambda: b"",
-        ),
-    )
+    server = StatusServer("127.0.0.1", 0, VIEWS)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
         for method, path, body in (
@@ -287,3 +287,42 @@ def test_the_status_server_keeps_a_connection_over_several_answers() -> None:
     finally:
         connection.close()
         server.close()
+
+
+def test_half_sent_requests_take_few_threads_and_keep_nobody_out() -> None:
+    before = threading.active_count()
+    server = StatusServer("127.0.0.1", 0, VIEWS)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        for number in range(300):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            half.sendall(b"GET /li")
+            if number % 100 == 0:
+                assert livez(server.port) == 200
+        assert livez(server.port) == 200
+        assert threading.active_count() - before < 80
+
+
+def test_a_request_that_trickles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.health._SILENCE_S", 0.5)
+    server = StatusServer("127.0.0.1", 0, VIEWS)
+    began_s = time.monotonic()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as slow, contextlib.suppress(OSError):
+            slow.settimeout(0.1)
+            for byte in itertools.chain(b"GET /livez HTTP/1.1\r\nX: ", itertools.repeat(120)):
+                slow.sendall(bytes([byte]))
+                with contextlib.suppress(TimeoutError):
+                    assert slow.recv(1000).startswith((b"", b"HTTP/1.1 4"))
+                    break
+                assert time.monotonic() - began_s < 10
+        assert livez(server.port) == 200
+    finally:
+        server.close()
+
+
+def livez(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/livez")
+        return connection.getresponse().status

@@ -1,4 +1,4 @@
-"""Names as keys of nginx's map, judged by nginx itself, and a proxy whose routes it refuses."""
+"""Names as keys of nginx's map, judged by nginx itself, and a gateway whose routes it refuses."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.errors import SettingsError
 from agent.gateway.addresses import AddressBook
 from agent.gateway.configuration import Place, switch_text
 from agent.gateway.loop import Gateway
 from agent.gateway.nginx import ask_port
 from agent.nginx_map import map_lines
-from agent.observed import Seen
-from agent.proxy import Proxy, ProxySettings, find_nginx
+from agent.proxy import find_nginx
 from agent.routes import routes_of
-from agent.status import Snapshot
 from planner.rehearsal.free_ports import free_port
-from tests.support.agent_models import copy, desired, row, target
 from tests.support.agent_process import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.nginx import needs_nginx
@@ -67,99 +62,11 @@ def test_the_switch_takes_models_that_are_called_like_words(tmp_path: Path, name
     assert nginx(tmp_path, "-t", "-q").stderr == ""
 
 
-# ------------------------------------------------------------------------------------------ a proxy that runs
+# ---------------------------------------------------------------------------------------- a gateway that runs
 
 
 def answered(port: int, model: str) -> int | None:
     return ask_port("127.0.0.1", port, f"/v2/models/{model}/ready")
-
-
-def snapshot(*names: str) -> Snapshot:
-    one = target()
-    return Snapshot(
-        desired=desired(one.model),
-        document_fault=None,
-        targets=dict.fromkeys(names, one),
-        models=dict.fromkeys(names, Seen(installed=copy(), row=row("READY"))),
-        running={},
-        since={},
-        observed_generation=None,
-        ready=True,
-        live=False,  # all wait, which nginx answers itself
-        server=None,
-        server_since=None,
-    )
-
-
-class Told:
-    """A proxy, and the names that it is told."""
-
-    def __init__(self, folder: Path) -> None:
-        self.names: tuple[str, ...] = ("m",)
-        self.settings = ProxySettings(
-            address="127.0.0.1", port=free_port(), server_url="http://127.0.0.1:9", folder=folder, drain_s=1
-        )
-        self.proxy = Proxy(self.settings, lambda: snapshot(*self.names))
-
-    def status(self, model: str) -> int | None:
-        return answered(self.settings.port, model)
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
-    found = Told(tmp_path / "proxy")
-    yield found
-    found.proxy.stop()
-
-
-REFUSED = 'x" y; } nothing of nginx'
-
-
-@needs_nginx
-def test_models_that_are_called_like_words_wait_like_others(told: Told) -> None:
-    told.names = ("m", *WORDS)
-    told.proxy.start()
-    assert told.proxy.fault is None
-    assert {told.status(name) for name in told.names} == {503}
-    assert told.status("absent") == 404
-
-
-@needs_nginx
-def test_routes_that_nginx_refuses_leave_the_former_in_force(
-    told: Told, caplog: pytest.LogCaptureFixture
-) -> None:
-    told.proxy.start()
-    told.names = ("m", "n", REFUSED)
-    eventually(lambda: told.proxy.fault, "the refusal is noticed")
-    assert "nginx refuses the routes" in caplog.text
-    assert (told.status("m"), told.status("n")) == (503, 404)
-    assert nginx(told.settings.folder, "-t", "-q").returncode == 0, "it could start again"
-    told.names = ("m", "n")
-    eventually(lambda: told.status("n") == 503, "the next routes")
-    eventually(lambda: told.proxy.fault is None, "the fault is gone")
-
-
-@needs_nginx
-@pytest.mark.parametrize(("former", "status"), [(None, 503), ("default absent;\n", 404), (REFUSED, 503)])
-def test_refused_routes_do_not_keep_it_from_starting(told: Told, former: str | None, status: int) -> None:
-    if former is not None:
-        told.settings.folder.mkdir()
-        (told.settings.folder / "routes.conf").write_text(former)
-    told.names = ("m", REFUSED)
-    told.proxy.start()
-    assert told.proxy.fault is not None
-    assert told.status("m") == status
-
-
-@needs_nginx
-def test_a_configuration_that_is_wrong_without_routes_is_a_clear_end(tmp_path: Path) -> None:
-    told = Told(tmp_path / "proxy")
-    wrong = replace(told.settings, address="nowhere in the world")
-    with pytest.raises(SettingsError, match="the proxy cannot run"):
-        Proxy(wrong, lambda: snapshot("m")).start()
-
-
-# ---------------------------------------------------------------------------------------- a gateway that runs
 
 
 @contextlib.contextmanager
