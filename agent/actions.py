@@ -79,6 +79,9 @@ class Load:
         that one, which serves on until it is there, and also if it fails.
     hung
         Tries in a row that the server took and did not answer in time.
+    repeated
+        Whether the server may have carried out the same load already, without an answer that was heard: then
+        it holds what is asked for, and this load changes nothing.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Load:
     kept_bytes: int | None = None
     update: bool = False
     hung: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +270,7 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
     sick = _is_sick(seen)
     leaves = seen.row is not None and seen.row.state == "UNLOADING"
     of_newer = seen.setback is not None and seen.setback.reason == PROBE_FAILED
-    stuck = sick or of_newer or _hangs(seen, observed)
+    stuck = sick or of_newer or hangs(seen, now_s=observed.now_s)
     if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not stuck):
         return None
     if seen.ready and sick:
@@ -279,6 +283,7 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
         kept=kept,
         kept_bytes=seen.installed.measured_bytes if kept and seen.installed.loaded_pin is not None else None,
         hung=seen.failure.hung if seen.failure is not None else 0,
+        repeated=_may_be_done(seen, seen.installed),
     )
 
 
@@ -294,10 +299,16 @@ def _load(target: Target, pin: Pin, *, update: bool = False) -> Load:
     )
 
 
-def _hangs(seen: Seen, observed: Observed) -> bool:
+def _may_be_done(seen: Seen, installed: Copy) -> bool:
+    """Return whether the server may hold the copy in the repository though no load of it was answered."""
+    open_which = seen.former is not None and (seen.held or seen.unsure)
+    return open_which or (seen.unsure and installed.loaded_pin is None)
+
+
+def hangs(seen: Seen, *, now_s: float) -> bool:
     """Return whether an unload may be one that never ends."""
     asked_at_s = seen.unload_asked_at_s
-    return asked_at_s is not None and observed.now_s - asked_at_s >= STUCK_UNLOAD_S
+    return asked_at_s is not None and now_s - asked_at_s >= STUCK_UNLOAD_S
 
 
 def _is_sick(seen: Seen) -> bool:

@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.actions import Action, held_devices, next_action, rank
+from agent.actions import Action, hangs, held_devices, next_action, rank
 from agent.lanes import Queue, queue_of
 from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
@@ -130,10 +130,16 @@ class Ledger:
             now_s=now_s,
         )
 
-    def freeing(self) -> frozenset[str]:
-        """Return the devices on which an unload is under way."""
-        seen = (self.seen(name) for name in self._unloading)
-        return frozenset(device for one in seen if not _is_sick(one) for device in held_devices(one))
+    def freeing(self, now_s: float) -> dict[str, str]:
+        """Return the devices on which an unload is under way that is waited for, and of which model.
+
+        One that lasts may never end: what is free then is for NVML and the server to say. Safe from any
+        thread.
+        """
+        with self._lock:
+            seen = {name: self._models[name] for name in sorted(self._unloading)}
+        awaited = {name: one for name, one in seen.items() if not (_is_sick(one) or hangs(one, now_s=now_s))}
+        return {device: name for name, one in awaited.items() for device in held_devices(one)}
 
     @property
     def attempted(self) -> int:
@@ -145,10 +151,9 @@ class Ledger:
         """How many of the desired models are where they should be: loaded, or standby."""
         return len(self.targets) - len(self._unserved)
 
-    @property
-    def unloading(self) -> bool:
-        """Whether an unload is awaited."""
-        return bool(self._unloading)
+    def unloading(self, now_s: float) -> bool:
+        """Return whether an unload is awaited, one that has not lasted for so long that it may never end."""
+        return any(not hangs(self.seen(name), now_s=now_s) for name in self._unloading)
 
     def copies(self) -> tuple[dict[str, Seen], dict[str, Action], dict[str, tuple[ModelState, float]]]:
         """Return models, running actions and states, for another thread."""
@@ -281,10 +286,7 @@ class Ledger:
                 self._models.pop(name, None)
             else:
                 self._models[name] = seen
-        if _unloads(seen):
-            self._unloading.add(name)
-        else:
-            self._unloading.discard(name)
+            _mark(self._unloading, name, _unloads(seen))
 
     def _note(self, name: str, wall_s: float) -> None:
         """Keep since when a model is in its state."""

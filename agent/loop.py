@@ -157,6 +157,7 @@ class Loop:
             server_fault=liveness.fault or overdue,
             control=self.server.control,
             visible=self.visible,
+            freeing=self._ledger.freeing(self.clock.monotonic()),
         )
 
     def readiness(self) -> tuple[bool, str]:
@@ -329,9 +330,8 @@ class Loop:
         if self.documents.desired is None:
             return  # nothing is known, which is not the same as nothing being desired
         ledger = self._ledger
-        admitted = admit(
-            ledger.waiting.queues, ledger.running.values(), lanes=self._lanes(), freeing=ledger.freeing()
-        )
+        freeing = ledger.freeing(self.clock.monotonic())
+        admitted = admit(ledger.waiting.queues, ledger.running.values(), lanes=self._lanes(), freeing=freeing)
         if not admitted:
             return
         ledger.waiting.take(admitted)
@@ -387,7 +387,7 @@ class Loop:
         if isinstance(outcome, Failed) and outcome.reason == SERVER_UNREACHABLE:
             self._ledger.lose_server(now_s=now_s)
             self._lookout.look_by(now_s)
-        if self._ledger.unloading:
+        if self._ledger.unloading(now_s):
             self._lookout.look_by(now_s + self.settings.settle_s)
 
     def _conclude(self, name: str, outcome: Outcome, *, now_s: float) -> None:
@@ -410,7 +410,7 @@ class Loop:
         for name, row in () if restarted else lost.items():
             self._conclude(name, not_kept(row), now_s=now_s)
             log.warning("the server did not keep a model", extra={"model": name, "error": row.reason})
-        self._lookout.answer(info, restarted=restarted, unloading=self._ledger.unloading)
+        self._lookout.answer(info, restarted=restarted, unloading=self._ledger.unloading(now_s))
         self._settle()
         if not self._ledger.running:
             self.server.rest()

@@ -31,8 +31,9 @@ UNLOAD_PATIENCE_S = 5.0
 model whose process died with a request, and takes a load meanwhile as well as afterwards."""
 
 STUCK_UNLOAD_S = 30.0
-"""An unload that has lasted for so long may be one that never ends, of a model of which an earlier run knew
-that it does not answer. Other unloads take about a second; a load meanwhile makes two copies."""
+"""An unload that has lasted for so long may be one that never ends, as of a python model whose process has
+died: other models do not wait for it any more. Other unloads take about a second; a load of the same model
+meanwhile makes two copies."""
 
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 

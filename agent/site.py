@@ -111,13 +111,23 @@ def _end_in_failure(action: Action, error: Exception, site: Site) -> Failed:
         case Download(update=update) | Install(update=update):
             return replace(failed, update=update)
         case Load(update=update):
-            # Without an answer it is not known which copy the server holds: its files stay where they are.
-            back = not isinstance(error, UnreachableError) and _go_back(action, site, error)
+            back = _is_known(action, error) and _go_back(action, site, error)
             copies = _copies(action.name, site)
             exchanged = copies is not None and copies.former is not None
             return replace(failed, update=back or (update and not exchanged), copies=copies)
         case _:
             return failed
+
+
+def _is_known(load: Load, error: Exception) -> bool:
+    """Return whether it is known that the server does not hold the copy that could not be loaded.
+
+    Else its files stay where they are: without an answer to this load, as where it was not even asked for, an
+    earlier one may have been carried out.
+    """
+    if isinstance(error, RefusedError | ProbeError):
+        return True
+    return not isinstance(error, UnreachableError) and not (load.update or load.repeated)
 
 
 def _go_back(load: Load, site: Site, error: Exception) -> bool:

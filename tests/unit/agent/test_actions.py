@@ -32,6 +32,7 @@ FAULTY = Target(model=M.model, pin=None)
 
 DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
 LOAD = Load(name="m", pin=M.pin, framework="sim", urgency=(0, 0)) if M.pin else None
+AGAIN = replace(LOAD, repeated=True) if LOAD else None
 INSTALL = install(M)
 MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.pin else None
 UNLOAD = Unload(name="m", devices=("cpu",))
@@ -159,8 +160,8 @@ def short_of_room(attempts: int, *, reason: str = "NoRoom", short: int | None = 
 @pytest.mark.parametrize(
     ("situation", "wanted", "seen", "step"),
     [
-        ("a load of the new copy was not answered", M, replace(UPDATED, unsure=True), LOAD),
-        ("and something newer is wanted", target(storage_uri="file:///newest"), UPDATED, LOAD),
+        ("a load of the new copy was not answered", M, replace(UPDATED, unsure=True), AGAIN),
+        ("and something newer is wanted", target(storage_uri="file:///newest"), UPDATED, AGAIN),
         ("and it is not wanted any more", None, UPDATED, UNLOAD),
         (
             "the new copy serves, the former one is still there",

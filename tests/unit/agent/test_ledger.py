@@ -181,16 +181,29 @@ def test_devices_are_held_back_until_the_unload_is_confirmed() -> None:
         now_s=5.0,
         wall_s=5.0,
     )
-    assert made.freeing() == {"gpu:3"}
+    assert made.freeing(10.0) == {"gpu:3": "m"}
     made.look(look({"m": IndexRow("UNAVAILABLE", "unloaded")}), now_s=11.0, wall_s=11.0)
-    assert made.freeing() == frozenset()
+    assert made.freeing(11.0) == {}
+
+
+def test_other_models_do_not_wait_for_an_unload_that_never_ends() -> None:
+    """As Triton's of a python model whose process has died, which nobody wants any more."""
+    gpu = target(devices=on_gpu(3))
+    dead = Seen(installed=copy(loaded_on=gpu), row=row("UNLOADING"), unload_asked_at_s=5.0)
+    made = Ledger({"dead": dead, "m": Seen(installed=copy())})
+    made.aim({"m": gpu}, now_s=5.0, wall_s=5.0)
+    rows = {"dead": IndexRow("UNLOADING")}
+    for at_s, freeing in ((34.9, {"gpu:3": "dead"}), (35.0, {}), (86_400.0, {})):
+        made.look(look(rows, ("dead", "m"), began_s=at_s), now_s=at_s, wall_s=at_s)
+        assert (made.freeing(at_s), made.unloading(at_s)) == (freeing, bool(freeing))
+    assert waiting(made) == ["Load m"]
 
 
 def test_ready_just_after_an_unload_was_asked_is_an_index_that_lags() -> None:
     asked = Seen(installed=copy(loaded_on=M), row=row("UNLOADING"), unload_asked_at_s=10.0)
     made = Ledger({"m": asked})
     made.look(look(READY, began_s=10.5), now_s=10.6, wall_s=0.0)
-    assert made.unloading
+    assert made.unloading(10.6)
     assert waiting(made) == []
     made.look(look(READY, began_s=13.0), now_s=13.1, wall_s=0.0)
     assert waiting(made) == ["Unload m"]
