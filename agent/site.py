@@ -14,6 +14,7 @@ from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow
 from agent.desired import ProbeKind
 from agent.device_room import DeviceRoom
 from agent.errors import (
+    BrokenConnectionError,
     NoRoomError,
     PinError,
     ProbeError,
@@ -178,8 +179,8 @@ def _carry_out(  # noqa: PLR0911 - one a case
         case Install(name=name, pin=pin, framework=framework, update=update):
             copy = repository.install(name, pin, framework, layout=server.layout, keep=update)
             return Installed(copy=copy, former=repository.copies(name).former)
-        case Stow(name=name):
-            return Stowed(copy=repository.stow(name))
+        case Stow(name=name, unsure=unsure):
+            return replace(_stow(name, repository), unsure=unsure)
         case Load():
             return _load(action, site)
         case Unload(name=name):
@@ -194,6 +195,15 @@ def _carry_out(  # noqa: PLR0911 - one a case
             return Discarded()
         case _:
             assert_never(action)
+
+
+def _stow(name: str, repository: Repository) -> Stowed:
+    if not repository.restore(name, serves=False):
+        return Stowed(copy=repository.stow(name))
+    copies = repository.copies(name)
+    if copies.staged is None:
+        raise FileNotFoundError(f"no record of {name}")
+    return Stowed(copy=copies.staged, installed=copies.installed)
 
 
 def _load(load: Load, site: Site) -> Loaded:
@@ -240,6 +250,7 @@ def _failed(action: Action, error: Exception) -> Failed:
         message=str(error),
         retry=retry,
         hung=isinstance(action, Load) and isinstance(error, UnansweredError),
+        broken=isinstance(action, Load) and isinstance(error, BrokenConnectionError),
     )
 
 

@@ -427,3 +427,11 @@ def test_a_move_says_what_stays_where_it_is() -> None:
     anew = next_action("m", wider, observed({"m": Seen(installed=held)}))
     assert isinstance(anew, Load)
     assert (anew.kept, anew.kept_bytes) == ((), None)
+
+
+def test_what_the_server_may_have_died_of_is_loaded_with_no_other() -> None:
+    suspects = [replace(load(f"s{i}"), crashes=1) for i in range(2)]
+    assert names(admit(queues(suspects), [], lanes=Lanes())) == ["s0"]
+    assert names(admit(queues([*suspects, load("m")]), [], lanes=Lanes())) == ["m"]
+    assert names(admit(queues([suspects[1], load("m", 0)]), suspects[:1], lanes=Lanes())) == []
+    assert names(admit(queues(suspects), [load("m")], lanes=Lanes())) == []

@@ -9,7 +9,14 @@ import pytest
 
 from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload, next_action
 from agent.device_room import DeviceRoom
-from agent.errors import NoRoomError, RefusedError, UnansweredError, UnreachableError
+from agent.errors import (
+    BrokenConnectionError,
+    NobodyListensError,
+    NoRoomError,
+    RefusedError,
+    UnansweredError,
+    UnreachableError,
+)
 from agent.layouts.triton import lay_out
 from agent.memory import DeviceMemory
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
@@ -25,6 +32,7 @@ from agent.outcomes import (
     Stowed,
     UnloadAsked,
     after,
+    blamed,
     not_answering,
     not_kept,
 )
@@ -560,3 +568,32 @@ def test_a_model_that_does_not_answer_is_loaded_again_soon_after_its_unload_was_
     assert (asked.failure.attempts, asked.failure.retry_at_s) == (1, 16.0)
     loaded = after(asked, Loaded(copy=NEW, seconds=1.0), now_s=17.0, wait_s=0.0)
     assert (loaded.failure, loaded.probation) == (None, Probation(since_s=17.0, attempts=1))
+
+
+def test_a_load_during_which_the_connection_broke_is_a_suspicion(
+    repository: Repository, tmp_path: Path
+) -> None:
+    fetched(repository, model_folder(tmp_path / "source"))
+    act(install(M), repository, Server())
+    seen = Seen(installed=repository.installed()["m"])
+    for error, suspect in ((BrokenConnectionError("cut"), True), (NobodyListensError("refused"), False)):
+        failed = after(seen, act(load(), repository, Server(error)), now_s=0.0, wait_s=1.0)
+        assert (failed.suspect, failed.crashes) == (suspect, 0)
+
+
+def test_the_former_copy_takes_the_place_of_one_that_the_server_died_of(
+    repository: Repository, updating: Seen
+) -> None:
+    broke = act(UPDATE, repository, Server(BrokenConnectionError("cut")))
+    seen = blamed(after(updating, broke, now_s=0.0, wait_s=1.0), now_s=0.0, wait_s=1.0)
+    done = act(Stow(name="m", unsure=True), repository, Server())
+    given_back = after(seen, done, now_s=1.0, wait_s=0.0)
+    assert weights(repository) == "old"
+    assert repository.copies("m") == Copies(installed=given_back.installed, staged=given_back.staged)
+    assert given_back.staged is not None
+    assert (given_back.failure, given_back.setback, given_back.former) == (None, seen.failure, None)
+    assert (given_back.crashes, given_back.unsure) == (1, True)
+    older = Loaded(copy=copy(), seconds=1.0)
+    assert after(given_back, older, now_s=2.0, wait_s=0.0).crashes == 1
+    newer = replace(older, update=True)
+    assert after(given_back, newer, now_s=2.0, wait_s=0.0).crashes == 0
