@@ -1,4 +1,4 @@
-"""The one message of Triton's gRPC that is written by hand."""
+"""The one message of Triton's gRPC that is written by hand, and what a closed port is."""
 
 from __future__ import annotations
 
