@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent.observed import NO_ROOM, OUT_OF_MEMORY, PROBE_FAILED, STUCK_UNLOAD_S, Copy, Observed, Seen
+from agent.observed import (
+    CRASHES_SERVER,
+    NO_ROOM,
+    OUT_OF_MEMORY,
+    PROBE_FAILED,
+    STUCK_UNLOAD_S,
+    Absence,
+    Copy,
+    Observed,
+    Seen,
+)
 from agent.pins import CPU, UNPINNED, Pin, Target
 
 _TRIES_BESIDE = {NO_ROOM: 4, OUT_OF_MEMORY: 2}
@@ -58,9 +68,18 @@ class Install:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stow:
-    """Move a model out of the repository that the server does not hold, and keep its files."""
+    """Move a model out of the repository that the server does not hold, and keep its files.
+
+    A former copy that stands aside for it takes its place again.
+
+    Parameters
+    ----------
+    unsure
+        Whether a server that is just starting may load it all the same.
+    """
 
     name: str
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +98,11 @@ class Load:
         that one, which serves on until it is there, and also if it fails.
     hung
         Tries in a row that the server took and did not answer in time.
+    crashes
+        Server processes in a row that have died during its loads: the next one is loaded with no other.
+    repeated
+        Whether the server may have carried out the same load already, without an answer that was heard: then
+        it holds what is asked for, and this load changes nothing.
     """
 
     name: str
@@ -90,6 +114,8 @@ class Load:
     kept_bytes: int | None = None
     update: bool = False
     hung: int = 0
+    crashes: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +159,14 @@ def next_action(name: str, target: Target | None, observed: Observed) -> Action 
         What is seen of it, whether the server answers, and the time.
     """
     seen = observed.seen(name)
+    if _gives_way(target, seen, observed):
+        return Stow(name=name, unsure=not observed.may_touch_files)
     if seen.failure is not None and observed.now_s < seen.failure.retry_at_s:
         return None
+    return _towards_desired(name, target, seen, observed)
+
+
+def _towards_desired(name: str, target: Target | None, seen: Seen, observed: Observed) -> Action | None:
     if target is None:
         return _towards_gone(name, seen, observed)
     if target.model.state == "standby":
@@ -146,6 +178,30 @@ def next_action(name: str, target: Target | None, observed: Observed) -> Action 
     return _towards_loaded(target, seen, observed)
 
 
+def _gives_way(target: Target | None, seen: Seen, observed: Observed) -> bool:
+    """Return whether a copy leaves the repository so that a server can start, or for what a start would do.
+
+    Files of a model that a server holds are never among them: while one listens, held models stay; and who
+    listens no more has ended, so that at most a server that is starting may be reading them.
+    """
+    failure = seen.failure
+    if seen.installed is None or seen.installed.storage_uri is None:
+        return False
+    waits = failure is not None and observed.now_s < failure.retry_at_s
+    if failure is not None and failure.state == "Unloading" and waits:
+        return False
+    blamed = seen.crashes > 0 and target is not None and _is_current(target, seen.installed)
+    if blamed and observed.server_live:
+        held_out = failure is not None and failure.reason == CRASHES_SERVER and waits
+        return held_out and not (seen.held or seen.unsure)
+    if target is None or (target.model.state == "standby" and _is_current(target, seen.installed)):
+        return observed.absence >= Absence.LASTING
+    if blamed:
+        return observed.absence >= Absence.SEEN
+    # What the last process has served does not keep the next from starting.
+    return observed.absence == Absence.ENDLESS and not (seen.ready and seen.former is None)
+
+
 def _is_current(target: Target, copy: Copy | None) -> bool:
     return copy is not None and copy.storage_uri == target.model.storage_uri
 
@@ -153,7 +209,9 @@ def _is_current(target: Target, copy: Copy | None) -> bool:
 def _towards_gone(name: str, seen: Seen, observed: Observed) -> Action | None:
     if seen.installed is None:
         # The server may hold it from a repository that is not the agent's.
-        return Discard(name=name) if seen.staged is not None else None
+        if seen.staged is None:
+            return None
+        return _towards_free(name, seen, observed) if seen.unsure else Discard(name=name)
     if seen.held or seen.unsure:
         return _towards_free(name, seen, observed)
     if not observed.may_touch_files:
@@ -176,7 +234,7 @@ def _towards_newer(target: Target, seen: Seen, observed: Observed) -> Action | N
     if seen.ready and _is_current(target, seen.staged) and not is_apart(target, seen):
         if target.pin is None or not observed.server_live:
             return None
-        return _load(target, target.pin, update=True)
+        return _load(target, target.pin, crashes=seen.crashes, update=True)
     return _towards_files(target, seen, observed, update=True)
 
 
@@ -234,8 +292,9 @@ def _towards_files(target: Target, seen: Seen, observed: Observed, *, update: bo
         return _towards_free(model.name, seen, observed)
     if seen.installed is not None and not observed.may_touch_files:
         return None  # it may hold the copy that would be replaced
-    if target.pin is None:
-        return None
+    waits = observed.absence == Absence.ENDLESS or (seen.crashes > 0 and not observed.server_live)
+    if target.pin is None or waits:
+        return None  # a server starts without it, which may die of it
     return Install(name=model.name, pin=target.pin, framework=model.framework, update=update)
 
 
@@ -243,7 +302,7 @@ def _towards_standby(target: Target, seen: Seen, observed: Observed) -> Action |
     """Return what gets a copy staged, out of the repository: a server may load all of that at its start."""
     name = target.model.name
     if seen.installed is None and _is_current(target, seen.staged):
-        return None
+        return _towards_free(name, seen, observed) if seen.unsure else None
     if not _is_current(target, seen.installed):
         return _towards_files(target, seen, observed)
     if seen.staged is not None:
@@ -266,7 +325,7 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
     sick = _is_sick(seen)
     leaves = seen.row is not None and seen.row.state == "UNLOADING"
     of_newer = seen.setback is not None and seen.setback.reason == PROBE_FAILED
-    stuck = sick or of_newer or _hangs(seen, observed)
+    stuck = sick or of_newer or hangs(seen, now_s=observed.now_s)
     if (seen.row is not None and seen.row.state == "LOADING") or (leaves and not stuck):
         return None
     if seen.ready and sick:
@@ -275,14 +334,15 @@ def _towards_loaded(target: Target, seen: Seen, observed: Observed) -> Action | 
         return None if seen.former is None else Discard(name=target.model.name)
     kept = _kept_devices(target.pin, seen.installed) if seen.ready else ()
     return replace(
-        _load(target, target.pin),
+        _load(target, target.pin, crashes=seen.crashes),
         kept=kept,
         kept_bytes=seen.installed.measured_bytes if kept and seen.installed.loaded_pin is not None else None,
         hung=seen.failure.hung if seen.failure is not None else 0,
+        repeated=_may_be_done(seen, seen.installed),
     )
 
 
-def _load(target: Target, pin: Pin, *, update: bool = False) -> Load:
+def _load(target: Target, pin: Pin, *, crashes: int, update: bool = False) -> Load:
     model = target.model
     return Load(
         name=model.name,
@@ -291,13 +351,20 @@ def _load(target: Target, pin: Pin, *, update: bool = False) -> Load:
         urgency=_urgency(target),
         peak_bytes=model.load_peak_bytes,
         update=update,
+        crashes=crashes,
     )
 
 
-def _hangs(seen: Seen, observed: Observed) -> bool:
+def _may_be_done(seen: Seen, installed: Copy) -> bool:
+    """Return whether the server may hold the copy in the repository though no load of it was answered."""
+    open_which = seen.former is not None and (seen.held or seen.unsure)
+    return open_which or (seen.unsure and installed.loaded_pin is None)
+
+
+def hangs(seen: Seen, *, now_s: float) -> bool:
     """Return whether an unload may be one that never ends."""
     asked_at_s = seen.unload_asked_at_s
-    return asked_at_s is not None and observed.now_s - asked_at_s >= STUCK_UNLOAD_S
+    return asked_at_s is not None and now_s - asked_at_s >= STUCK_UNLOAD_S
 
 
 def _is_sick(seen: Seen) -> bool:
@@ -338,7 +405,8 @@ def rank(action: Action) -> Rank:
     """Return the sort key of an action: what frees room comes before what takes it.
 
     A download that has failed comes after all that have failed less often, and so does a load that the server
-    did not answer: those of a store, or those models, that hang would otherwise take every turn.
+    did not answer, or of which it has died: those of a store, or those models, that hang would otherwise take
+    every turn.
     """
     match action:
         case Unload() | Remove() | Discard() | Stow():
@@ -348,7 +416,7 @@ def rank(action: Action) -> Rank:
         case Download():
             return 2, action.attempts, action.urgency, action.name
         case Load():
-            return 2, action.hung, action.urgency, action.name
+            return 2, action.hung + action.crashes, action.urgency, action.name
         case _:
             assert_never(action)
 

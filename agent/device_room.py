@@ -105,9 +105,16 @@ class DeviceRoom:
 
 
 def _wanted_bytes(load: Load, index: int) -> int:
-    """Return what a load may take of a device beyond what the model holds there already."""
-    kept = (load.kept_bytes or 0) if f"gpu:{index}" in load.kept else 0
-    return max(0, load.peak_bytes - kept)
+    """Return what a load may take of a device beyond what the model holds there already.
+
+    Nothing where it may have been carried out: the room that it needs it has taken itself, and only the
+    server can say so.
+    """
+    if f"gpu:{index}" not in load.kept:
+        return load.peak_bytes
+    if load.repeated and load.kept_bytes is None:
+        return 0
+    return max(0, load.peak_bytes - (load.kept_bytes or 0))
 
 
 def _used_by_others(load: Load, devices: Iterable[DeviceMemory]) -> dict[int, int]:

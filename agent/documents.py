@@ -89,6 +89,7 @@ class Documents:
     desired: Desired | None = None
     fault: str | None = None
     _read: bytes | None = None
+    _refused: bytes | None = None
 
     def recall(self) -> None:
         """Take up the last complete set of an earlier run."""
@@ -102,17 +103,21 @@ class Documents:
 
     def refresh(self) -> bool:
         """Read the directory; return whether what is desired has changed."""
+        read = None
         try:
             texts = read_texts(self.directory)
             read = _digest(texts)
-            if read == self._read and self.fault is None:
+            if self.fault is not None and read == self._refused:
+                return False  # what is broken stays so, and would be gone through at every look
+            if self.fault is None and read == self._read:
                 return False
             desired = read_desired(texts, self.desired)
             self._check_kind(desired)
         except DocumentError as error:
+            self._refused = read
             self._refuse(str(error))
             return False
-        self.fault = None
+        self.fault = self._refused = None
         self._read = read
         changed = self.desired is None or self.desired != desired
         self.desired = desired

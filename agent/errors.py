@@ -10,7 +10,9 @@
     │   └── SupersededError       nobody wants these files any more: not a failure
     └── ServerError          a call to the model server
         ├── UnreachableError      no answer, or none in time: what the server did is unknown
-        │   ├── NoConnectionError     no connection, or one that broke: as from a port that is closed
+        │   ├── NoConnectionError     no connection, or one that broke
+        │   │   ├── NobodyListensError    refused by the machine: no process has the server's port open
+        │   │   └── BrokenConnectionError it broke after the call was sent: the server may have died of it
         │   └── UnansweredError       the server has taken the call and does not answer it in time
         ├── RefusedError          the server answered with an error; carries status and text
         └── ProbeError            a model is loaded and does not answer
@@ -92,6 +94,14 @@ class UnreachableError(ServerError):
 
 class NoConnectionError(UnreachableError):
     """There is no connection to the server's port, or it broke."""
+
+
+class NobodyListensError(NoConnectionError):
+    """No process listens on the server's port; one that is slow, however slow, still does."""
+
+
+class BrokenConnectionError(NoConnectionError):
+    """The connection broke after a call was sent and before its answer."""
 
 
 class UnansweredError(UnreachableError):

@@ -40,6 +40,8 @@ class Lanes:
         loads that hang do not keep others in memory.
     loads_per_device
         Loads on one GPU: the plan leaves room for the load peaks of so many.
+
+    A load of a model that the server may have died of runs with no other, so that it is known which it was.
     """
 
     downloads: int = 4
@@ -128,7 +130,7 @@ class _Hands:
 
     def __init__(self, lanes: Lanes, running: Collection[Action], freeing: Collection[str]) -> None:
         self._lanes = lanes
-        self._downloads = self._files = self._loads = self._hung = self._unloads = 0
+        self._downloads = self._files = self._loads = self._hung = self._unloads = self._suspects = 0
         self._busy: Counter[str] = Counter()
         self._stores: Counter[str] = Counter()
         for action in running:
@@ -161,6 +163,8 @@ class _Hands:
                 return self._server < self._lanes.server or self._unloads < self._lanes.spare_unloads
             case Load(hung=hung) if hung and self._hung >= self._lanes.hung_loads:
                 return False
+            case Load(crashes=crashes) if self._suspects or (crashes and self._loads):
+                return False
             case Load():
                 free = all(
                     device not in self._closed and self._busy[device] < self._lanes.loads_per_device
@@ -186,6 +190,7 @@ class _Hands:
             case Load():
                 self._loads += 1
                 self._hung += action.hung > 0
+                self._suspects += action.crashes > 0
                 self._busy.update(gpus(action.pin.devices))
             case _:
                 assert_never(action)

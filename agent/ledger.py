@@ -10,9 +10,9 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agent.actions import Action, held_devices, next_action, rank
+from agent.actions import Action, hangs, held_devices, next_action, rank
 from agent.lanes import Queue, queue_of
-from agent.observed import NOTHING, PROBE_FAILED, Copy, Observed, Seen, with_row
+from agent.observed import CRASHES_SERVER, NOTHING, PROBE_FAILED, Absence, Copy, Observed, Seen, with_row
 from agent.outcomes import SERVER_UNREACHABLE
 from agent.pins import Target
 from agent.servers.port import IndexRow
@@ -105,6 +105,8 @@ class Ledger:
         self._models = dict(models)
         self._changed_at_s: dict[str, float] = {}
         self._unloading = {name for name, seen in models.items() if _unloads(seen)}
+        self._suspects: set[str] = set()
+        self._absence = Absence.UNKNOWN
         self._since: dict[str, tuple[ModelState, float]] = {}
         self._unattempted: set[str] = set()
         self._unserved: set[str] = set()
@@ -127,13 +129,20 @@ class Ledger:
             models=self._models,
             server_live=self.server_live,
             server_absent=self._server_absent,
+            absence=self._absence,
             now_s=now_s,
         )
 
-    def freeing(self) -> frozenset[str]:
-        """Return the devices on which an unload is under way."""
-        seen = (self.seen(name) for name in self._unloading)
-        return frozenset(device for one in seen if not _is_sick(one) for device in held_devices(one))
+    def freeing(self, now_s: float) -> dict[str, str]:
+        """Return the devices on which an unload is under way that is waited for, and of which model.
+
+        One that lasts may never end: what is free then is for NVML and the server to say. Safe from any
+        thread.
+        """
+        with self._lock:
+            seen = {name: self._models[name] for name in sorted(self._unloading)}
+        awaited = {name: one for name, one in seen.items() if not (_is_sick(one) or hangs(one, now_s=now_s))}
+        return {device: name for name, one in awaited.items() for device in held_devices(one)}
 
     @property
     def attempted(self) -> int:
@@ -145,10 +154,9 @@ class Ledger:
         """How many of the desired models are where they should be: loaded, or standby."""
         return len(self.targets) - len(self._unserved)
 
-    @property
-    def unloading(self) -> bool:
-        """Whether an unload is awaited."""
-        return bool(self._unloading)
+    def unloading(self, now_s: float) -> bool:
+        """Return whether an unload is awaited, one that has not lasted for so long that it may never end."""
+        return any(not hangs(self.seen(name), now_s=now_s) for name in self._unloading)
 
     def copies(self) -> tuple[dict[str, Seen], dict[str, Action], dict[str, tuple[ModelState, float]]]:
         """Return models, running actions and states, for another thread."""
@@ -167,8 +175,9 @@ class Ledger:
         asked_anew = [name for name in {*before, *targets} if before.get(name) != targets.get(name)]
         for name in asked_anew if self._aimed else {*asked_anew, *self._models}:
             seen = self.seen(name)
-            if (seen.failure, seen.probation, seen.setback) != (None, None, None):
-                self._put(name, replace(seen, failure=None, probation=None, setback=None))
+            fresh = replace(seen, failure=None, probation=None, setback=None, suspect=False, crashes=0)
+            if seen != fresh:
+                self._put(name, fresh)
             self.decide(name, now_s=now_s)
             self._note(name, wall_s)
         self._aimed = True
@@ -195,7 +204,7 @@ class Ledger:
         if still is not None and look.rows is still.rows and look.folders == still.folders:
             return False  # an agent with nothing to do takes next to no time
         restarted = self._restarted(look)
-        was_live, self.server_live = self.server_live, True
+        was_live, self.server_live, self._absence = self.server_live, True, Absence.UNKNOWN
         for name in {*self._models, *look.rows, *look.folders}:
             before = self.seen(name)
             seen = self._looked(name, look, now_s)
@@ -232,10 +241,20 @@ class Ledger:
             if row is not None and row.state == "UNAVAILABLE" and not self._is_newer(name, look)
         }
 
-    def lose_server(self, *, now_s: float) -> None:
+    def suspects(self) -> tuple[str, ...]:
+        """Return the models during whose load the connection broke, and nobody knows yet why."""
+        return tuple(sorted(self._suspects))
+
+    def acquit(self, look: Look) -> None:
+        """Note that the server has lived on, where the connection broke during loads before a look."""
+        for name in self.suspects():
+            if not self._is_newer(name, look):
+                self._put(name, replace(self.seen(name), suspect=False))
+
+    def lose_server(self, *, now_s: float, absence: Absence = Absence.UNKNOWN) -> None:
         """Note that the server does not answer: what is known of it is from before."""
-        if self.server_live:
-            self.server_live, self._still = False, None
+        if self.server_live or absence != self._absence:
+            self.server_live, self._absence, self._still = False, absence, None
             self.decide_all(now_s=now_s)
 
     def decide(self, name: str, *, now_s: float) -> None:
@@ -281,10 +300,8 @@ class Ledger:
                 self._models.pop(name, None)
             else:
                 self._models[name] = seen
-        if _unloads(seen):
-            self._unloading.add(name)
-        else:
-            self._unloading.discard(name)
+            _mark(self._unloading, name, _unloads(seen))
+        _mark(self._suspects, name, seen.suspect)
 
     def _note(self, name: str, wall_s: float) -> None:
         """Keep since when a model is in its state."""
@@ -310,14 +327,16 @@ def _mark(names: set[str], name: str, is_in: bool) -> None:  # noqa: FBT001 - wh
 
 def _on_another_process(seen: Seen) -> Seen:
     """Return what is known of a model on a new server process: what the old one refused is forgotten."""
-    unreachable = seen.failure is not None and seen.failure.reason == SERVER_UNREACHABLE
+    # Of what nobody answered, or processes have died, another process says nothing.
+    stays = seen.failure is not None and seen.failure.reason in (SERVER_UNREACHABLE, CRASHES_SERVER)
     # What was refused is tried again where the older copy serves; elsewhere that comes first.
-    again = seen.setback is not None and seen.setback.state == "FailedToLoad" and seen.ready
-    if seen.probation is None and (seen.failure is None or unreachable) and not again:
+    refused = seen.setback is not None and (seen.setback.state, seen.crashes) == ("FailedToLoad", 0)
+    again = refused and seen.ready
+    if seen.probation is None and (seen.failure is None or stays) and not again:
         return seen
     return replace(
         seen,
-        failure=seen.failure if unreachable else None,
+        failure=seen.failure if stays else None,
         setback=None if again else seen.setback,
         probation=None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.observed import Absence
 from agent.servers.port import ServerInfo
 
 _UNANSWERED = 3
@@ -22,6 +23,8 @@ class Liveness:
         When this process of the server was first seen, seconds since the epoch.
     unanswered, fault
         Looks in a row without an answer, and what the last of them met; None after an answer.
+    refused, refused_since_s
+        Looks in a row that found nobody on the server's port, and when the first of them came back.
     attempted_generation
         The last generation of which every model was attempted, on this process or one before.
     settled
@@ -35,6 +38,8 @@ class Liveness:
     info: ServerInfo | None = None
     since_s: float | None = None
     unanswered: int = _UNANSWERED
+    refused: int = 0
+    refused_since_s: float = 0.0
     fault: str | None = None
     attempted_generation: str | None = None
     settled: bool = False
@@ -61,8 +66,29 @@ class Liveness:
         """Whether traffic may come."""
         return self.opened and not self.gone
 
-    def miss(self, fault: str) -> bool:
-        """Note a look without an answer and why; return whether it is news that the server is gone."""
+    def absence(self, now_s: float, *, longest_start_s: float) -> Absence:
+        """Return what the looks say of a server that is not there."""
+        if self.refused == 0:
+            return Absence.UNKNOWN
+        if now_s - self.refused_since_s >= longest_start_s:
+            return Absence.ENDLESS
+        return Absence.LASTING if self.refused >= _UNANSWERED else Absence.SEEN
+
+    def miss(self, fault: str, *, nobody_at_s: float | None = None) -> bool:
+        """Note a look without an answer; return whether it is news that the server is gone.
+
+        Parameters
+        ----------
+        fault
+            What it met.
+        nobody_at_s
+            When it came back, if what it met is that nobody listens on the server's port; else None.
+        """
+        if nobody_at_s is None:
+            self.refused = 0
+        else:
+            self.refused_since_s = self.refused_since_s if self.refused else nobody_at_s
+            self.refused += 1
         first = self.fault is None and self.since_s is None
         self.unanswered += 1
         self.fault = fault
@@ -75,7 +101,7 @@ class Liveness:
         if another:
             self.since_s = wall_s
             self.settled = self.opened = False
-        self.unanswered = 0
+        self.unanswered = self.refused = 0
         self.fault = None
         # What another process is, the next look asks.
         self.info = None if restarted else info

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.clock import Clock
-from agent.errors import ServerError
+from agent.errors import NobodyListensError, ServerError
 from agent.ledger import Look
 from agent.liveness import Liveness
+from agent.observed import Absence
 from agent.repository import Repository
 from agent.servers.port import ModelServer, ServerInfo
 from agent.settings import Settings
@@ -26,12 +27,15 @@ class Looked:
     ----------
     found
         What was seen, or why nothing was.
+    nobody
+        Whether nothing was because nobody listens on the server's port.
     info
         Kind and version of the server; None where it was not asked.
     """
 
     found: Look | str
     info: ServerInfo | None
+    nobody: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,20 +115,23 @@ class Lookout:
         wait_s = self.settings.settle_s if unloading else self.settings.poll_s
         self._due_at_s = self.clock.monotonic() + wait_s
 
-    def miss(self, fault: str) -> None:
-        """Note that a look was not answered and why, and look again soon.
+    def miss(self, fault: str, *, nobody: bool) -> Absence:
+        """Note that a look was not answered and why, and look again soon; return whether a server is absent.
 
         Every model waits for the server that starts; a look that is refused costs next to nothing.
         """
-        if self.liveness.miss(fault):
+        now_s = self.clock.monotonic()
+        if self.liveness.miss(fault, nobody_at_s=now_s if nobody else None):
             log.warning("the server does not answer", extra={"error": fault})
         wait_s = min(self.settings.poll_s, self.settings.settle_s * 2 ** min(self.liveness.unanswered, 2))
-        self._due_at_s = self.clock.monotonic() + wait_s
+        self._due_at_s = now_s + wait_s
+        return self.liveness.absence(now_s, longest_start_s=self.settings.timeouts.load_s)
 
     def _look(self) -> None:
         """Look at the server and the repository on a worker's thread."""
         began_s = self.clock.monotonic()
         info = self.liveness.info
+        nobody = False
         try:
             if info is None:
                 info = self.server.info()
@@ -132,8 +139,8 @@ class Lookout:
                 rows=self.server.index(), folders=self.repository.installed_names(), began_s=began_s
             )
         except (ServerError, OSError) as error:
-            found = str(error)
+            found, nobody = str(error), isinstance(error, NobodyListensError)
         except Exception as error:  # a fault of ours must not stop the agent: it goes on and says so
             log.exception("a look at the server ended in an error that nobody expected")
             found = repr(error)
-        self.report(Looked(found=found, info=info))
+        self.report(Looked(found=found, info=info, nobody=nobody))

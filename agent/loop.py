@@ -24,7 +24,7 @@ from agent.desired import ProbeKind
 from agent.device_room import DeviceRoom
 from agent.documents import Documents
 from agent.lanes import Lanes, admit
-from agent.ledger import Ledger, Look
+from agent.ledger import Ledger
 from agent.lookout import Looked, Lookout
 from agent.observed import Seen
 from agent.outcomes import (
@@ -33,13 +33,14 @@ from agent.outcomes import (
     Outcome,
     UnloadAsked,
     after,
+    blamed,
     not_answering,
     not_kept,
     tell,
 )
 from agent.pins import targets
 from agent.repository import Repository
-from agent.servers.port import ModelServer, ServerInfo
+from agent.servers.port import ModelServer
 from agent.settings import Settings
 from agent.site import Site, find_fault
 from agent.status import Snapshot, fetched
@@ -158,6 +159,7 @@ class Loop:
             control=self.server.control,
             visible=self.visible,
             gone=liveness.gone or overdue is not None,
+            freeing=self._ledger.freeing(self.clock.monotonic()),
         )
 
     def readiness(self) -> tuple[bool, str]:
@@ -305,8 +307,8 @@ class Loop:
                 self._take_fault(name, fault)
             case Finished(action=action, outcome=outcome):
                 self._finish(action, outcome)
-            case Looked(found=found, info=info):
-                self._take_look(found, info)
+            case Looked():
+                self._take_look(message)
             case _:
                 assert_never(message)
 
@@ -330,9 +332,8 @@ class Loop:
         if self.documents.desired is None:
             return  # nothing is known, which is not the same as nothing being desired
         ledger = self._ledger
-        admitted = admit(
-            ledger.waiting.queues, ledger.running.values(), lanes=self._lanes(), freeing=ledger.freeing()
-        )
+        freeing = ledger.freeing(self.clock.monotonic())
+        admitted = admit(ledger.waiting.queues, ledger.running.values(), lanes=self._lanes(), freeing=freeing)
         if not admitted:
             return
         ledger.waiting.take(admitted)
@@ -388,7 +389,7 @@ class Loop:
         if isinstance(outcome, Failed) and outcome.reason == SERVER_UNREACHABLE:
             self._ledger.lose_server(now_s=now_s)
             self._lookout.look_by(now_s)
-        if self._ledger.unloading:
+        if self._ledger.unloading(now_s):
             self._lookout.look_by(now_s + self.settings.settle_s)
 
     def _conclude(self, name: str, outcome: Outcome, *, now_s: float) -> None:
@@ -399,19 +400,35 @@ class Loop:
         if isinstance(outcome, Failed | UnloadAsked):
             self._retries.note(name, seen, now_s=now_s)
 
-    def _take_look(self, found: Look | str, info: ServerInfo | None) -> None:
+    def _blame(self, *, now_s: float) -> None:
+        """Note that the server has died, perhaps of the loads during which the connection broke."""
+        for name in self._ledger.suspects():
+            log.warning("the server has died during the load of a model", extra={"model": name})
+            wait_s = self.settings.dead_end.wait_s(1, self.random)
+            seen = blamed(self._ledger.seen(name), now_s=now_s, wait_s=wait_s)
+            self._ledger.finish(name, seen, now_s=now_s, wall_s=self.clock.wall())
+            self._retries.note(name, seen, now_s=now_s)
+
+    def _take_look(self, looked: Looked) -> None:
         self._lookout.end()
+        found, info = looked.found, looked.info
         now_s, wall_s = self.clock.monotonic(), self.clock.wall()
         if isinstance(found, str):
-            self._lookout.miss(found)
-            self._ledger.lose_server(now_s=now_s)
+            absence = self._lookout.miss(found, nobody=looked.nobody)
+            self._ledger.lose_server(now_s=now_s, absence=absence)
+            if looked.nobody:
+                self._blame(now_s=now_s)
             return
         lost = self._ledger.lost(found)
         restarted = self._ledger.look(found, now_s=now_s, wall_s=wall_s)
         for name, row in () if restarted else lost.items():
             self._conclude(name, not_kept(row), now_s=now_s)
             log.warning("the server did not keep a model", extra={"model": name, "error": row.reason})
-        self._lookout.answer(info, restarted=restarted, unloading=self._ledger.unloading)
+        if restarted:
+            self._blame(now_s=now_s)
+        else:
+            self._ledger.acquit(found)
+        self._lookout.answer(info, restarted=restarted, unloading=self._ledger.unloading(now_s))
         self._settle()
         if not self._ledger.running:
             self.server.rest()

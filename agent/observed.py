@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Literal
 
 from agent.errors import Retry
@@ -26,13 +27,39 @@ OUT_OF_MEMORY = "OutOfMemory"
 PROBE_FAILED = "ProbeFailed"
 """The reason of a model that is loaded and does not answer: only an unload and a load help."""
 
+CRASHES_SERVER = "CrashesServer"
+"""The reason of a model during whose loads server processes have died, the last time with no other load."""
+
+MOST_CRASHES = 2
+"""So many of them. The first may be due to any load that was under way, so what was is then loaded alone."""
+
 UNLOAD_PATIENCE_S = 5.0
 """For so long the unload of a model that does not answer is waited for. Triton never ends that of a python
 model whose process died with a request, and takes a load meanwhile as well as afterwards."""
 
 STUCK_UNLOAD_S = 30.0
-"""An unload that has lasted for so long may be one that never ends, of a model of which an earlier run knew
-that it does not answer. Other unloads take about a second; a load meanwhile makes two copies."""
+"""An unload that has lasted for so long may be one that never ends, as of a python model whose process has
+died: other models do not wait for it any more. Other unloads take about a second; a load of the same model
+meanwhile makes two copies."""
+
+
+class Absence(IntEnum):
+    """What is known of the absence of any server: only that nobody listens on its port says so.
+
+    A server that is busy or hangs listens on. One that is starting may not yet: so what it may be reading is
+    renamed at the most, what it holds in the end is looked at, and what is wanted of it stays for as long as
+    a start may take.
+    """
+
+    UNKNOWN = 0
+    """Somebody listens, or it is not known."""
+    SEEN = 1
+    """The last look found nobody."""
+    LASTING = 2
+    """The last looks found nobody."""
+    ENDLESS = 3
+    """Nobody has been there for longer than a server may take to start."""
+
 
 FailedState = Literal["DownloadFailed", "FailedToLoad", "Unloading"]
 
@@ -150,6 +177,10 @@ class Seen:
         index not show it yet. An unload queues behind it, so one is asked before files are touched.
     probation
         The last load, as long as it may turn out not to last; None once it has lasted.
+    suspect
+        The connection broke during its last load, and it is open whether the server has died.
+    crashes
+        Server processes in a row that have died during its loads.
     """
 
     row: IndexRow | None = None
@@ -162,6 +193,8 @@ class Seen:
     load_seconds: float | None = None
     unsure: bool = False
     probation: Probation | None = None
+    suspect: bool = False
+    crashes: int = 0
 
     @property
     def ready(self) -> bool:
@@ -194,10 +227,11 @@ def with_row(seen: Seen, row: IndexRow | None, *, now_s: float) -> Seen:
     probation = seen.probation
     if probation is not None and row is not None and row.state == "READY":
         probation = probation if now_s - probation.since_s < PROBATION_S else None
+    came_up = _came_up(seen, row)
     if (row, asked_at_s, probation) == (seen.row, seen.unload_asked_at_s, seen.probation):
         return seen
-    failure = None if _came_up(seen, row) else seen.failure
-    return replace(seen, row=row, unload_asked_at_s=asked_at_s, probation=probation, failure=failure)
+    seen = replace(seen, row=row, unload_asked_at_s=asked_at_s, probation=probation)
+    return replace(seen, failure=None, crashes=0) if came_up else seen
 
 
 def _came_up(seen: Seen, row: IndexRow | None) -> bool:
@@ -220,6 +254,8 @@ class Observed:
         Whether the server answered last time; when not, the rows are from before and nothing is asked of it.
     server_absent
         Whether there is certainly no server: then nobody holds any file.
+    absence
+        What is known of a server that should be there and is not.
     now_s
         A clock that only runs forward.
     """
@@ -227,6 +263,7 @@ class Observed:
     models: Mapping[str, Seen] = field(default_factory=dict)
     server_live: bool
     server_absent: bool = False
+    absence: Absence = Absence.UNKNOWN
     now_s: float
 
     @property

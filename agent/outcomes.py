@@ -11,6 +11,8 @@ from agent.errors import (
     Retry,
 )
 from agent.observed import (
+    CRASHES_SERVER,
+    MOST_CRASHES,
     NO_ROOM,
     NOTHING,
     OUT_OF_MEMORY,
@@ -48,9 +50,21 @@ class Installed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stowed:
-    """A copy is out of the repository and staged."""
+    """A copy is out of the repository and staged.
+
+    Parameters
+    ----------
+    copy
+        That one.
+    installed
+        The former copy that has taken its place again; None where there was none.
+    unsure
+        Whether a server that is starting may have taken it up before.
+    """
 
     copy: Copy
+    installed: Copy | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +116,8 @@ class Failed:
         Whether a copy should have come in place of an older one, which is in the repository (again).
     hung
         Whether it was a load that the server took and did not answer in time.
+    broken
+        Whether it was a load during which the connection broke.
     copies
         What lies where after a load; None where nothing has changed.
     """
@@ -112,6 +128,7 @@ class Failed:
     retry: Retry
     update: bool = False
     hung: bool = False
+    broken: bool = False
     copies: Copies | None = None
 
 
@@ -143,8 +160,8 @@ def after(  # noqa: PLR0911 - one a case
         case Installed(copy=copy, former=former):
             setback = None if former is None else seen.setback
             return replace(_with_other_files(seen), installed=copy, former=former, setback=setback)
-        case Stowed(copy=copy):
-            return replace(_with_other_files(seen), staged=copy)
+        case Stowed():
+            return _after_stow(seen, outcome)
         case Loaded():
             return _after_load(seen, outcome, now_s=now_s)
         case UnloadAsked():
@@ -179,6 +196,46 @@ def _with_other_files(seen: Seen) -> Seen:
     return replace(seen, installed=None, staged=None, former=None, row=None, failure=None, probation=None)
 
 
+def _after_stow(seen: Seen, outcome: Stowed) -> Seen:
+    # What the server may have died of is not forgotten with the place of its files.
+    failure = seen.failure if seen.crashes and seen.failure and seen.failure.state == "FailedToLoad" else None
+    back = outcome.installed is not None
+    return replace(
+        _with_other_files(seen),
+        staged=outcome.copy,
+        installed=outcome.installed,
+        failure=None if back else failure,
+        setback=failure if back else None,
+        unsure=outcome.unsure or seen.unsure,
+    )
+
+
+def blamed(seen: Seen, *, now_s: float, wait_s: float) -> Seen:
+    """Return what is known of a model during whose load the server has died. PURE.
+
+    Parameters
+    ----------
+    seen
+        What was known before.
+    now_s, wait_s
+        The time, and how long it is held out if it was not for the first time.
+    """
+    crashes = seen.crashes + 1
+    dead = replace(seen, row=None, unsure=False, suspect=False, crashes=crashes)
+    if crashes < MOST_CRASHES:
+        return dead
+    met = f" ({seen.failure.message})" if seen.failure is not None else ""
+    failure = Failure(
+        state="FailedToLoad",
+        reason=CRASHES_SERVER,
+        message=f"the server died during its load {crashes} times in a row, the last time with no other{met}",
+        attempts=crashes,
+        retry_at_s=now_s + wait_s,
+        retry="rarely",
+    )
+    return replace(dead, failure=failure)
+
+
 def _after_load(seen: Seen, outcome: Loaded, *, now_s: float) -> Seen:
     # An older copy may be loaded while the newer one is staged and waits for another try.
     updated = outcome.update or seen.former is not None
@@ -193,6 +250,8 @@ def _after_load(seen: Seen, outcome: Loaded, *, now_s: float) -> Seen:
         setback=None if updated else seen.setback,
         load_seconds=outcome.seconds,
         unsure=False,
+        suspect=False,
+        crashes=seen.crashes if not updated and seen.setback is not None else 0,
         probation=Probation(since_s=now_s, attempts=max(tries, failed_tries(seen, "FailedToLoad"))),
     )
 
@@ -218,6 +277,7 @@ def _after_failure(seen: Seen, outcome: Failed, *, retry_at_s: float) -> Seen:
         seen,
         failure=failure,
         unsure=seen.unsure or (of_load and outcome.reason == SERVER_UNREACHABLE),
+        suspect=outcome.broken,
         probation=None if of_load else seen.probation,  # the tries before the load are in the failure now
     )
 

@@ -9,7 +9,7 @@ from collections import Counter as Tally
 from agent.actions import Action
 from agent.device_room import DeviceRoom
 from agent.documents import Documents
-from agent.errors import ServerError, SettingsError, UnreachableError
+from agent.errors import ServerError, SettingsError, UnansweredError, UnreachableError
 from agent.health import Views, serve_status
 from agent.lock import exclusive
 from agent.loop import Loop
@@ -131,6 +131,8 @@ def _refuse_answering(server: ModelServer, url: str) -> None:
     """Refuse to go on beside a server: whatever answers on its port may hold the files."""
     try:
         answers = f"as {server.info().kind}"
+    except UnansweredError as error:
+        raise SettingsError(f"--fetch-only: somebody listens at {url}, and is only slow: {error}") from error
     except UnreachableError:
         return
     except ServerError as error:

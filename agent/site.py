@@ -14,6 +14,7 @@ from agent.actions import Action, Discard, Download, Install, Load, Remove, Stow
 from agent.desired import ProbeKind
 from agent.device_room import DeviceRoom
 from agent.errors import (
+    BrokenConnectionError,
     NoRoomError,
     PinError,
     ProbeError,
@@ -111,13 +112,23 @@ def _end_in_failure(action: Action, error: Exception, site: Site) -> Failed:
         case Download(update=update) | Install(update=update):
             return replace(failed, update=update)
         case Load(update=update):
-            # Without an answer it is not known which copy the server holds: its files stay where they are.
-            back = not isinstance(error, UnreachableError) and _go_back(action, site, error)
+            back = _is_known(action, error) and _go_back(action, site, error)
             copies = _copies(action.name, site)
             exchanged = copies is not None and copies.former is not None
             return replace(failed, update=back or (update and not exchanged), copies=copies)
         case _:
             return failed
+
+
+def _is_known(load: Load, error: Exception) -> bool:
+    """Return whether it is known that the server does not hold the copy that could not be loaded.
+
+    Else its files stay where they are: without an answer to this load, as where it was not even asked for, an
+    earlier one may have been carried out.
+    """
+    if isinstance(error, RefusedError | ProbeError):
+        return True
+    return not isinstance(error, UnreachableError) and not (load.update or load.repeated)
 
 
 def _go_back(load: Load, site: Site, error: Exception) -> bool:
@@ -168,8 +179,8 @@ def _carry_out(  # noqa: PLR0911 - one a case
         case Install(name=name, pin=pin, framework=framework, update=update):
             copy = repository.install(name, pin, framework, layout=server.layout, keep=update)
             return Installed(copy=copy, former=repository.copies(name).former)
-        case Stow(name=name):
-            return Stowed(copy=repository.stow(name))
+        case Stow(name=name, unsure=unsure):
+            return replace(_stow(name, repository), unsure=unsure)
         case Load():
             return _load(action, site)
         case Unload(name=name):
@@ -184,6 +195,15 @@ def _carry_out(  # noqa: PLR0911 - one a case
             return Discarded()
         case _:
             assert_never(action)
+
+
+def _stow(name: str, repository: Repository) -> Stowed:
+    if not repository.restore(name, serves=False):
+        return Stowed(copy=repository.stow(name))
+    copies = repository.copies(name)
+    if copies.staged is None:
+        raise FileNotFoundError(f"no record of {name}")
+    return Stowed(copy=copies.staged, installed=copies.installed)
 
 
 def _load(load: Load, site: Site) -> Loaded:
@@ -230,6 +250,7 @@ def _failed(action: Action, error: Exception) -> Failed:
         message=str(error),
         retry=retry,
         hung=isinstance(action, Load) and isinstance(error, UnansweredError),
+        broken=isinstance(action, Load) and isinstance(error, BrokenConnectionError),
     )
 
 

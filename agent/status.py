@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from agent.accounts import DeviceAccount, account
-from agent.actions import Action, Download, Install, Load, Unload, is_apart
+from agent.actions import Action, Download, Install, Load, Unload, gpus, is_apart
 from agent.desired import Desired
 from agent.memory import DeviceMemory, Memory
 from agent.observed import NOTHING, PROBE_FAILED, Failure, Seen
@@ -46,7 +46,8 @@ _TRIES_WITHOUT_SERVER = 3
 """A load that met no server counts as attempted only after so many tries: the server may just be starting."""
 
 _TRIES_TO_FETCH = 3
-"""So many stumbles in a row, and a starting server is not held up any longer by one model's files."""
+"""So many stumbles in a row, and neither a starting server nor readiness is held up any longer by one model's
+files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class Snapshot:
         UUIDs of the GPUs that the server sees; None where NVML cannot say.
     gone
         Whether the server has not answered for so long that it is taken to be gone.
+    freeing
+        The devices on which loads wait for an unload, and of which model.
     """
 
     desired: Desired | None
@@ -91,6 +94,7 @@ class Snapshot:
     control: Control = HTTP
     visible: tuple[str, ...] | None = None
     gone: bool = False
+    freeing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def visible_count(self) -> int | None:
@@ -183,8 +187,7 @@ def attempted(target: Target, seen: Seen) -> bool:
     if target.fault is not None:
         return True
     if seen.failure is not None:
-        met_nobody = seen.failure.reason == SERVER_UNREACHABLE and not seen.failure.hung
-        return not met_nobody or seen.failure.attempts >= _TRIES_WITHOUT_SERVER
+        return seen.failure.attempts >= _fewest_tries(seen.failure)
     if seen.setback is not None and not _has_files(target, seen):
         return seen.ready  # else the older copy is loaded first
     if not _has_files(target, seen):
@@ -192,12 +195,19 @@ def attempted(target: Target, seen: Seen) -> bool:
     return target.model.state == "standby" or seen.ready
 
 
+def _fewest_tries(failure: Failure) -> int:
+    """Return how many failures in a row it takes until a model counts as attempted."""
+    if failure.state == "DownloadFailed":
+        return _TRIES_TO_FETCH if failure.retry == "soon" else 1
+    met_nobody = failure.reason == SERVER_UNREACHABLE and not failure.hung
+    return _TRIES_WITHOUT_SERVER if met_nobody else 1
+
+
 def fetched(target: Target, seen: Seen) -> bool:
     """Return whether a model's files are where a starting server needs them, or cannot be had soon."""
-    if seen.failure is not None:
-        return seen.failure.retry != "soon" or seen.failure.attempts >= _TRIES_TO_FETCH
-    if seen.setback is not None:
-        return seen.setback.retry != "soon" or seen.setback.attempts >= _TRIES_TO_FETCH
+    failure = seen.failure or seen.setback
+    if failure is not None:
+        return failure.retry != "soon" or failure.attempts >= _TRIES_TO_FETCH
     outside = target.model.state == "standby" or target.pin is None
     copy = seen.staged if outside and seen.installed is None else seen.installed
     return copy is not None and copy.storage_uri == target.model.storage_uri
@@ -278,6 +288,8 @@ def _model_entry(snapshot: Snapshot, name: str) -> dict[str, Any]:
     reason, message = _explanation(target, seen)
     if reason is None and state == "Loaded" and target is not None:
         reason, message = _unenforced(target, seen, visible=snapshot.visible_count)
+    if reason is None and state == "Pending" and target is not None and _has_files(target, seen):
+        reason, message = _what_comes_first(target, snapshot)
     copy, served = seen.installed or seen.staged, served_uri(seen)
     return {
         "state": state,
@@ -317,6 +329,18 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
             "the copy that serves comes from another storageUri; the new one is being fetched",
         )
     return None, None
+
+
+def _what_comes_first(target: Target, snapshot: Snapshot) -> tuple[str | None, str | None]:
+    """Return what a model waits for whose files are there; None where it is only its turn."""
+    if not snapshot.live:
+        return "NoServer", snapshot.server_fault or "the server was not asked yet"
+    pin = target.pin if target.model.state == "resident" else None
+    devices = () if pin is None else gpus(pin.devices)
+    device = next((device for device in devices if device in snapshot.freeing), None)
+    if device is None:
+        return None, None
+    return "WaitsForUnload", f"{snapshot.freeing[device]} is being unloaded on {device}"
 
 
 def _makes_room(target: Target, seen: Seen) -> bool:

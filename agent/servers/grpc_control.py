@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import (
+    BrokenConnectionError,
     NoConnectionError,
     RefusedError,
     Retry,
@@ -33,11 +34,14 @@ _STATUS: dict[str, tuple[int, Retry]] = {
     "RESOURCE_EXHAUSTED": (429, "soon"),
     "UNIMPLEMENTED": (501, "rarely"),
 }
-_UNANSWERED = {
-    "UNAVAILABLE": NoConnectionError,
+_UNANSWERED: dict[str, type[UnreachableError]] = {
+    "UNAVAILABLE": BrokenConnectionError,
     "DEADLINE_EXCEEDED": UnansweredError,
     "CANCELLED": UnreachableError,
 }
+
+# What gRPC says, with the code of a connection that broke, where there was none.
+_NOT_CONNECTED = "failed to connect"
 
 # Between two tries to connect a channel fails every call at once: for not longer than this.
 _OPTIONS = (("grpc.max_reconnect_backoff_ms", 1000),)
@@ -103,7 +107,9 @@ class GrpcControl:
         except self._grpc.RpcError as error:
             code, text = error.code().name, str(error.details())[:LONGEST_MESSAGE]
             if code in _UNANSWERED:
-                raise _UNANSWERED[code](f"gRPC {code}: {text}") from error
+                unsent = code == "UNAVAILABLE" and _NOT_CONNECTED in text.lower()
+                kind = NoConnectionError if unsent else _UNANSWERED[code]
+                raise kind(f"gRPC {code}: {text}") from error
             status, retry = _STATUS.get(code, (500, "late"))
             raise RefusedError(status, text, retry=retry) from error
 

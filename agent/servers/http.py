@@ -11,7 +11,14 @@ from pathlib import Path
 import urllib3
 
 from agent.connections import Connections
-from agent.errors import RefusedError, Retry, UnansweredError, UnreachableError
+from agent.errors import (
+    BrokenConnectionError,
+    NobodyListensError,
+    RefusedError,
+    Retry,
+    UnansweredError,
+    UnreachableError,
+)
 from agent.servers.headers import NO_HEADERS, Headers
 
 LONGEST_MESSAGE = 2000
@@ -153,7 +160,7 @@ class Http:
         Raises
         ------
         UnreachableError
-            There is none.
+            There is none; `NobodyListensError` and `BrokenConnectionError` where that is known.
         UnansweredError
             Not in time.
         """
@@ -173,16 +180,27 @@ class Http:
             )
             body_read, whole = _read(response, most_bytes=most_bytes, until_s=until_s)
             return Answer(response.status, body_read, whole)
-        except urllib3.exceptions.ConnectTimeoutError as error:
-            raise UnreachableError(f"{method} {path}: {error}") from error
-        except urllib3.exceptions.TimeoutError as error:
-            raise UnansweredError(f"{method} {path}: {error}") from error
         except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError(f"{method} {path}: {error}") from error
+            raise _unreachable(error)(f"{method} {path}: {error}") from error
 
     def rest(self) -> None:
         """Close idle connections."""
         self._pool.clear()
+
+
+def _unreachable(error: urllib3.exceptions.HTTPError) -> type[UnreachableError]:
+    """Return what it is that there is no answer."""
+    match error:
+        case urllib3.exceptions.ConnectTimeoutError() if isinstance(error.__cause__, ConnectionRefusedError):
+            return NobodyListensError
+        case urllib3.exceptions.ConnectTimeoutError():
+            return UnreachableError
+        case urllib3.exceptions.TimeoutError():
+            return UnansweredError
+        case urllib3.exceptions.ProtocolError():
+            return BrokenConnectionError
+        case _:
+            return UnreachableError
 
 
 def _read(response: urllib3.BaseHTTPResponse, *, most_bytes: int, until_s: float) -> tuple[bytes, bool]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from agent.errors import NoConnectionError, RefusedError, UnreachableError
+from agent.errors import BrokenConnectionError, NoConnectionError, RefusedError, UnreachableError
 from agent.servers.grpc_control import GrpcControl
 from agent.servers.http import Http
 from agent.servers.port import HTTP, Control
@@ -78,14 +78,22 @@ class TritonControl:
         send = self._grpc.load if verb == "load" else self._grpc.unload
         try:
             send(name, timeout_s=timeout_s)
-        except NoConnectionError:
+        except NoConnectionError as error:
             # Where the whole server is gone this raises, and nothing is learnt about its ports.
-            self._http.ask("GET", "/v2/health/live", read_s=self._http.timeouts.control_s)
+            self._ask_whether_live(error)
             self.look(anew=True)
             if self._fault is not None:
                 return False
             send(name, timeout_s=timeout_s)  # the connection was that to the server's last process
         return True
+
+    def _ask_whether_live(self, met: NoConnectionError) -> None:
+        try:
+            self._http.ask("GET", "/v2/health/live", read_s=self._http.timeouts.control_s)
+        except UnreachableError:
+            if isinstance(met, BrokenConnectionError):
+                raise met from None  # that the call was under way is more than that now nobody is there
+            raise
 
     def _is_due(self) -> bool:
         return self._seconds() >= self._again_at_s

@@ -15,6 +15,7 @@
  *   exec_us         how long one execution takes, whatever its batch
  *   fail            text: the load fails with it
  *   fail_file       path: the load fails while this file exists
+ *   abort_file      path: the load ends the server's process, as a fault in a backend does, while this file exists
  *
  * GPU memory is taken by instances of KIND_GPU only. Inference is the identity: INPUT<k> comes back as OUTPUT<k>.
  */
@@ -44,6 +45,7 @@ struct model {
     uint64_t alloc_kb, load_ms, unload_ms, peak_ms, exec_us;
     char fail[MAX_TEXT];
     char fail_file[MAX_TEXT];
+    char abort_file[MAX_TEXT];
     char *host_memory;
 };
 
@@ -129,6 +131,7 @@ static Error *read_model(const char *config, struct model *model) {
     const char *parameters = json_member(config, "parameters");
     read_text(parameters, "fail", model->fail, sizeof model->fail);
     read_text(parameters, "fail_file", model->fail_file, sizeof model->fail_file);
+    read_text(parameters, "abort_file", model->abort_file, sizeof model->abort_file);
     Error *error = read_numbers(parameters, model);
     if (error) return error;
     if (!model->peak_bytes) model->peak_bytes = model->gpu_bytes;
@@ -152,6 +155,7 @@ static Error *config_text(TRITONBACKEND_Model *triton_model, char **out) {
 
 static Error *load(struct model *model) {
     sleep_us(model->load_ms * 1000);
+    if (*model->abort_file && access(model->abort_file, F_OK) == 0) abort();
     if (*model->fail) return error_of(ERROR_INTERNAL, "%s", model->fail);
     if (*model->fail_file && access(model->fail_file, F_OK) == 0) {
         return error_of(ERROR_UNAVAILABLE, "the file '%s' exists, so this load fails", model->fail_file);

@@ -1,7 +1,8 @@
 """Whatever happens, in whatever order, with whatever is stopped half-way: the world ends as desired.
 
 A small world stands in for disk and server. Actions that may start are carried out in any order; between them
-the desire changes, the server restarts, loads and downloads fail, the agent forgets what it only remembered.
+the desire changes, the server restarts, or is away and starts unseen, loads and downloads fail, the agent
+forgets what it only remembered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from agent.actions import (
 )
 from agent.lanes import Lanes, admit
 from agent.ledger import Waiting
-from agent.observed import Copy, Observed, Seen, with_row
+from agent.observed import Absence, Copy, Observed, Seen, with_row
 from agent.outcomes import (
     SERVER_UNREACHABLE,
     Discarded,
@@ -65,6 +66,7 @@ class World:
     configs: dict[str, str] = field(default_factory=dict)
     on_their_way: dict[str, Load] = field(default_factory=dict)
     loads: int = 0
+    up: bool = True
 
     def carry_out(self, action: Action, *, ends: Ending) -> Outcome:  # noqa: PLR0911 - one a case
         if ends != "well":
@@ -77,10 +79,7 @@ class World:
             case Install():
                 return self.install(action)
             case Stow():
-                self.leave_alone_what_is_held(name)
-                self.staged[name] = self.installed.pop(name)
-                self.former.pop(name, None)
-                return Stowed(copy=self.staged[name])
+                return self.stow(action)
             case Load():
                 return self.load(action)
             case Unload():
@@ -124,6 +123,18 @@ class World:
         self.installed[name] = _placed(self.staged.pop(name), install.pin)
         self.configs[name] = install.pin.instance_group or ""
         return Installed(copy=self.installed[name], former=self.former.get(name))
+
+    def stow(self, stow: Stow) -> Outcome:
+        name = stow.name
+        if not stow.unsure:
+            self.leave_alone_what_is_held(name)
+        assert self.installed[name].storage_uri is not None
+        self.staged[name] = self.installed.pop(name)
+        former = self.former.pop(name, None)
+        if former is not None:
+            self.installed[name] = replace(former, loaded_pin=None)
+            self.configs[name] = former.loaded_pin or ""
+        return Stowed(copy=self.staged[name], installed=self.installed.get(name), unsure=stow.unsure)
 
     def fail(self, action: Action, ends: Ending) -> Failed:
         """Fail before anything has happened, or, of a load, once its files are in place; or have it go on."""
@@ -217,15 +228,20 @@ class World:
 
     def restart_server(self, *, with_all: bool) -> None:
         """Let another process begin, with no model or with all of the repository."""
-        self.on_their_way.clear()
-        self.rows.clear()
-        self.served.clear()
+        self.end_server()
+        self.up = True
         for name, copy in self.installed.items() if with_all else ():
             if copy.storage_uri == BROKEN:
                 self.rows[name] = IndexRow("UNAVAILABLE", "refused")
                 continue
             self.rows[name] = IndexRow("READY")
             self.served[name] = (copy.storage_uri, self.configs.get(name, ""))
+
+    def end_server(self) -> None:
+        self.up = False
+        self.on_their_way.clear()
+        self.rows.clear()
+        self.served.clear()
 
 
 def _placed(copy: Copy, pin: Pin) -> Copy:
@@ -238,8 +254,12 @@ class Agent:
     targets: dict[str, Target] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     now_s: float = 0.0
+    absence: Absence = Absence.UNKNOWN
 
     def look(self) -> None:
+        if not self.world.up:
+            return
+        self.absence = Absence.UNKNOWN
         for name in {*NAMES, *self.seen}:
             self.seen[name] = with_row(
                 self.seen.get(name, Seen()), self.world.rows.get(name), now_s=self.now_s
@@ -259,7 +279,9 @@ class Agent:
         self.look()
 
     def admitted(self) -> tuple[Action, ...]:
-        observed = Observed(models=self.seen, server_live=True, now_s=self.now_s)
+        observed = Observed(
+            models=self.seen, server_live=not self.absence, absence=self.absence, now_s=self.now_s
+        )
         freeing = {
             device
             for seen in self.seen.values()
@@ -285,6 +307,8 @@ class Agent:
 
     def settle_for(self, *, rounds: int) -> int:
         """Go on, so many rounds at most, until there is nothing to do; return how many rounds it took."""
+        if not self.world.up:
+            self.world.restart_server(with_all=False)
         for done in range(rounds):
             self.now_s += 5.0
             self.world.finish_unloads()
@@ -323,6 +347,8 @@ events = st.one_of(
     st.tuples(st.just("look")),
     st.tuples(st.just("unloads end")),
     st.tuples(st.just("server restarts"), st.booleans()),
+    st.tuples(st.just("server is away"), st.sampled_from(list(Absence)[1:])),
+    st.tuples(st.just("server starts unseen"), st.booleans()),
     st.tuples(st.just("agent restarts")),
     st.tuples(st.just("agent is killed while it loads")),
     st.tuples(st.just("loads arrive")),
@@ -348,10 +374,6 @@ def happen(agent: Agent, event: tuple[object, ...]) -> None:
             agent.look()
         case ("unloads end",):
             world.finish_unloads()
-        case ("server restarts", bool() as with_all):
-            # The agent knows before it acts: a call to a dead server fails, and a look follows.
-            world.restart_server(with_all=with_all)
-            agent.look()
         case ("agent restarts",):
             agent.restart()
         case ("agent is killed while it loads",):
@@ -359,8 +381,25 @@ def happen(agent: Agent, event: tuple[object, ...]) -> None:
             agent.restart()
         case ("loads arrive",):
             world.finish_loads(*NAMES)
+        case _:
+            happen_to_server(agent, event)
 
 
+def happen_to_server(agent: Agent, event: tuple[object, ...]) -> None:
+    world = agent.world
+    match event:
+        case ("server restarts", bool() as with_all):
+            # The agent knows before it acts: a call to a dead server fails, and a look follows.
+            world.restart_server(with_all=with_all)
+            agent.look()
+        case ("server is away", Absence() as absence):
+            world.end_server()
+            agent.absence = max(agent.absence, absence)
+        case ("server starts unseen", bool() as with_all) if not world.up:
+            world.restart_server(with_all=with_all)
+
+
+AWAY_FOR_GOOD = ("server is away", Absence.ENDLESS)
 ON_0: Desire = {"a": ("file:///x", 0, "resident")}
 ON_1: Desire = {"a": ("file:///x", 1, "resident")}
 
@@ -400,7 +439,7 @@ def test_it_ends_as_desired_and_then_rests(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events.filter(lambda event: event[0] not in ("desire", "server restarts")), max_size=30))
+@given(st.lists(events.filter(lambda event: event[0] != "desire" and "server" not in event[0]), max_size=30))
 def test_what_serves_goes_on_serving_whatever_becomes_of_its_update(
     history: list[tuple[object, ...]],
 ) -> None:
@@ -422,7 +461,10 @@ def test_what_serves_goes_on_serving_whatever_becomes_of_its_update(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events.filter(lambda event: event[0] != "desire"), max_size=30))
+@given(
+    # Of what has served, an agent that was restarted knows nothing while the server is away without end.
+    st.lists(events.filter(lambda event: event[0] != "desire" and event != AWAY_FOR_GOOD), max_size=30)
+)
 def test_what_served_is_loaded_again_where_its_update_fails(history: list[tuple[object, ...]]) -> None:
     world = World(installed={"a": Copy(storage_uri="file:///x")})
     agent = Agent(world, targets=wanted(ON_0))

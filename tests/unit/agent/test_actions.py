@@ -32,6 +32,7 @@ FAULTY = Target(model=M.model, pin=None)
 
 DOWNLOAD = Download(name="m", storage_uri=URI, urgency=(0, 0))
 LOAD = Load(name="m", pin=M.pin, framework="sim", urgency=(0, 0)) if M.pin else None
+AGAIN = replace(LOAD, repeated=True) if LOAD else None
 INSTALL = install(M)
 MOVE = Load(name="m", pin=MOVED.pin, framework="sim", urgency=(0, 0)) if MOVED.pin else None
 UNLOAD = Unload(name="m", devices=("cpu",))
@@ -159,8 +160,8 @@ def short_of_room(attempts: int, *, reason: str = "NoRoom", short: int | None = 
 @pytest.mark.parametrize(
     ("situation", "wanted", "seen", "step"),
     [
-        ("a load of the new copy was not answered", M, replace(UPDATED, unsure=True), LOAD),
-        ("and something newer is wanted", target(storage_uri="file:///newest"), UPDATED, LOAD),
+        ("a load of the new copy was not answered", M, replace(UPDATED, unsure=True), AGAIN),
+        ("and something newer is wanted", target(storage_uri="file:///newest"), UPDATED, AGAIN),
         ("and it is not wanted any more", None, UPDATED, UNLOAD),
         (
             "the new copy serves, the former one is still there",
@@ -426,3 +427,11 @@ def test_a_move_says_what_stays_where_it_is() -> None:
     anew = next_action("m", wider, observed({"m": Seen(installed=held)}))
     assert isinstance(anew, Load)
     assert (anew.kept, anew.kept_bytes) == ((), None)
+
+
+def test_what_the_server_may_have_died_of_is_loaded_with_no_other() -> None:
+    suspects = [replace(load(f"s{i}"), crashes=1) for i in range(2)]
+    assert names(admit(queues(suspects), [], lanes=Lanes())) == ["s0"]
+    assert names(admit(queues([*suspects, load("m")]), [], lanes=Lanes())) == ["m"]
+    assert names(admit(queues([suspects[1], load("m", 0)]), suspects[:1], lanes=Lanes())) == []
+    assert names(admit(queues(suspects), [load("m")], lanes=Lanes())) == []

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from agent.desired import models_json
-from agent.documents import Documents, read_texts
+from agent.desired import Desired, models_json
+from agent.documents import Documents, read_desired, read_texts
 from tests.support.agent_models import documents, wanted
 
 A, B = wanted("a"), wanted("b")
@@ -73,6 +74,29 @@ def test_a_broken_set_keeps_the_last_complete_one_and_says_so(
     write(mounted, documents(A))
     assert not mounted.refresh()
     assert mounted.fault is None
+
+
+def test_a_broken_set_is_gone_through_once(mounted: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+
+    def read(texts: Mapping[str, str], before: Desired | None = None) -> Desired:
+        reads.append(len(texts))
+        return read_desired(texts, before)
+
+    monkeypatch.setattr("agent.documents.read_desired", read)
+    write(mounted, {"models.json": "7"})
+    faults = [(mounted.refresh(), mounted.fault) for _ in range(3)]
+    assert faults == [(False, faults[0][1])] * 3
+    assert faults[0][1]
+    assert reads == [1]
+    write(mounted, {"models.json": "8"})
+    mounted.refresh()
+    assert reads == [1, 1]
+    write(mounted, {"models.json": models_json([A])})
+    assert mounted.refresh()
+    write(mounted, {"models.json": "8"})  # what is in force is another now
+    assert not mounted.refresh()
+    assert (len(reads), bool(mounted.fault)) == (4, True)
 
 
 def test_a_restart_beside_a_broken_set_remembers(mounted: Documents) -> None:

@@ -1,10 +1,13 @@
-"""The one message of Triton's gRPC that is written by hand."""
+"""The one message of Triton's gRPC that is written by hand, and what a closed port is."""
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from agent.servers.grpc_control import named
+from agent.errors import BrokenConnectionError, NoConnectionError
+from agent.servers.grpc_control import GrpcControl, named
 
 
 @pytest.mark.parametrize(
@@ -13,3 +16,12 @@ from agent.servers.grpc_control import named
 )
 def test_a_name_is_field_2_with_its_length_before_it(name: str, expected: bytes) -> None:
     assert named(name) == expected
+
+
+def test_a_port_that_is_closed_is_no_connection_that_broke() -> None:
+    pytest.importorskip("grpc")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(NoConnectionError) as met:
+        GrpcControl(f"127.0.0.1:{port}").load("m", timeout_s=5.0)
+    assert not isinstance(met.value, BrokenConnectionError)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from agent.actions import Action, Download, rank
 from agent.ledger import Ledger, Look, Waiting
-from agent.observed import NOTHING, Failure, Probation, Seen
+from agent.observed import NOTHING, Absence, Failure, Probation, Seen
 from agent.servers.port import IndexRow
 from tests.support.agent_models import URI, copy, install, on_gpu, row, target
 
@@ -181,16 +181,29 @@ def test_devices_are_held_back_until_the_unload_is_confirmed() -> None:
         now_s=5.0,
         wall_s=5.0,
     )
-    assert made.freeing() == {"gpu:3"}
+    assert made.freeing(10.0) == {"gpu:3": "m"}
     made.look(look({"m": IndexRow("UNAVAILABLE", "unloaded")}), now_s=11.0, wall_s=11.0)
-    assert made.freeing() == frozenset()
+    assert made.freeing(11.0) == {}
+
+
+def test_other_models_do_not_wait_for_an_unload_that_never_ends() -> None:
+    """As Triton's of a python model whose process has died, which nobody wants any more."""
+    gpu = target(devices=on_gpu(3))
+    dead = Seen(installed=copy(loaded_on=gpu), row=row("UNLOADING"), unload_asked_at_s=5.0)
+    made = Ledger({"dead": dead, "m": Seen(installed=copy())})
+    made.aim({"m": gpu}, now_s=5.0, wall_s=5.0)
+    rows = {"dead": IndexRow("UNLOADING")}
+    for at_s, freeing in ((34.9, {"gpu:3": "dead"}), (35.0, {}), (86_400.0, {})):
+        made.look(look(rows, ("dead", "m"), began_s=at_s), now_s=at_s, wall_s=at_s)
+        assert (made.freeing(at_s), made.unloading(at_s)) == (freeing, bool(freeing))
+    assert waiting(made) == ["Load m"]
 
 
 def test_ready_just_after_an_unload_was_asked_is_an_index_that_lags() -> None:
     asked = Seen(installed=copy(loaded_on=M), row=row("UNLOADING"), unload_asked_at_s=10.0)
     made = Ledger({"m": asked})
     made.look(look(READY, began_s=10.5), now_s=10.6, wall_s=0.0)
-    assert made.unloading
+    assert made.unloading(10.6)
     assert waiting(made) == []
     made.look(look(READY, began_s=13.0), now_s=13.1, wall_s=0.0)
     assert waiting(made) == ["Unload m"]
@@ -278,3 +291,53 @@ def test_what_is_loaded_or_waits_as_asked_is_served() -> None:
     assert made.served == 3
     made.aim({"m": M}, now_s=3.0, wall_s=3.0)
     assert (made.served, made.attempted) == (1, 1)
+
+
+SUSPECT = Seen(
+    installed=copy(),
+    suspect=True,
+    failure=Failure(
+        state="FailedToLoad", reason="ServerUnreachable", message="x", attempts=1, retry_at_s=0.0
+    ),
+)
+
+
+def test_a_suspicion_ends_with_a_look_that_began_after_it() -> None:
+    made = ledger(Seen(installed=copy()))
+    made.finish("m", SUSPECT, now_s=10.0, wall_s=10.0)
+    made.acquit(look({}, began_s=9.0))
+    assert made.suspects() == ("m",)
+    made.acquit(look({}, began_s=10.5))
+    assert made.suspects() == ()
+
+
+def test_another_document_clears_a_model_of_what_the_server_died_of() -> None:
+    made = ledger(Seen(installed=copy()))
+    made.finish("m", replace(SUSPECT, crashes=2), now_s=10.0, wall_s=10.0)
+    made.aim({"m": target(storage_uri="file:///repaired")}, now_s=11.0, wall_s=11.0)
+    assert (made.suspects(), made.seen("m").crashes) == ((), 0)
+
+
+def test_another_process_does_not_clear_it() -> None:
+    crashed = Failure(
+        state="FailedToLoad", reason="CrashesServer", message="x", attempts=2, retry_at_s=10_000.0
+    )
+    made = Ledger({"m": SERVES, "bad": Seen(staged=copy(), failure=crashed, crashes=2)})
+    made.targets = {"m": M, "bad": target("bad")}
+    made.look(look(READY), now_s=11.0, wall_s=11.0)
+    assert made.look(look({}), now_s=12.0, wall_s=12.0)
+    assert (made.seen("bad").failure, waiting(made)) == (crashed, ["Load m"])
+
+
+def test_what_nobody_wants_leaves_a_server_that_is_not_there_and_not_one_that_is_slow() -> None:
+    made = Ledger({"m": SERVES})
+    made.aim({}, now_s=0.0, wall_s=0.0)
+    made.look(look(READY), now_s=11.0, wall_s=11.0)
+    made.lose_server(now_s=12.0)
+    assert waiting(made) == []
+    made.lose_server(now_s=13.0, absence=Absence.SEEN)
+    assert waiting(made) == []
+    made.lose_server(now_s=14.0, absence=Absence.LASTING)
+    assert waiting(made) == ["Stow m"]
+    made.lose_server(now_s=15.0)  # somebody listens again, and is slow
+    assert waiting(made) == []

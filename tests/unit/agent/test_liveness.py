@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from agent.liveness import Liveness
+from agent.observed import Absence
 from agent.servers.port import ServerInfo
 
 INFO = ServerInfo(kind="triton", version="2")
@@ -44,3 +45,19 @@ def test_traffic_comes_when_it_is_opened_and_not_to_another_process() -> None:
     assert [liveness.open(), liveness.open(), liveness.ready] == [True, False, True]
     liveness.answer(INFO, restarted=True, wall_s=2.0)
     assert not liveness.ready
+
+
+def test_only_looks_that_found_nobody_in_a_row_say_that_a_server_is_absent() -> None:
+    liveness = Liveness()
+
+    def told(now_s: float, *, nobody: bool) -> Absence:
+        liveness.miss("x", nobody_at_s=now_s if nobody else None)
+        return liveness.absence(now_s, longest_start_s=60.0)
+
+    looks = [(1.0, False), (2.0, True), (3.0, True), (4.0, False), (5.0, True), (6.0, True), (7.0, True)]
+    unknown, seen, lasting = Absence.UNKNOWN, Absence.SEEN, Absence.LASTING
+    found = [told(now_s, nobody=nobody) for now_s, nobody in looks]
+    assert found == [unknown, seen, seen, unknown, seen, seen, lasting]
+    assert [told(64.9, nobody=True), told(65.0, nobody=True)] == [lasting, Absence.ENDLESS]
+    liveness.answer(INFO, restarted=False, wall_s=1.0)
+    assert liveness.absence(99.0, longest_start_s=60.0) == unknown

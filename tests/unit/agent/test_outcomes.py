@@ -9,7 +9,14 @@ import pytest
 
 from agent.actions import Action, Discard, Download, Load, Remove, Stow, Unload, next_action
 from agent.device_room import DeviceRoom
-from agent.errors import RefusedError, UnansweredError, UnreachableError
+from agent.errors import (
+    BrokenConnectionError,
+    NobodyListensError,
+    NoRoomError,
+    RefusedError,
+    UnansweredError,
+    UnreachableError,
+)
 from agent.layouts.triton import lay_out
 from agent.memory import DeviceMemory
 from agent.observed import NOTHING, Copy, Failure, Probation, Seen
@@ -25,6 +32,7 @@ from agent.outcomes import (
     Stowed,
     UnloadAsked,
     after,
+    blamed,
     not_answering,
     not_kept,
 )
@@ -158,7 +166,10 @@ def test_a_failed_move_is_not_taken_for_a_model_that_has_stayed(
     failed = after(seen, act(move, repository, Server(error)), now_s=0.0, wait_s=1.0)
     assert failed.installed == repository.installed()["m"]
     back = next_action("m", here, observed({"m": failed}))
-    assert back == Load(name="m", pin=here.pin, framework="sim", urgency=(0, 0), kept=("gpu:0",))
+    repeated = isinstance(error, UnreachableError)
+    assert back == Load(
+        name="m", pin=here.pin, framework="sim", urgency=(0, 0), kept=("gpu:0",), repeated=repeated
+    )
 
 
 def test_a_fault_of_our_own_in_a_load_is_judged_by_what_lies_on_disk(
@@ -220,10 +231,8 @@ def test_a_new_copy_takes_the_place_of_the_old_one(repository: Repository, updat
     assert (done.setback, done.failure, done.ready) == (None, None, True)
 
 
-@pytest.mark.parametrize("error", [RefusedError(400, "out of tape"), OSError(errno.EIO, "bad")])
-def test_an_old_copy_comes_back_where_the_new_one_is_refused(
-    repository: Repository, updating: Seen, error: Exception
-) -> None:
+def test_an_old_copy_comes_back_where_the_new_one_is_refused(repository: Repository, updating: Seen) -> None:
+    error = RefusedError(400, "out of tape")
     failed = after(updating, act(UPDATE, repository, Server(error)), now_s=0.0, wait_s=5.0)
     assert weights(repository) == "old"
     assert (failed.installed, failed.former) == (updating.installed, None)
@@ -251,7 +260,7 @@ def test_without_an_answer_both_copies_stay_until_it_is_known_which_serves(
     assert seen.installed.loaded_pin is None
     assert (seen.failure.hung if seen.failure else 0) == 1
     retry = next_action("m", target(storage_uri=seen.installed.storage_uri), observed({"m": seen}))
-    assert retry == replace(load(), hung=1)
+    assert retry == replace(load(), hung=1, repeated=True)
     refused = after(seen, act(retry, repository, Server(RefusedError(400, "no"))), now_s=1.0, wait_s=9.0)
     assert weights(repository) == "old"
     assert refused.setback is not None
@@ -259,6 +268,46 @@ def test_without_an_answer_both_copies_stay_until_it_is_known_which_serves(
     assert refused.installed.loaded_pin is None  # the first load may have been carried out
     loaded = after(refused, act(load(), repository, Server()), now_s=2.0, wait_s=0.0)
     assert (loaded.setback, loaded.staged) == (refused.setback, refused.staged)
+
+
+@pytest.mark.parametrize("error", [NoRoomError("no room"), OSError(errno.EIO, "bad")])
+def test_where_the_server_was_not_asked_again_both_copies_stay(
+    repository: Repository, updating: Seen, error: Exception
+) -> None:
+    """It may have carried out the load that was not answered in time."""
+    seen = after(updating, act(UPDATE, repository, Server(UnansweredError("late"))), now_s=0.0, wait_s=1.0)
+    assert seen.installed is not None
+    again = next_action("m", target(storage_uri=seen.installed.storage_uri), observed({"m": seen}))
+    assert again is not None
+    failed = after(seen, act(again, repository, Server(error)), now_s=1.0, wait_s=1.0)
+    assert weights(repository) == "new"
+    assert (failed.installed, failed.former) == (seen.installed, seen.former)
+
+
+def test_an_update_that_may_have_been_carried_out_is_asked_for_without_room_for_another(
+    repository: Repository, updating: Seen
+) -> None:
+    here = target(devices=on_gpu(0), load_peak_bytes=5)
+    assert here.pin is not None
+    update = replace(UPDATE, pin=here.pin, peak_bytes=5)
+    seen = after(updating, act(update, repository, Server(UnansweredError("late"))), now_s=0.0, wait_s=1.0)
+    assert seen.installed is not None
+    full = DeviceMemory(uuid="GPU", index=0, total_bytes=9, reserved_bytes=0, used_bytes=5)
+    wanted = target(devices=on_gpu(0), load_peak_bytes=5, storage_uri=seen.installed.storage_uri)
+    again = next_action("m", wanted, observed({"m": seen}))
+    assert again is not None
+    site = Site(repository=repository, server=Server(), room=DeviceRoom(lambda: [full]), seconds=lambda: 0.0)
+    assert isinstance(carry_out(again, site, unwanted=lambda: False), Loaded)
+    assert weights(repository) == "new"
+
+
+def test_a_copy_without_room_gives_way_where_the_server_holds_neither(
+    repository: Repository, updating: Seen
+) -> None:
+    act(replace(install(M), update=True), repository, Server())
+    done = act(load(), repository, Server(NoRoomError("no room")))
+    assert isinstance(done, Failed)
+    assert (weights(repository), done.update) == ("old", True)
 
 
 def test_an_answer_of_something_between_does_not_tell_which_copy_serves(
@@ -519,3 +568,32 @@ def test_a_model_that_does_not_answer_is_loaded_again_soon_after_its_unload_was_
     assert (asked.failure.attempts, asked.failure.retry_at_s) == (1, 16.0)
     loaded = after(asked, Loaded(copy=NEW, seconds=1.0), now_s=17.0, wait_s=0.0)
     assert (loaded.failure, loaded.probation) == (None, Probation(since_s=17.0, attempts=1))
+
+
+def test_a_load_during_which_the_connection_broke_is_a_suspicion(
+    repository: Repository, tmp_path: Path
+) -> None:
+    fetched(repository, model_folder(tmp_path / "source"))
+    act(install(M), repository, Server())
+    seen = Seen(installed=repository.installed()["m"])
+    for error, suspect in ((BrokenConnectionError("cut"), True), (NobodyListensError("refused"), False)):
+        failed = after(seen, act(load(), repository, Server(error)), now_s=0.0, wait_s=1.0)
+        assert (failed.suspect, failed.crashes) == (suspect, 0)
+
+
+def test_the_former_copy_takes_the_place_of_one_that_the_server_died_of(
+    repository: Repository, updating: Seen
+) -> None:
+    broke = act(UPDATE, repository, Server(BrokenConnectionError("cut")))
+    seen = blamed(after(updating, broke, now_s=0.0, wait_s=1.0), now_s=0.0, wait_s=1.0)
+    done = act(Stow(name="m", unsure=True), repository, Server())
+    given_back = after(seen, done, now_s=1.0, wait_s=0.0)
+    assert weights(repository) == "old"
+    assert repository.copies("m") == Copies(installed=given_back.installed, staged=given_back.staged)
+    assert given_back.staged is not None
+    assert (given_back.failure, given_back.setback, given_back.former) == (None, seen.failure, None)
+    assert (given_back.crashes, given_back.unsure) == (1, True)
+    older = Loaded(copy=copy(), seconds=1.0)
+    assert after(given_back, older, now_s=2.0, wait_s=0.0).crashes == 1
+    newer = replace(older, update=True)
+    assert after(given_back, newer, now_s=2.0, wait_s=0.0).crashes == 0

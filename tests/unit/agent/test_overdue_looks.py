@@ -119,7 +119,7 @@ def test_a_server_that_is_away_is_looked_for_soon_however_long_it_has_been_away(
         report=lambda _looked: None,
         liveness=Liveness(unanswered=misses),
     )
-    lookout.miss("refused")
+    lookout.miss("refused", nobody=True)
     assert lookout.due_at_s == pytest.approx(4 * settings.settle_s)
 
 

@@ -85,7 +85,9 @@ def test_states(wanted: Target | None, seen: Seen, action: Action | None, state:
         (M, Seen(installed=copy(), row=row("LOADING")), False),
         (M, Seen(installed=copy(), row=row("READY")), True),
         (M, Seen(installed=copy("file:///old"), row=row("READY")), False),
-        (M, Seen(failure=failed("DownloadFailed")), True),
+        (M, Seen(failure=failed("DownloadFailed")), False),
+        (M, Seen(failure=failed("DownloadFailed", attempts=3)), True),
+        (M, Seen(failure=replace(failed("DownloadFailed"), retry="late")), True),
         (M, Seen(failure=failed("FailedToLoad")), True),
         (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 2)), False),
         (M, Seen(failure=failed("FailedToLoad", "ServerUnreachable", 3)), True),
@@ -194,6 +196,29 @@ def test_a_failed_update_is_told_with_what_serves() -> None:
     assert document["models"]["c"]["servedUri"] is None  # either of two may serve
     text = Metrics(snapshot=lambda: told, memory=Memory, most_models=9).text().decode()
     assert "shardpack_agent_failed_updates 2.0" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "message"),
+    [
+        ({}, None, None),
+        ({"freeing": {"gpu:0": "dead"}}, "WaitsForUnload", "dead is being unloaded on gpu:0"),
+        ({"freeing": {"gpu:1": "dead"}}, None, None),
+        ({"live": False, "server_fault": "refused"}, "NoServer", "refused"),
+    ],
+)
+def test_what_comes_first_is_told_of_a_model_whose_files_are_there(
+    changes: dict[str, Any], reason: str | None, message: str | None
+) -> None:
+    models = {name: Seen(installed=copy()) for name in ("a", "b")}
+    since = dict.fromkeys("abc", ("Pending", 0.0))
+    told = snapshot(models=models, since=since, **changes)
+    document = status_document(told, Memory(), limit=None, after=None)
+    jsonschema.validate(document, SCHEMA)
+    entries = [document["models"][name] for name in "abc"]
+    assert [(entry["reason"], entry["message"]) for entry in entries] == [(reason, message)] * 2 + [
+        (None, None)
+    ]
 
 
 def test_that_an_old_copy_made_room_is_told() -> None:

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
-from agent.errors import NoConnectionError, RefusedError, UnreachableError
+from agent.errors import (
+    BrokenConnectionError,
+    NobodyListensError,
+    NoConnectionError,
+    RefusedError,
+    UnreachableError,
+)
 from agent.servers.http import Answer, Timeouts
 from agent.servers.port import Control
 from agent.servers.triton_control import TritonControl
 
+CUT = BrokenConnectionError("gRPC UNAVAILABLE: Socket closed")
 CLOSED = NoConnectionError("gRPC UNAVAILABLE: connection refused")
 
 
@@ -146,3 +153,12 @@ def test_without_grpc_everything_goes_over_http() -> None:
     control.look(anew=True)
     assert world.sent == ["http unload"]
     assert control.control == Control(transport="http")
+
+
+@pytest.mark.parametrize(("met", "told"), [(CLOSED, NobodyListensError), (CUT, BrokenConnectionError)])
+def test_a_load_that_was_cut_off_is_told_as_that_though_nobody_is_there_any_more(
+    world: World, met: Exception, told: type[Exception]
+) -> None:
+    world.grpc, world.http = met, NobodyListensError("refused")
+    with pytest.raises(told):
+        world.send()
