@@ -21,10 +21,11 @@ from planner.solve.balance import balance
 from planner.solve.compiled import has_machine_code
 from planner.solve.construct import construct, construct_by_priority, extend, suits_fleet
 from planner.solve.core.fleet import Fleet
+from planner.solve.few_moves import evened, moved, with_moves
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
 from planner.solve.heuristics import open_required, placed_by_priority
 from planner.solve.improve import improve_by_rounds
-from planner.solve.keeping import close_empty, has_lost, packing_from, release_names, take_names
+from planner.solve.keeping import close_empty, has_lost, packing_from, release_names
 from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions, default_work
 from planner.solve.packing import Packing
 from planner.solve.placing import place_more
@@ -105,6 +106,7 @@ class _Search:
         self.watch = Watch(clock, options.time_limit_ms)
         self.bound: Bound | None = None
         self.at_least = 0  # moves of the base that cannot be avoided
+        self.most_moves: int | None = None  # what is allowed; with a repair, what that takes
         self._bounds: dict[tuple[int, ...], Bound] = {}
         self._complete: Bound | None = None  # of placing everything
         self._tell("read", None)
@@ -143,7 +145,9 @@ class _Search:
         found = self._assigned(known)
         if found is not None:
             candidates.append(found.packing)
-        best = min(candidates, key=self._rank)
+        best = min(self._allowed(candidates), key=self._rank)
+        if found is not None and placed_by_priority(best) != placed_by_priority(found.packing):
+            found = None  # it speaks of plans with more moves
         self.bound = bound = self._proved(best, found)
         self._tell("prove", best)
         if "balance" in self.problem.scenario.policy.objective:
@@ -220,30 +224,28 @@ class _Search:
     def _near(self, base: Placement) -> list[Packing]:
         """Return what keeps an earlier plan: all of it that still holds, and what may move for less cost."""
         kept = self._improve(self._kept(base), self.budget // 4)
+        if self.options.max_moves is not None:
+            return self._within(kept, base, self.options.max_moves)
         if self._is_settled(kept):
             return [kept]
-        if self.options.max_moves is not None:
-            return [kept, *self._thrifty(kept, base, self.options.max_moves)]
         loose = self._kept(base)
         release_names(loose)
         return [kept, self._improve(loose, self.budget // 2)]
 
-    def _thrifty(self, kept: Packing, base: Placement, most_moves: int) -> list[Packing]:
-        """Return what costs less by the moves that are left; nothing where none are."""
-        placement = placement_of(kept)
-        if count_moves(base, placement) >= most_moves:
-            return []
-        from planner.solve.repair.plans import save  # machine code takes long to make the first time
-
-        placement = save(self.problem, placement, base, most_moves=most_moves)
-        thrifty = packing_from(self.problem, placement)
-        self._tell("save", thrifty)
-        return [thrifty]
+    def _within(self, kept: Packing, base: Placement, most_moves: int) -> list[Packing]:
+        """Return what keeps an earlier plan, and what the moves that are allowed make of it."""
+        self._place_more(kept)
+        self.most_moves = max(most_moves, moved(kept, base))
+        if self._is_settled(kept):
+            return [kept]
+        return [kept, *with_moves(kept, base, most_moves=most_moves, watch=self.watch, tell=self._tell)]
 
     def _wants_fresh(self, kept: Packing) -> bool:
         """Return whether a plan made anew may be better: not where its moves are too many beforehand."""
-        if self.options.max_moves is not None and not _unplaced(kept):
-            return False
+        most = self.most_moves
+        if self.base is not None and most is not None:
+            may_help = _unplaced(kept) and len(self.base.placement.placed) <= most
+            return bool(may_help) and not self._is_settled(kept)
         return not self._is_settled(kept)
 
     def _balanced(self, packing: Packing) -> Packing:
@@ -252,11 +254,7 @@ class _Search:
         if self.base is None or most_moves is None or not _is_before("balance", "moves", order):
             balance(packing, fixed=self._settled(), watch=self.watch)
             return packing
-        from planner.solve.repair.plans import level  # machine code takes long to make the first time
-
-        base = self.base.placement
-        placement = level(self.problem, placement_of(packing), base, most_moves=most_moves)
-        return packing_from(self.problem, placement)
+        return evened(packing, self.base.placement, most_moves=most_moves)
 
     def _fresh(self) -> tuple[Packing, Fleet | None]:
         problem, seed = self.problem, self.options.seed
@@ -418,16 +416,19 @@ class _Search:
 
     def _rank(self, packing: Packing) -> tuple[object, ...]:
         """Return what is smaller for the better packing, in the order of the policy's objective."""
-        moves = 0
-        if self.base is not None:
-            take_names(packing, self.base.placement)
-            moves = count_moves(self.base.placement, placement_of(packing))
+        moves = 0 if self.base is None else moved(packing, self.base.placement)
         placed = tuple(-count for count in placed_by_priority(packing))
         parts = {"placed": placed, "cost": packing.cost, "moves": moves, "balance": 0}
         most = self.options.max_moves
         too_many = 0 if most is None else max(0, moves - most)
         first, *rest = (parts[name] for name in self.problem.scenario.policy.objective)
         return (first, too_many, *rest)
+
+    def _allowed(self, candidates: list[Packing]) -> list[Packing]:
+        """Return the packings that move no more than is allowed, or than the repair takes."""
+        if self.base is None or self.most_moves is None:
+            return candidates
+        return [one for one in candidates if moved(one, self.base.placement) <= self.most_moves]
 
     def _tell(self, phase: str, packing: Packing | None) -> None:
         if packing is None:

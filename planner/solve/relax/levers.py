@@ -30,9 +30,10 @@ def levers_of(scenario: Scenario, plan: Plan | None) -> tuple[Lever, ...]:
         The best plan that is known; None where the scenario allows none.
     """
     refused = () if plan is None else plan.refusals
-    missing = _missing(scenario, plan)
+    wanted = _wanted(scenario)
+    missing = wanted if plan is None else sum(refusal.replicas for refusal in refused)
     levers = [
-        *on_limits(scenario, missing),
+        *on_limits(scenario, wanted),
         *on_machines(scenario, plan, missing),
         *on_margins(scenario),
         *on_promises(scenario),
@@ -44,12 +45,13 @@ def levers_of(scenario: Scenario, plan: Plan | None) -> tuple[Lever, ...]:
     return tuple(sorted(levers, key=lambda lever: (not lever.rules & named, lever.burden)))
 
 
-def _missing(scenario: Scenario, plan: Plan | None) -> int:
-    """Return how many shards more could be of use at most: one for every replica that is refused."""
-    if plan is not None:
-        return sum(refusal.replicas for refusal in plan.refusals)
-    wanted = sum(model.replicas for model in scenario.models)
-    return max(1, wanted + sum(item.min_count for item in scenario.shard_types))
+def _wanted(scenario: Scenario) -> int:
+    """Return how many shards more could be of use at most: one for every replica, and those of ``minCount``.
+
+    One for every replica that is refused is too few: for it to find room, others may go to new shards.
+    """
+    replicas = sum(model.replicas for model in scenario.models)
+    return max(1, replicas + sum(item.min_count for item in scenario.shard_types))
 
 
 def weighed_scenario(

@@ -19,31 +19,31 @@ MOST_PODS = 500
 """Pods a node beyond which no kubelet is run in practice."""
 
 
-def on_limits(scenario: Scenario, missing: int) -> Iterator[Lever]:
-    """Yield the limits that are set; ``missing`` is how many shards more could be of use at most."""
+def on_limits(scenario: Scenario, most: int) -> Iterator[Lever]:
+    """Yield the limits that are set; ``most`` is how many shards more could be of use."""
     for item in scenario.shard_types:
         if item.max_count is not None:
-            yield _max_count(item, missing)
+            yield _max_count(item, most)
         if item.max_models is not None and item.max_models < len(scenario.models):
             yield _max_models(item, len(scenario.models) - item.max_models)
     if scenario.policy.max_shards is not None:
-        yield _max_shards(scenario.policy.max_shards, missing)
+        yield _max_shards(scenario.policy.max_shards, most)
     if scenario.cluster.max_ips is not None and scenario.shard_types:
-        yield _max_ips(scenario, missing)
+        yield _max_ips(scenario, most)
     if scenario.policy.max_usd_per_h_microusd is not None and scenario.shard_types:
-        yield _max_cost(scenario, missing)
-    yield from _pods(scenario, missing)
+        yield _max_cost(scenario, most)
+    yield from _pods(scenario, most)
     room = LARGEST_CONFIG_MAP_BYTES - scenario.cluster.max_config_map_bytes
     if room > 0:
         yield _config_map(scenario.cluster.max_config_map_bytes, room)
 
 
-def _max_count(item: ShardType, missing: int) -> Lever:
+def _max_count(item: ShardType, most: int) -> Lever:
     before, name = item.max_count or 0, item.name
     return Lever(
         field=f"shardTypes[{name}].maxCount",
         unit="shards",
-        steps=missing,
+        steps=most,
         burden=1,
         rules=frozenset({Rule.MAX_COUNT, Rule.SPREAD}),
         relaxed=lambda scenario, step: with_type(scenario, name, max_count=before + step),
@@ -76,11 +76,11 @@ def _most_models(plan: Plan, type_name: str) -> int:
     return max(held.values(), default=0)
 
 
-def _max_shards(before: int, missing: int) -> Lever:
+def _max_shards(before: int, most: int) -> Lever:
     return Lever(
         field="policy.limits.maxShards",
         unit="shards",
-        steps=missing,
+        steps=most,
         burden=1,
         rules=frozenset({Rule.MAX_SHARDS}),
         relaxed=lambda scenario, step: with_policy(scenario, max_shards=before + step),
@@ -90,13 +90,13 @@ def _max_shards(before: int, missing: int) -> Lever:
     )
 
 
-def _max_ips(scenario: Scenario, missing: int) -> Lever:
+def _max_ips(scenario: Scenario, most: int) -> Lever:
     before = scenario.cluster.max_ips or 0
     pods = {item.name: item.replicas for item in scenario.shard_types}
     return Lever(
         field="cluster.maxIPs",
         unit="addresses",
-        steps=missing * max(pods.values()),
+        steps=most * max(pods.values()),
         burden=1,
         rules=frozenset({Rule.IPS}),
         relaxed=lambda scenario, step: with_cluster(scenario, max_ips=before + step),
@@ -111,13 +111,13 @@ def _max_ips(scenario: Scenario, missing: int) -> Lever:
     )
 
 
-def _max_cost(scenario: Scenario, missing: int) -> Lever:
+def _max_cost(scenario: Scenario, most: int) -> Lever:
     before = scenario.policy.max_usd_per_h_microusd or 0
     dearest = max(item.price_microusd_per_h for item in scenario.shard_types)
     return Lever(
         field="policy.limits.maxCostPerHour",
         unit="microusd",
-        steps=max(1, missing * dearest),
+        steps=max(1, most * dearest),
         burden=1,
         rules=frozenset({Rule.MAX_COST}),
         relaxed=lambda scenario, step: with_policy(scenario, max_usd_per_h_microusd=before + step),
@@ -142,7 +142,7 @@ def _config_map(before: int, room: int) -> Lever:
     )
 
 
-def _pods(scenario: Scenario, missing: int) -> Iterator[Lever]:
+def _pods(scenario: Scenario, most: int) -> Iterator[Lever]:
     """Yield the pods a node may run: the cluster's figure, and that of the nodes that have their own."""
     own = [node.pods for node in scenario.nodes if node.pods is not None]
     if len(own) < len(scenario.nodes):
@@ -151,7 +151,7 @@ def _pods(scenario: Scenario, missing: int) -> Iterator[Lever]:
             yield Lever(
                 field="cluster.maxPodsPerNode",
                 unit="pods",
-                steps=min(missing, MOST_PODS - before),
+                steps=min(most, MOST_PODS - before),
                 burden=1,
                 rules=frozenset({Rule.NODE_PODS}),
                 relaxed=lambda scenario, step: with_cluster(scenario, max_pods_per_node=before + step),
@@ -159,7 +159,7 @@ def _pods(scenario: Scenario, missing: int) -> Iterator[Lever]:
             )
     for pods in sorted(set(own)):
         if pods < MOST_PODS:
-            yield _own_pods(pods, min(missing, MOST_PODS - pods))
+            yield _own_pods(pods, min(most, MOST_PODS - pods))
 
 
 def _own_pods(pods: int, steps: int) -> Lever:

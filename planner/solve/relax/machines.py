@@ -17,7 +17,7 @@ HOST_LABEL = "kubernetes.io/hostname"
 def on_machines(scenario: Scenario, plan: Plan | None, missing: int) -> Iterator[Lever]:
     """Yield one more node of every kind that there is, empty but for the pods that every node of it runs.
 
-    ``missing`` is how many shards more could be of use at most.
+    ``missing`` is how many replicas are refused, or all where there is no plan.
     """
     prices = [item.price_microusd_per_h for item in scenario.shard_types if item.provision == "existing"]
     if not prices:

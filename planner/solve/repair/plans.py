@@ -9,12 +9,20 @@ import numpy as np
 
 from planner.domain.difference import count_moves
 from planner.domain.placement import Placed, Placement
+from planner.solve.heuristics import largest_first, price_shares
 from planner.solve.problem import Bools, Ints, Problem
 from planner.solve.repair.relief import evict_conflicts, go_home, relieve_all, settle
 from planner.solve.repair.room import ROOMY, TIGHT, copy_of, state_of
 from planner.solve.repair.saving import empty_rows, level_out
 from planner.solve.repair.sites import Sites, sites_of
 from planner.solve.repair.tables import ALIVE, KIND, MASK, NOWHERE, RANK, ROW, State
+from planner.solve.watch import Watch
+
+_ADMITTED = 100
+"""Units for which room is made at most: each looks at all shards."""
+
+_NO_SHARD = ""
+"""The shard of what has none yet: no name is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,45 @@ def repair(problem: Problem, base: Placement) -> Repaired:
         homeless=int(np.count_nonzero(best.seats[:, ROW] == NOWHERE)),
         at_least=_at_least(sites, least),
     )
+
+
+def admit(
+    problem: Problem, placement: Placement, base: Placement, *, most_moves: int, watch: Watch
+) -> Placement:
+    """Return a legal placement that holds more, with room made by few moves; parameters as ``save``.
+
+    At most ``_ADMITTED`` units are tried, important ones first, then small ones, until the time is up. Units
+    of several models or devices and pinned ones are left out.
+    """
+    waiting = _waiting(problem, placement)
+    sites = sites_of(problem, Placement(shards=placement.shards, placed=(*placement.placed, *waiting)))
+    items = {item: index for index, item in enumerate(sites.placed)}
+    if len(sites.unsettled) > len(waiting):
+        return placement  # something is seated where these arrays do not reach
+    state, at_home = state_of(sites), _at_home(sites, base)
+    left = most_moves - count_moves(base, placement)
+    for item in waiting:
+        if watch.is_over():
+            break
+        before = copy_of(state)
+        settle(sites.demand, state, items[item], TIGHT)
+        changed = (state.seats[:, [ROW, MASK, RANK]] != sites.seats).any(axis=1)
+        if np.count_nonzero(changed & at_home) > left:
+            state = before
+    return _placement(sites, state)
+
+
+def _waiting(problem: Problem, placement: Placement) -> list[Placed]:
+    """Return the simple units that a placement does not hold, on no shard that there is; the best first."""
+    held = {(item.model, item.replica) for item in placement.placed}
+    models, units = problem.scenario.models, problem.units
+    simple = [unit for unit in reversed(largest_first(price_shares(problem))) if units[unit].simple]
+    found = [
+        Placed(model=model.name, replica=units[unit].replica, shard=_NO_SHARD, devices=())
+        for unit in sorted(simple, key=lambda unit: -units[unit].priority)
+        if ((model := models[units[unit].members[0]]).name, units[unit].replica) not in held
+    ]
+    return found[:_ADMITTED]
 
 
 def save(problem: Problem, placement: Placement, base: Placement, *, most_moves: int) -> Placement:

@@ -11,7 +11,7 @@ from planner.domain.canonical import canonical_json
 from planner.domain.difference import count_moves
 from planner.domain.scenario import Scenario
 from planner.domain.services import used_services
-from planner.domain.verify import verify
+from planner.domain.verify import verify, verify_placement
 from planner.errors import InputError
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
@@ -81,6 +81,21 @@ def test_a_plan_close_to_an_earlier_one_is_legal_and_keeps_it_where_moves_come_f
     assert len(plan.placement.placed) >= len(fresh.placement.placed) or plan.refusals
     if scenario.policy.objective[1] == "moves" and not plan.refusals and not base.refusals:
         assert count_moves(base.placement, plan.placement) <= count_moves(base.placement, fresh.placement)
+
+
+@settings(_SLOW, max_examples=80)
+@given(scenarios(), st.integers(0, 3), st.data())
+def test_a_legal_plan_is_never_changed_by_more_moves_than_are_allowed(
+    scenario: Scenario, most: int, data: st.DataObject
+) -> None:
+    kept = data.draw(st.lists(st.sampled_from(scenario.models), unique_by=id)) if scenario.models else []
+    smaller = dataclasses.replace(scenario, models=tuple(sorted(kept, key=lambda model: model.name)))
+    base = make_plan(smaller, QUICK)
+    plan = make_plan(scenario, SolveOptions(work=6, max_moves=most), base=base)
+    assert verify(scenario, plan) == ()
+    if not verify_placement(scenario, base.placement):
+        assert count_moves(base.placement, plan.placement) <= most
+        assert len(plan.placement.placed) >= len(base.placement.placed)
 
 
 @settings(_SLOW, max_examples=25)

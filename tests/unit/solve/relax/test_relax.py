@@ -14,7 +14,17 @@ from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from planner.solve.progress import Progress
 from planner.solve.relax.search import Relaxations, Relaxed, relax
-from tests.support.builders import GIB, MIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
+from tests.support.builders import (
+    GIB,
+    MIB,
+    a_gpu_class,
+    a_model,
+    a_node,
+    a_scenario,
+    a_shard_type,
+    an_option,
+    models,
+)
 
 WHOLE, HALF = an_option(gpu=16 * GIB), an_option(gpu=8 * GIB)
 QUICK = SolveOptions(work=10)
@@ -143,6 +153,23 @@ def test_the_least_of_one_lever_is_found_and_proven(
     assert found.complete
     assert found.possible == found.wanted > found.placed
     assert found.beyond == ()
+
+
+def test_more_shards_than_replicas_are_refused_may_be_the_cheapest_change() -> None:
+    cheap = a_shard_type("a", max_count=1, max_models=1, price=100_000)
+    large = a_shard_type("b", max_count=1, device_class="gpu-48")
+    scenario = a_scenario(
+        *models(3, an_option(gpu=15 * GIB)),
+        a_model("only-b", an_option("gpu-48", gpu=46 * GIB)),
+        types=(cheap, large),
+        classes=(a_gpu_class("gpu-48", memory=48 * GIB),),
+    )
+    found = relax(scenario, make_plan(scenario, QUICK), QUICK)
+    assert found.complete
+    best, other = found.found
+    assert told(found)[(("shardTypes[a].maxCount", 1, 3),)] is best
+    assert (best.placed, best.more_microusd_per_h, best.proven) == (4, 300_000, True)
+    assert told(found)[(("shardTypes[b].maxCount", 1, 2),)] is other
 
 
 def test_the_best_is_the_cheapest_that_places_most() -> None:

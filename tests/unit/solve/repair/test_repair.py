@@ -145,6 +145,46 @@ def test_repair_makes_the_moves_it_needs_even_above_the_limit() -> None:
     assert plan.moves == Moves(count=1, at_least=1)
 
 
+def moved_and_refused(scenario: Scenario, base: Placement, most: int | None) -> tuple[int, int]:
+    """Moves of the plan with a limit, and how many replicas it refuses."""
+    plan = make_plan(scenario, SolveOptions(work=5, max_moves=most), base=a_plan(scenario, base))
+    assert verify(scenario, plan) == ()
+    assert plan.moves is not None
+    return plan.moves.count, len(plan.refusals)
+
+
+def test_room_for_what_is_new_is_made_by_no_more_moves_than_are_allowed() -> None:
+    sizes = {"a": 6, "b": 4, "c": 6, "d": 6, "e": 6, "f": 4, "g": 6, "h": 6}
+    base = placement(t="ab", t_1="cd", t_2="ef", t_3="gh")
+    scenario = a_scenario(
+        *(gib(name, size) for name, size in sizes.items()),
+        *(gib(name, 10) for name in "yz"),  # with a or e, once b or f is where 4 GiB are free
+        types=(a_shard_type("t", max_count=4),),
+    )
+    found = {most: moved_and_refused(scenario, base, most) for most in (0, 1, 2, 3)}
+    assert found == {0: (0, 2), 1: (1, 1), 2: (2, 0), 3: (2, 0)}
+    assert moved_and_refused(scenario, base, None)[1] == 0
+
+
+def test_beyond_the_moves_of_a_repair_none_are_made_that_are_not_allowed() -> None:
+    sizes = {"a": 10, "b": 10, "c": 4, "d": 6, "e": 4, "f": 6, "g": 6, "z": 10}
+    base = placement(t="ab", t_1="c", t_2="de", t_3="fg")  # b has to go to c, and z fits where e leaves
+    scenario = a_scenario(
+        *(gib(name, size) for name, size in sizes.items()), types=(a_shard_type("t", max_count=4),)
+    )
+    found = {most: moved_and_refused(scenario, base, most) for most in (0, 1, 2)}
+    assert found == {0: (1, 1), 1: (1, 1), 2: (2, 0)}
+
+
+def test_what_is_proven_of_any_plan_is_not_said_of_one_with_few_moves() -> None:
+    scenario = a_scenario(gib("a", 6), gib("b", 6), gib("z", 12), types=(a_shard_type(max_count=2),))
+    plan = make_plan(
+        scenario, SolveOptions(work=5, max_moves=0), base=a_plan(scenario, placement(t="a", t_1="b"))
+    )
+    assert [(refusal.model, refusal.proven) for refusal in plan.refusals] == [("z", False)]
+    assert plan.status == "feasible"
+
+
 def test_load_is_evened_out_by_no_more_moves_than_are_allowed() -> None:
     scenario = a_scenario(*(gib(name, 2) for name in "abcdefgh"), gib("z", 2))
     base = placement(t="abcdefgh", t_1="z")
