@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from planner.domain.fleet import ShardType
 from planner.domain.references import in_group
 from planner.domain.rules import Rule
 from planner.errors import Fault, InputError
-from planner.solve.openings import Opening
+from planner.solve.openings import Opening, Openings
+from planner.solve.options import Effort
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Problem
 from planner.solve.watch import Watch
@@ -19,21 +21,79 @@ _TRIED_ROWS = 64
 """The latest open shards that a group is tried on before a new one is opened, one by one."""
 
 
+_REQUIRED_EFFORT = Effort(deterministic_time=5.0, workers=1, seed=0)
+"""What CP-SAT may spend on the nodes of required shards; 300 of them on 200 nodes took 0.1."""
+
+
 def open_required(packing: Packing) -> None:
     """Open the shards that ``minCount`` asks for and that are not open yet.
+
+    Those with most devices come first on nodes, each where it leaves least unused, so that large shards still
+    find a node. If some find none, CP-SAT says where all of them can stand.
 
     Raises
     ------
     InputError
         The scenario asks for more than it allows or than its nodes can hold.
     """
-    scenario = packing.problem.scenario
-    for index, item in enumerate(scenario.shard_types):
-        while packing.openings.counts[index] < item.min_count:
-            opening = next(iter(packing.openings.candidates(index)), None)
+    openings, types = packing.openings, packing.problem.scenario.shard_types
+    missing = [index for index, item in enumerate(types) if openings.counts[index] < item.min_count]
+    before = packing.rows
+    for index in sorted(missing, key=lambda index: _hardest_first(types[index])):
+        _open_missing(packing, index)
+    short = next((index for index in missing if openings.counts[index] < types[index].min_count), None)
+    if short is None:
+        return
+    fault = _too_many(packing, short)
+    if types[short].provision == "new" or openings.limit(short) is not None:
+        raise InputError([fault])
+    from planner.solve.exact.required import stands_of_required  # ortools takes seconds to import
+
+    for row in reversed(range(before, packing.rows)):
+        packing.close(row)
+        packing.forget(row)
+    stands = stands_of_required(openings, _REQUIRED_EFFORT)
+    if stands is None:
+        raise InputError([fault])
+    for index in missing:
+        _open_missing(packing, index, [stand[1:] for stand in stands if stand[0] == index])
+        if openings.counts[index] < types[index].min_count:
+            raise InputError([_too_many(packing, index)])
+
+
+def _hardest_first(item: ShardType) -> tuple[int, ...]:
+    """Return what orders shards: those that are bought as they are, then the largest on nodes."""
+    if item.provision == "new":
+        return (0,)
+    return 1, -item.device_count, -item.cpu_milli, -item.memory_bytes
+
+
+def _open_missing(packing: Packing, index: int, stands: list[tuple[int, int]] | None = None) -> None:
+    """Open the missing shards of a type as far as there is room; ``stands`` are nodes, and so many each."""
+    openings, item = packing.openings, packing.problem.scenario.shard_types[index]
+    if item.provision == "new":
+        while openings.counts[index] < item.min_count:
+            opening = next(iter(openings.candidates(index)), None)
             if opening is None:
-                raise InputError([_too_many(packing, index)])
+                return
             packing.open(opening)
+        return
+    if stands is None:
+        nodes = sorted(openings.eligible(index), key=lambda node: _unused(openings, node))
+        stands = [(node, item.min_count) for node in nodes]
+    for node, most in stands:
+        for _ in range(most):
+            if openings.counts[index] >= item.min_count or openings.limit(index) is not None:
+                return
+            opening = openings.on_node(index, node)
+            if opening is None:
+                break
+            packing.open(opening)
+
+
+def _unused(openings: Openings, node: int) -> tuple[int, int, int]:
+    room = openings.unused(node)
+    return len(room.devices), room.cpu_milli, room.memory_bytes
 
 
 _NO_ROOM = "the nodes have no room for more"

@@ -52,6 +52,16 @@ class Limit:
     have: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRoom:
+    """What a node has left for shards: the classes of its free devices, and the rest of it."""
+
+    devices: tuple[str, ...]
+    cpu_milli: int
+    memory_bytes: int
+    pods: int
+
+
 def zone_numbers(scenario: Scenario) -> dict[str, int]:
     """Return the number of the failure domain that each zone is."""
     known = {item.zone for item in scenario.shard_types} | {node.zone for node in scenario.nodes}
@@ -151,6 +161,22 @@ class Openings:
             if key not in seen:
                 seen.add(key)
                 yield found
+
+    def eligible(self, shard_type: int) -> tuple[int, ...]:
+        """Return the nodes that shards of a type may stand on, full ones too; none for one that is bought."""
+        return self._eligible[shard_type]
+
+    def unused(self, node: int) -> NodeRoom:
+        """Return what a node has left now."""
+        devices = self.problem.scenario.nodes[node].devices
+        return NodeRoom(
+            devices=tuple(
+                device.device_class for device, free in zip(devices, self._free[node], strict=True) if free
+            ),
+            cpu_milli=self._cpu[node],
+            memory_bytes=self._memory[node],
+            pods=self._pods[node],
+        )
 
     def on_node(self, shard_type: int, node: int, positions: tuple[int, ...] | None = None) -> Opening | None:
         """Return the shard of a type that fits on a node now; None if none does.

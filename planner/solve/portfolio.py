@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from planner.domain.canonical import sha256_of
@@ -15,7 +16,7 @@ from planner.domain.policy import Objective
 from planner.domain.scenario import Scenario
 from planner.domain.services import beside, stand_services, wanted_services
 from planner.domain.verify import verify
-from planner.errors import VerificationError
+from planner.errors import InputError, VerificationError
 from planner.solve import shares
 from planner.solve.balance import balance
 from planner.solve.compiled import has_machine_code
@@ -131,7 +132,10 @@ class _Search:
         self.advice: Advice = make_advice(self.problem, limit_s, hurry=hurry)
 
     def run(self) -> Plan:
-        candidates = [] if self.base is None else self._near(self.base.placement)
+        candidates: list[Packing] = []
+        if self.base is not None:
+            with suppress(InputError):  # shards that are asked for now may not fit beside what is kept
+                candidates = self._near(self.base.placement)
         if not candidates or self._wants_fresh(candidates[0]):
             made, fleet = self._fresh()
             if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
@@ -242,10 +246,9 @@ class _Search:
 
     def _wants_fresh(self, kept: Packing) -> bool:
         """Return whether a plan made anew may be better: not where its moves are too many beforehand."""
-        most = self.most_moves
-        if self.base is not None and most is not None:
-            may_help = _unplaced(kept) and len(self.base.placement.placed) <= most
-            return bool(may_help) and not self._is_settled(kept)
+        base, most = self.base, self.most_moves
+        if base and most is not None and not (_unplaced(kept) and len(base.placement.placed) <= most):
+            return False
         return not self._is_settled(kept)
 
     def _balanced(self, packing: Packing) -> Packing:
