@@ -18,6 +18,7 @@ from planner.solve.options import Effort
 from planner.solve.packing import Floats, Packing
 from planner.solve.problem import Ints, Problem
 from planner.solve.relaxation import Relaxation, backend_of_kinds, make_relaxation
+from planner.solve.ways import cheapest_first
 
 if TYPE_CHECKING:
     from planner.solve.exact.fluid import Fluid
@@ -36,8 +37,9 @@ PROVED_UNITS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """The relaxation, solved once for a problem."""
+    """The relaxation, solved once for a problem, whose ways it brings in order: the cheapest first."""
 
+    problem: Problem
     relaxation: Relaxation
     prices: DualPrices
     guide: Guide
@@ -72,11 +74,13 @@ def make_advice(problem: Problem, limit_s: float | None = None, *, hurry: bool =
         if fluid is None:
             home = _cheapest_homes(problem, cheapest_types(relaxation, prices))
             types = np.unique(home[home >= 0]).tolist()
+    problem, relaxation = cheapest_first(problem, relaxation, prices, weights)
     values, _ = values_of_kinds(relaxation, prices)
     worth = [value / denominator() for value in values] or [0.0] * len(weights)
     shares = price_shares(problem)
     size = _sizes(problem, shares)
     return Advice(
+        problem=problem,
         relaxation=relaxation,
         prices=prices,
         shares=shares,

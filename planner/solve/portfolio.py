@@ -130,6 +130,7 @@ class _Search:
         if not has_machine_code():
             self._tell("compile (the first run only)", None)
         self.advice: Advice = make_advice(self.problem, limit_s, hurry=hurry)
+        self.problem = self.advice.problem
 
     def run(self) -> Plan:
         candidates: list[Packing] = []

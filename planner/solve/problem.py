@@ -100,7 +100,8 @@ class Problem:
     device_base, host_base
         Of each backend; ``(backends,)``.
     modes
-        At least one; the first is the smallest way.
+        At least one. Of each kind and type the first is the way that takes least device memory; after the
+        relaxation, the cheapest (``ways``).
     kind, backend, tenant, entry_bytes, level
         Of each model; ``(models,)``. ``tenant`` is 0 everywhere unless tenants are isolated; ``level`` is 0
         for the highest priority, 1 for the next one.
