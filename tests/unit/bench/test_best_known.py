@@ -61,8 +61,8 @@ def test_means_are_over_all_seeds_of_a_size_and_kind() -> None:
     ]
     other = {**a_record(), "correlated": False, "replicas": 1_000, "gap_ratio": 0.5, "seconds": 7.0}
     assert mean_rows([*records, other], known(100)) == [
-        "| 1,000, correlated | 3 | 5.00% | +5.00% | 104.0 |",
-        "| 1,000, independent | 1 | 50.00% | - | 7.0 |",
+        "| 1,000, correlated | 3 | 5.00% | 0 | +5.00% | 104.0 |",
+        "| 1,000, independent | 1 | 50.00% | 0 | - | 7.0 |",
     ]
 
 
