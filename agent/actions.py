@@ -231,7 +231,9 @@ def _towards_newer(target: Target, seen: Seen, observed: Observed) -> Action | N
         return _towards_loaded(target, seen, observed)  # which of the two serves has to be known first
     if _comes_first(target, seen, observed):
         return None if _serves(seen) else _towards_loaded(target, seen, observed)
-    if seen.ready and _is_current(target, seen.staged) and not is_apart(target, seen):
+    # The unload of an older copy that never ends is not waited for: the server takes a load beside it.
+    beside = seen.ready or hangs(seen, now_s=observed.now_s)
+    if beside and _is_current(target, seen.staged) and not is_apart(target, seen):
         if target.pin is None or not observed.server_live:
             return None
         return _load(target, target.pin, crashes=seen.crashes, update=True)

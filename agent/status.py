@@ -324,11 +324,14 @@ def _explanation(target: Target | None, seen: Seen) -> tuple[str | None, str | N
             f"the old and the new copy have no room together ({short.reason}: {short.message})",
         )
     if target is not None and seen.held and not _has_files(target, seen):
-        return (
-            "OldCopyServes",
-            "the copy that serves comes from another storageUri; the new one is being fetched",
-        )
+        return _what_the_older_copy_does(seen)
     return None, None
+
+
+def _what_the_older_copy_does(seen: Seen) -> tuple[str, str]:
+    if seen.row is not None and seen.row.state == "UNLOADING":
+        return "OldCopyLeaves", "the copy that is being unloaded comes from another storageUri"
+    return "OldCopyServes", "the copy that serves comes from another storageUri; the new one is being fetched"
 
 
 def _what_comes_first(target: Target, snapshot: Snapshot) -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from agent.actions import (
 )
 from agent.lanes import Lanes, admit
 from agent.ledger import Waiting
-from agent.observed import NOTHING, Failure, Observed, Seen
+from agent.observed import NOTHING, STUCK_UNLOAD_S, Failure, Observed, Seen
 from agent.pins import Target
 from tests.support.agent_models import URI, copy, install, observed, on_gpu, row, target
 
@@ -401,6 +401,13 @@ def test_a_model_that_does_not_answer_is_unloaded_first() -> None:
         assert isinstance(next_action("m", M, observed({"m": away})), Load)
     waiting = replace(seen, row=row("UNLOADING"), failure=replace(sick, retry_at_s=1e9))
     assert next_action("m", M, observed({"m": waiting})) is None
+
+
+def test_newer_files_do_not_wait_for_an_unload_that_never_ends() -> None:
+    leaves = Seen(installed=copy("file:///old"), staged=copy(), row=row("UNLOADING"), unload_asked_at_s=0.0)
+    for now_s, wanted in ((STUCK_UNLOAD_S - 1, None), (STUCK_UNLOAD_S, True)):
+        step = next_action("m", M, replace(observed({"m": leaves}), now_s=now_s))
+        assert (step.update if isinstance(step, Load) else step) == wanted
 
 
 @pytest.mark.parametrize("reason", ["NoRoom", "OutOfMemory"])

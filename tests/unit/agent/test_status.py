@@ -232,7 +232,7 @@ def test_that_an_old_copy_made_room_is_told() -> None:
     models = status_document(told, Memory(), limit=None, after=None)["models"]
     reason = ("UnloadedFirst", "the old and the new copy have no room together (OutOfMemory: why)")
     assert [(models[name]["reason"], models[name]["message"]) for name in "ab"] == [reason, reason]
-    assert models["c"]["reason"] == "OldCopyServes"  # it leaves for another reason
+    assert models["c"]["reason"] == "OldCopyLeaves"  # for another reason
 
 
 def test_before_anything_is_known_the_document_is_valid_too() -> None:
