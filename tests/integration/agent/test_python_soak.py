@@ -2,8 +2,8 @@
 
 A process that dies is not seen by Triton: its model stays READY and answers with 500. The agent finds it by a
 test inference and has the model unloaded and loaded again. Triton 2.51 never ends the unload of a model that
-died with a request: wanted, it is loaded all the same, of whatever version; not wanted, or in standby, it stays
-``Unloading`` until the server restarts.
+died with a request: wanted, it is loaded all the same, whatever its version; not wanted, or in standby, it
+stays ``Unloading`` until the server restarts.
 """
 
 from __future__ import annotations
