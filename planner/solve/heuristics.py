@@ -271,3 +271,14 @@ def placed_by_priority(packing: Packing) -> tuple[int, ...]:
     placed = np.array([row is not None for row in packing.row_of_unit], dtype=np.bool_)
     level = problem.level[problem.seat_model[placed[problem.seat_unit]]]
     return tuple(np.bincount(level, minlength=int(problem.level.max(initial=-1)) + 1).tolist())
+
+
+def placed_and_cost(packing: Packing) -> tuple[tuple[int, ...], int]:
+    """Return what is smaller for the better packing: it places more, then it costs less."""
+    return tuple(-count for count in placed_by_priority(packing)), packing.cost
+
+
+def count_unplaced(packing: Packing) -> int:
+    """Return how many replicas are not placed."""
+    units = packing.problem.units
+    return sum(len(units[unit].members) for unit, row in enumerate(packing.row_of_unit) if row is None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from planner.domain.model import Model
 from planner.domain.placement import Placed, Placement, Shard
@@ -18,22 +20,70 @@ def packing_from(problem: Problem, base: Placement) -> Packing:
     The fullest shards come first, then the highest priorities, where not everything can stay.
     """
     packing = Packing(problem)
-    on_shard: dict[str, list[Placed]] = defaultdict(list)
-    for placed in base.placed:
-        on_shard[placed.shard].append(placed)
-    order = sorted(base.shards, key=lambda shard: (-len(on_shard[shard.name]), shard.name))
-    rows = {}
-    for shard in order:
+
+    def opened(shard: Shard) -> int | None:
         opening = opening_like(packing.openings, shard)
-        if opening is not None:
-            rows[shard.name] = packing.open(opening, name=shard.name)
+        return None if opening is None else packing.open(opening, name=shard.name)
+
+    _take_over(packing, base, opened)
+    return packing
+
+
+def packing_like(problem: Problem, other: Placement, zones: Mapping[str, str | None]) -> Packing:
+    """Return a packing with all that is legal of a placement that was made for something like the problem.
+
+    Only shards that something is pinned to keep their names. Those on nodes stand where there is room for
+    them, those with most devices first; ``zones`` has the zone of those, by name, that need a certain one.
+    """
+    packing, scenario = Packing(problem), problem.scenario
+    types = {item.name: index for index, item in enumerate(scenario.shard_types)}
+    pinned = {model.pin.shard for model in scenario.models if model.pin}
+
+    def is_there(opening: Opening, shard: Shard) -> bool:
+        node = opening.node
+        return node is None or shard.name not in zones or scenario.nodes[node].zone == zones[shard.name]
+
+    def opened(shard: Shard) -> int | None:
+        found = packing.openings.candidates(types[shard.shard_type])
+        opening = next((item for item in found if is_there(item, shard)), None)
+        name = shard.name if shard.name in pinned else None
+        return None if opening is None else packing.open(opening, name=name)
+
+    devices = {
+        shard.name: scenario.shard_types[types[shard.shard_type]].device_count for shard in other.shards
+    }
+    _take_over(packing, other, opened, first=devices)
+    return packing
+
+
+def _take_over(
+    packing: Packing,
+    other: Placement,
+    opened: Callable[[Shard], int | None],
+    first: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Open the shards of a placement, and put into them what may be there.
+
+    ``first`` are numbers by name: shards with the larger ones come first, then the fullest.
+    """
+    problem = packing.problem
+    on_shard: dict[str, list[Placed]] = defaultdict(list)
+    for placed in other.placed:
+        on_shard[placed.shard].append(placed)
+    rows = {}
+    order = sorted(
+        other.shards, key=lambda shard: (-first.get(shard.name, 0), -len(on_shard[shard.name]), shard.name)
+    )
+    for shard in order:
+        row = opened(shard)
+        if row is not None:
+            rows[shard.name] = row
     units = _units_of(problem, on_shard)
     for unit in sorted(units, key=lambda item: (-problem.units[item].priority, item)):
         name, residents = units[unit]
         if name in rows and all(_has_seat(packing, rows[name], resident) for resident, _ in residents):
             packing.restore(unit, rows[name], [_in_mode(packing, rows[name], item) for item in residents])
     close_empty(packing)
-    return packing
 
 
 def opening_like(openings: Openings, shard: Shard) -> Opening | None:

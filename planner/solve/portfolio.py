@@ -8,10 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from planner.domain.canonical import sha256_of
-from planner.domain.difference import count_gone, count_moves
+from planner.domain.difference import count_moves
 from planner.domain.placement import Placement
-from planner.domain.plan import Bound, Budget, Moves, Plan, Status
+from planner.domain.plan import Bound, Budget, Plan
 from planner.domain.policy import Objective
 from planner.domain.scenario import Scenario
 from planner.domain.services import beside, stand_services, wanted_services
@@ -24,18 +23,20 @@ from planner.solve.construct import construct, construct_by_priority, extend, su
 from planner.solve.core.fleet import Fleet
 from planner.solve.few_moves import evened, moved, with_moves
 from planner.solve.guide import Advice, bound_for, make_advice, proved_bound
-from planner.solve.heuristics import open_required, placed_by_priority
+from planner.solve.heuristics import count_unplaced, open_required, placed_and_cost, placed_by_priority
 from planner.solve.improve import improve_by_rounds
-from planner.solve.keeping import close_empty, has_lost, packing_from, release_names
+from planner.solve.keeping import close_empty, has_lost, packing_from, packing_like, release_names
 from planner.solve.options import PROOF_TIME_A_UNIT, Effort, SolveOptions, default_work
 from planner.solve.packing import Packing
+from planner.solve.parts import MOST_PARTS, parts_of, united
 from planner.solve.placing import place_more
 from planner.solve.problem import make_problem
 from planner.solve.progress import Progress
 from planner.solve.refuse import refusals
-from planner.solve.result import placement_of, versions
+from planner.solve.result import from_base, placement_of, plan_of
 from planner.solve.scarce import is_scarce, thrifty_packings
 from planner.solve.services import with_services
+from planner.solve.stand_in import stand_ins_for
 from planner.solve.watch import Clock, Watch
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class _Search:
         progress: Callable[[Progress], None] | None,
         clock: Clock,
     ) -> None:
-        self.options, self.base, self.progress = options, base, progress
+        self.options, self.base, self.progress, self.clock = options, base, progress, clock
+        self.stands_in = False  # for another scenario: then nothing stands in for it, and it has no parts
         self.watch = Watch(clock, options.time_limit_ms)
         self.bound: Bound | None = None
         self.at_least = 0  # moves of the base that cannot be avoided
@@ -138,15 +140,8 @@ class _Search:
             with suppress(InputError):  # shards that are asked for now may not fit beside what is kept
                 candidates = self._near(self.base.placement)
         if not candidates or self._wants_fresh(candidates[0]):
-            made, fleet = self._fresh()
-            if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
-                divisor = shares.APART_DIVISOR if fleet.was_apart else shares.IMPROVED_DIVISOR
-                made = self._improve(made, fleet.spent + self.work // divisor, fleet)
-            fresh = self._patterned(self._mixed(made))
-            fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
-            self._place_more(fresh)
-            candidates.append(fresh)
-        known = min(candidates, key=_placed_and_cost)
+            candidates.append(self._in_parts() or self._anew())
+        known = min(candidates, key=placed_and_cost)
         found = self._assigned(known)
         if found is not None:
             candidates.append(found.packing)
@@ -170,7 +165,7 @@ class _Search:
         from planner.solve.exact.assign import assign  # ortools takes seconds to import
 
         self._tell("assign", packing)
-        ratio = shares.LEFT_OUT_RATIO if _unplaced(packing) else 1.0
+        ratio = shares.LEFT_OUT_RATIO if count_unplaced(packing) else 1.0
         found = assign(packing, effort=self._effort(self.proof_work * ratio))
         self.watch.is_over()
         return found
@@ -200,7 +195,7 @@ class _Search:
 
     def _is_perfect(self, packing: Packing) -> bool:
         """Return whether all is placed at the bound, with no replica moved that was placed before."""
-        if _unplaced(packing) or packing.cost > self._known_bound(packing).microusd_per_h:
+        if count_unplaced(packing) or packing.cost > self._known_bound(packing).microusd_per_h:
             return False
         return self.base is None or count_moves(self.base.placement, placement_of(packing)) <= self.at_least
 
@@ -213,13 +208,13 @@ class _Search:
         if self.base is None or not _is_before("moves", "cost", order):
             return self._is_perfect(packing)
         moves = count_moves(self.base.placement, placement_of(packing))
-        return not _unplaced(packing) and moves <= self.at_least
+        return not count_unplaced(packing) and moves <= self.at_least
 
     def _known_bound(self, packing: Packing) -> Bound:
         placed = placed_by_priority(packing)
         if placed not in self._bounds:
             bound = bound_for(self.problem, self.advice, placed)
-            if self._complete is not None and not _unplaced(packing):
+            if self._complete is not None and not count_unplaced(packing):
                 bound = max(bound, self._complete, key=_cost_of)
             self._bounds[placed] = bound
         return self._bounds[placed]
@@ -248,7 +243,7 @@ class _Search:
     def _wants_fresh(self, kept: Packing) -> bool:
         """Return whether a plan made anew may be better: not where its moves are too many beforehand."""
         base, most = self.base, self.most_moves
-        if base and most is not None and not (_unplaced(kept) and len(base.placement.placed) <= most):
+        if base and most is not None and not (count_unplaced(kept) and len(base.placement.placed) <= most):
             return False
         return not self._is_settled(kept)
 
@@ -260,6 +255,78 @@ class _Search:
             return packing
         return evened(packing, self.base.placement, most_moves=most_moves)
 
+    def _anew(self) -> Packing:
+        """Return what is made of nothing."""
+        carried = self._carried()
+        made, fleet = self._fresh()
+        if carried is not None and self._better(made, carried) is carried:
+            made, fleet = carried, None
+        if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
+            divisor = shares.APART_DIVISOR if fleet.was_apart else shares.IMPROVED_DIVISOR
+            made = self._improve(made, fleet.spent + self.work // divisor, fleet)
+        fresh = self._patterned(self._mixed(made))
+        fresh = self._improve(fresh, self.work, fleet if fresh is made else None)
+        self._place_more(fresh)
+        return fresh
+
+    def _carried(self) -> Packing | None:
+        """Return the best of what scenarios make that stand for this one; None without any, or time."""
+        found: list[Packing] = []
+        stands_in = () if self.stands_in else stand_ins_for(self.problem.scenario, self.advice)
+        for number, stand_in in enumerate(stands_in):
+            if self.watch.is_over(2 * self.starting_s):
+                break
+            inner = self._search(stand_in.scenario, shares.STAND_IN_RATIO / (2 - number), stands_in=True)
+            try:
+                made = inner._anew()  # noqa: SLF001 - a search, too
+                packing = stand_in.packing(self.problem, placement_of(made))
+                open_required(packing)
+            except InputError:
+                continue
+            self.watch.stopped |= inner.watch.stopped
+            waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
+            packing, _ = extend(packing, waiting, self.advice, seed=self.options.seed, watch=self.watch)
+            close_empty(packing)
+            self._tell("carry over", packing)
+            found.append(packing)
+        return min(found, key=placed_and_cost, default=None)
+
+    def _in_parts(self) -> Packing | None:
+        """Return plans of parts that have nothing to do with each other as one, and keep their bound."""
+        parts = () if self.stands_in else parts_of(self.problem)
+        left_s = self.watch.left_s()
+        if not 1 < len(parts) <= MOST_PARTS or (left_s is not None and left_s < shares.PART_S * len(parts)):
+            return None
+        plans = []
+        for number, part in enumerate(parts):
+            self._tell("plan parts", None)
+            try:
+                plans.append(self._search(part, shares.PARTS_RATIO / (len(parts) - number)).run())
+            except InputError:  # told of the whole, which numbers its types
+                return None
+        self.watch.stopped |= any(plan.stopped_by_clock for plan in plans)
+        pinned = {model.pin.shard for model in self.problem.scenario.models if model.pin}
+        packing = packing_like(self.problem, united([plan.placement for plan in plans], pinned), {})
+        self._tell("plan parts", packing)
+        if not count_unplaced(packing):
+            bounds = [plan.bound for plan in plans if plan.bound]
+            self._raise(sum(map(_cost_of, bounds)), max(bounds, key=_cost_of).method)
+        return packing
+
+    def _search(self, scenario: Scenario, ratio: float, *, stands_in: bool = False) -> _Search:
+        """Return a search for a scenario that is part of this one, with part of the time."""
+        left_s = self.watch.left_s()
+        units = sum(model.replicas for model in scenario.models)
+        options = dataclasses.replace(
+            self.options,
+            work=max(1, round(self._part() * default_work(units))),
+            time_limit_ms=None if left_s is None else max(1, int(1000 * ratio * left_s)),
+            max_moves=None,
+        )
+        inner = _Search(scenario, options, base=None, progress=None, clock=self.clock)
+        inner.stands_in = stands_in
+        return inner
+
     def _fresh(self) -> tuple[Packing, Fleet | None]:
         problem, seed = self.problem, self.options.seed
 
@@ -268,12 +335,12 @@ class _Search:
 
         best, fleet = construct(problem, self.advice, seed=seed, watch=self.watch, work=self.work, tell=tell)
         self._tell("construct", best)
-        if _unplaced(best) and len({unit.priority for unit in problem.units}) > 1:
+        if count_unplaced(best) and len({unit.priority for unit in problem.units}) > 1:
             other = construct_by_priority(problem, self.advice, seed=seed, watch=self.watch)
             self._tell("construct", other)
             if self._better(best, other) is other:
                 best, fleet = other, None
-        if _unplaced(best) and len(problem.units) <= shares.SCARCE_UNITS and is_scarce(problem.scenario):
+        if count_unplaced(best) and len(problem.units) <= shares.SCARCE_UNITS and is_scarce(problem.scenario):
             for other in thrifty_packings(problem, self.advice, seed=seed, watch=self.watch):
                 self._tell("construct", other)
                 if self._better(best, other) is other:
@@ -283,7 +350,11 @@ class _Search:
     def _mixed(self, packing: Packing) -> Packing:
         """Return everything in the cheapest mix of shards that is found, and keep the mixes' bound."""
         units = len(self.problem.units)
-        if units > shares.MIXED_UNITS or _unplaced(packing) or not suits_fleet(self.problem, self.advice):
+        if (
+            units > shares.MIXED_UNITS
+            or count_unplaced(packing)
+            or not suits_fleet(self.problem, self.advice)
+        ):
             return packing
         if self._is_perfect(packing) or self.watch.is_over(self.starting_s):
             return packing
@@ -342,7 +413,7 @@ class _Search:
         self.work = min(self.work, int(left / (1 + asked) / shares.IMPROVING_WORK))
 
     def _better(self, one: Packing, other: Packing) -> Packing:
-        return min((one, other), key=_placed_and_cost)
+        return min((one, other), key=placed_and_cost)
 
     def _kept(self, base: Placement) -> Packing:
         """Return what still holds of the earlier plan, with what is new in it."""
@@ -391,7 +462,7 @@ class _Search:
                 break
             idle = 0 if fleet.improve() else idle + 1
             if not idle:
-                self._say("improve", fleet.cost, _unplaced(packing))
+                self._say("improve", fleet.cost, count_unplaced(packing))
         packing = fleet.packing()
         self._tell("improve", packing)
         return packing
@@ -411,7 +482,7 @@ class _Search:
 
     def _place_more(self, packing: Packing) -> None:
         """Look for room for what is left out."""
-        if _unplaced(packing):
+        if count_unplaced(packing):
             rounds = shares.PLACING_ROUNDS * self.budget
             place_more(packing, self.advice, rounds=rounds, seed=self.options.seed, watch=self.watch)
             self._tell("place more", packing)
@@ -438,7 +509,7 @@ class _Search:
         if packing is None:
             self._say(phase, None, 0)
         else:
-            self._say(phase, packing.cost, _unplaced(packing))
+            self._say(phase, packing.cost, count_unplaced(packing))
 
     def _say(self, phase: str, cost: int | None, refused: int) -> None:
         if self.progress is None:
@@ -452,32 +523,15 @@ class _Search:
         refused = refusals(packing, stopped=self.watch.stopped and not most_placed)
         if most_placed:
             refused = tuple(dataclasses.replace(item, proven=True) for item in refused)
-        options, scenario = self.options, self.problem.scenario
-        placement = placement_of(packing)
-        return Plan(
-            name=scenario.name,
-            namespace=scenario.namespace,
-            scenario_sha256=sha256_of(scenario),
-            seed=options.seed,
-            budget=Budget(work=self.budget, time_limit_ms=options.time_limit_ms, workers=options.workers),
-            stopped_by_clock=self.watch.stopped,
-            versions=versions(),
-            status=_status(packing, bound, proven=all(item.proven for item in refused)),
-            placement=placement,
-            cost_microusd_per_h=packing.cost,
-            bound=bound,
-            refusals=refused,
-            base_sha256=None if self.base is None else sha256_of(self.base),
-            moves=self._moves(placement),
+        options = self.options
+        plan = plan_of(
+            packing,
+            bound,
+            refused,
+            Budget(work=self.budget, time_limit_ms=options.time_limit_ms, workers=options.workers),
         )
-
-    def _moves(self, placement: Placement) -> Moves | None:
-        """Return what a placement moves of the base; what it refuses of it is taken off the bound."""
-        if self.base is None:
-            return None
-        base, models = self.base.placement, self.problem.scenario.models
-        gone = count_gone(base, placement, {model.name: model.replicas for model in models})
-        return Moves(count=count_moves(base, placement), at_least=max(0, self.at_least - gone))
+        plan = dataclasses.replace(plan, seed=options.seed, stopped_by_clock=self.watch.stopped)
+        return plan if self.base is None else from_base(plan, self.problem.scenario, self.base, self.at_least)
 
 
 def _is_before(one: Objective, other: Objective, order: tuple[Objective, ...]) -> bool:
@@ -487,21 +541,3 @@ def _is_before(one: Objective, other: Objective, order: tuple[Objective, ...]) -
 
 def _cost_of(bound: Bound) -> int:
     return bound.microusd_per_h
-
-
-def _placed_and_cost(packing: Packing) -> tuple[tuple[int, ...], int]:
-    return tuple(-count for count in placed_by_priority(packing)), packing.cost
-
-
-def _unplaced(packing: Packing) -> int:
-    units = packing.problem.units
-    return sum(len(units[unit].members) for unit, row in enumerate(packing.row_of_unit) if row is None)
-
-
-def _status(packing: Packing, bound: Bound, *, proven: bool) -> Status:
-    """Return what is proven: of all that can be placed at all, or that nothing can."""
-    if not proven:
-        return "feasible"
-    if packing.row_of_unit and all(row is None for row in packing.row_of_unit):
-        return "infeasible"
-    return "optimal" if packing.cost == bound.microusd_per_h else "feasible"

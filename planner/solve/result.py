@@ -1,7 +1,8 @@
-"""From a packing to the domain's placement: names, order and what was refused."""
+"""From a packing to the domain's placement and plan: names, order, status."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +11,12 @@ from operator import attrgetter
 import numpy as np
 
 from planner import __version__
+from planner.domain.canonical import sha256_of
+from planner.domain.difference import count_gone, count_moves
 from planner.domain.placement import Placed, Placement, Shard
+from planner.domain.plan import Bound, Budget, Moves, Plan, Refusal, Status
 from planner.domain.references import in_group
+from planner.domain.scenario import Scenario
 from planner.solve.packing import Packing, Resident
 
 
@@ -89,6 +94,45 @@ def _names_of(group: str) -> Iterator[str]:
     while True:
         yield f"{group}-{number}"
         number += 1
+
+
+def plan_of(packing: Packing, bound: Bound, refused: tuple[Refusal, ...], budget: Budget) -> Plan:
+    """Return the plan that a packing is, made from nothing with the seed 0, within its budget."""
+    scenario = packing.problem.scenario
+    return Plan(
+        name=scenario.name,
+        namespace=scenario.namespace,
+        scenario_sha256=sha256_of(scenario),
+        seed=0,
+        budget=budget,
+        stopped_by_clock=False,
+        versions=versions(),
+        status=_status(packing, bound, proven=all(item.proven for item in refused)),
+        placement=placement_of(packing),
+        cost_microusd_per_h=packing.cost,
+        bound=bound,
+        refusals=refused,
+    )
+
+
+def from_base(plan: Plan, scenario: Scenario, base: Plan, at_least: int) -> Plan:
+    """Return a plan with what it moves of an earlier one.
+
+    At least so many moves are needed; what the plan refuses of the earlier one is taken off them.
+    """
+    old, new = base.placement, plan.placement
+    gone = count_gone(old, new, {model.name: model.replicas for model in scenario.models})
+    moves = Moves(count=count_moves(old, new), at_least=max(0, at_least - gone))
+    return dataclasses.replace(plan, base_sha256=sha256_of(base), moves=moves)
+
+
+def _status(packing: Packing, bound: Bound, *, proven: bool) -> Status:
+    """Return what is proven: of all that can be placed at all, or that nothing can."""
+    if not proven:
+        return "feasible"
+    if packing.row_of_unit and all(row is None for row in packing.row_of_unit):
+        return "infeasible"
+    return "optimal" if packing.cost == bound.microusd_per_h else "feasible"
 
 
 def versions() -> tuple[tuple[str, str], ...]:
