@@ -257,8 +257,8 @@ class _Search:
 
     def _anew(self) -> Packing:
         """Return what is made of nothing."""
-        carried = self._carried()
         made, fleet = self._fresh()
+        carried = None if self._is_perfect(made) else self._carried()
         if carried is not None and self._better(made, carried) is carried:
             made, fleet = carried, None
         if fleet is not None and len(self.problem.units) > shares.IMPROVED_UNITS:
