@@ -37,13 +37,18 @@ PROVED_UNITS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """The relaxation, solved once for a problem, whose ways it brings in order: the cheapest first."""
+    """The relaxation, solved once for a problem, whose ways it brings in order: the cheapest first.
+
+    ``options``, ``(units,)``, are the footprints that the relaxation gives units at their homes; -1 where it
+    says nothing.
+    """
 
     problem: Problem
     relaxation: Relaxation
     prices: DualPrices
     guide: Guide
     shares: Floats
+    options: Ints
 
 
 def make_advice(problem: Problem, limit_s: float | None = None, *, hurry: bool = False) -> Advice:
@@ -60,10 +65,11 @@ def make_advice(problem: Problem, limit_s: float | None = None, *, hurry: bool =
     clusters = make_clusters(relaxation, weights, backend_of_kinds(problem), CLUSTERS)
     fluid = solve_fluid(relaxation, clusters, weights, limit_s) if clusters and limit_s != 0 else None
     prices = fluid.prices if fluid is not None else _even_prices(relaxation)
-    home = np.full(len(problem.units), -1, dtype=np.int64)
+    home = options = np.full(len(problem.units), -1, dtype=np.int64)
     types: list[int] = []
     if fluid is not None:
-        home, types = _homes(problem, fluid, clusters), np.flatnonzero(fluid.shards > 1e-6).tolist()
+        home, options = _homes(problem, fluid, clusters)
+        types = np.flatnonzero(fluid.shards > 1e-6).tolist()
         rises = len(clusters) < int(np.count_nonzero(weights))
     else:
         rises = bool(clusters) and not hurry and has_machine_code()
@@ -84,6 +90,7 @@ def make_advice(problem: Problem, limit_s: float | None = None, *, hurry: bool =
         relaxation=relaxation,
         prices=prices,
         shares=shares,
+        options=options,
         guide=Guide(
             value=np.array(worth)[problem.kind],
             size=size,
@@ -155,9 +162,10 @@ def _cheapest_homes(problem: Problem, types: Ints) -> Ints:
     return np.where(simple, types[kind], -1)
 
 
-def _homes(problem: Problem, fluid: Fluid, clusters: tuple[Ints, ...]) -> Ints:
-    """Return the type of each unit: the units of a cluster are dealt out as the relaxation shares it."""
+def _homes(problem: Problem, fluid: Fluid, clusters: tuple[Ints, ...]) -> tuple[Ints, Ints]:
+    """Return type and footprint of each unit: a cluster's units are dealt out as the relaxation shares it."""
     home = np.full(len(problem.units), -1, dtype=np.int64)
+    options = home.copy()
     cluster_of = np.full(len(problem.modes[0].allowed), -1, dtype=np.int64)
     for index, kinds in enumerate(clusters):
         cluster_of[kinds] = index
@@ -166,9 +174,13 @@ def _homes(problem: Problem, fluid: Fluid, clusters: tuple[Ints, ...]) -> Ints:
         cluster = int(cluster_of[problem.kind[unit.members[0]]])
         if unit.simple and cluster >= 0:
             members[cluster].append(index)
+    types, ways, _ = fluid.share.shape
+    kind = problem.kind[np.array([unit.members[0] for unit in problem.units], dtype=np.int64)]
+    option_of = np.stack([mode.option for mode in problem.modes])
     for cluster, units in sorted(members.items()):
-        edges = np.cumsum(fluid.share[:, cluster])
+        edges = np.cumsum(fluid.share[:, :, cluster])
         if edges[-1] > 0.5:
             place = (np.arange(len(units)) + 0.5) / len(units) * edges[-1]
-            home[units] = np.searchsorted(edges, place).clip(0, len(edges) - 1)
-    return home
+            home[units], way = np.divmod(np.searchsorted(edges, place).clip(0, types * ways - 1), ways)
+            options[units] = option_of[way, kind[units], home[units]]
+    return home, options

@@ -103,7 +103,9 @@ class _Search:
         base: Plan | None,
         progress: Callable[[Progress], None] | None,
         clock: Clock,
+        within: bool = False,
     ) -> None:
+        """``within`` says that it is part of another search, which has loaded what takes long."""
         self.options, self.base, self.progress, self.clock = options, base, progress, clock
         self.stands_in = False  # for another scenario: then nothing stands in for it, and it has no parts
         self.watch = Watch(clock, options.time_limit_ms)
@@ -119,14 +121,14 @@ class _Search:
         self.budget = options.work or default_work(len(self.problem.units))
         self.work = self.budget
         self.proof_work = self.budget * PROOF_TIME_A_UNIT
-        self.starting_s = shares.STARTING_S + shares.STARTING_S_A_UNIT * len(self.problem.units)
+        self.starting_s = (0.0 if within else shares.STARTING_S) + shares.STARTING_S_A_UNIT * len(self.problem.units)
         limit_s = self.watch.left_s()
         pricing_s = shares.PRICING_S + shares.PRICING_S_A_UNIT * len(self.problem.units)
         hurry = limit_s is not None and limit_s < pricing_s
         if (
             left is not None
             and limit_s is not None
-            and (left < shares.RELAXING_RATIO or limit_s < shares.RELAXING_S)
+            and (left < shares.RELAXING_RATIO or (limit_s < shares.RELAXING_S and not within))
         ):
             limit_s = 0.0
         if not has_machine_code():
@@ -323,7 +325,7 @@ class _Search:
             time_limit_ms=None if left_s is None else max(1, int(1000 * ratio * left_s)),
             max_moves=None,
         )
-        inner = _Search(scenario, options, base=None, progress=None, clock=self.clock)
+        inner = _Search(scenario, options, base=None, progress=None, clock=self.clock, within=True)
         inner.stands_in = stands_in
         return inner
 

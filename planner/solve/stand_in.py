@@ -2,6 +2,7 @@
 
 The compiled search buys shards for single models at their price. Much that it does not know can be said so:
 
+- identical models that are best run in several ways side by side, as the relaxation says, each run in one;
 - models of a ``together`` group are one model that needs on one device what all of them need;
 - a shard type on nodes is one that is bought, as often as the nodes have room for it;
 - what is limited in number is worth more than it costs: by what one more of it would save, as the
@@ -108,7 +109,7 @@ def stand_ins_for(scenario: Scenario, advice: Advice) -> Iterator[StandIn]:
 
     ``advice`` is the relaxation's for the scenario.
     """
-    groups = _Groups(scenario)
+    groups = _Groups(scenario, _mixed_ways(advice))
     shadow = _shadow_prices(advice)
     pays = bool(advice.problem.prices[list(advice.guide.types)].any())
     limited = {
@@ -219,11 +220,24 @@ def _usable_bytes(item: ShardType, nodes: Sequence[Node], parts: Names) -> int |
 # ----------------------------------------------------------------------------------------------------- groups
 
 
+def _mixed_ways(advice: Advice) -> dict[str, int]:
+    """Return the footprints that the relaxation gives models whose kind uses several on a class of device."""
+    models, kind = advice.problem.scenario.models, advice.problem.kind
+    said: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+    for unit, option in zip(advice.problem.units, advice.options.tolist(), strict=True):
+        if option >= 0:
+            model = models[unit.members[0]]
+            key = int(kind[unit.members[0]]), model.footprints[option].device_class
+            said[key].setdefault(model.name, option)
+    mixed = (of_models for of_models in said.values() if len(set(of_models.values())) > 1)
+    return {name: option for of_models in mixed for name, option in of_models.items()}
+
+
 class _Groups:
     """Models with those of each group made one, and the backends and runtimes that go with them."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, ways: dict[str, int]) -> None:
+        self.scenario, self.ways = scenario, ways
         self.made: dict[str, Group] = {}
         self._backends: dict[tuple[str, ...], Backend] = {}
         grouped: dict[str, list[Model]] = defaultdict(list)
@@ -235,7 +249,7 @@ class _Groups:
         for model in scenario.models:
             merged = None if model.together is None else one[model.together]
             if merged is None:
-                found.append(model)
+                found.append(self._narrowed(model))
             elif merged.name == model.name:
                 found.append(merged)
         self.models = tuple(found)
@@ -249,6 +263,20 @@ class _Groups:
             return runtime
         more = [item.name for used, item in self._backends.items() if set(used) <= set(runtime.backends)]
         return dataclasses.replace(runtime, backends=(*runtime.backends, *more))
+
+    def _narrowed(self, model: Model) -> Model:
+        """Return a model that runs on its class of device in no other way than the relaxation says."""
+        said = self.ways.get(model.name)
+        if said is None:
+            return model
+        device_class = model.footprints[said].device_class
+        kept = [
+            option
+            for option, item in enumerate(model.footprints)
+            if option == said or item.device_class != device_class
+        ]
+        self.made[model.name] = Group(members=(model.name,), options=tuple((option,) for option in kept))
+        return dataclasses.replace(model, footprints=tuple(model.footprints[option] for option in kept))
 
     def _one(self, group: Sequence[Model]) -> Model | None:
         """Return the model that stands for a group; None where it has to stay as it is."""

@@ -32,7 +32,7 @@ class Fluid:
     shards
         ``(types,)``: shards opened, in fractions.
     share
-        ``(types, clusters)``: which part of each cluster is on which type.
+        ``(types, ways, clusters)``: which part of each cluster is on which type, and in which way.
     """
 
     prices: DualPrices
@@ -68,7 +68,7 @@ class Program:
         self.covers = [self.solver.Constraint(1.0, self.infinity) for _ in clusters]
         for kinds, cover in zip(clusters if refusable else (), self.covers, strict=refusable):
             self._add_refusal(cover, float(weights[kinds].sum()))
-        self.shares: list[list[tuple[int, pywraplp.Variable]]] = []
+        self.shares: list[list[tuple[int, int, pywraplp.Variable]]] = []
         self.counts: list[pywraplp.Variable] = []
         self.rows: list[list[pywraplp.Constraint]] = []
         self.links: list[list[list[pywraplp.Constraint]]] = []
@@ -107,7 +107,7 @@ class Program:
         item: FluidType,
         rows: list[pywraplp.Constraint],
         links: list[list[pywraplp.Constraint]],
-    ) -> list[tuple[int, pywraplp.Variable]]:
+    ) -> list[tuple[int, int, pywraplp.Variable]]:
         found, order = [], np.concatenate(self.clusters) if self.clusters else np.zeros(0, dtype=np.int64)
         starts = np.cumsum([0, *map(len, self.clusters)])[:-1]
         for way in range(len(item.allowed)):
@@ -125,7 +125,7 @@ class Program:
                 _add_demand(share, taken[cluster], rows)
                 for part, linked in zip(paid, links, strict=True):
                     _add_demand(share, part[cluster], linked)
-                found.append((cluster, share))
+                found.append((way, cluster, share))
         return found
 
     def solve(self, limit_s: float | None) -> Fluid | None:
@@ -134,10 +134,11 @@ class Program:
             self.solver.SetTimeLimit(max(1, round(1000 * limit_s)))
         if self.solver.Solve() != pywraplp.Solver.OPTIMAL:
             return None
-        share = np.zeros((len(self.counts), len(self.clusters)))
+        ways = max((len(item.allowed) for item in self.relaxation.types), default=1)
+        share = np.zeros((len(self.counts), ways, len(self.clusters)))
         for index, found in enumerate(self.shares):
-            for cluster, variable in found:
-                share[index, cluster] += variable.solution_value()
+            for way, cluster, variable in found:
+                share[index, way, cluster] = variable.solution_value()
         return Fluid(
             prices=self.prices(self.unit),
             shards=np.array([count.solution_value() for count in self.counts]),

@@ -179,3 +179,30 @@ def test_classes_are_those_of_the_scenario() -> None:
     )
     (found,) = stand_ins(scenario)
     assert [option.device_class for option in found.scenario.models[0].footprints] == ["gpu-24"]
+
+
+LEAN, FAST = an_option(gpu=GIB, milli=240), an_option(gpu=3 * GIB, milli=40)
+
+
+def test_identical_models_that_are_best_run_in_two_ways_side_by_side_are_told_which() -> None:
+    scenario = a_scenario(*(a_model(f"m{i}", LEAN, FAST) for i in range(70)))
+    (found,) = stand_ins(scenario)
+    ways = [model.footprints for model in found.scenario.models]
+    assert set(ways) == {(LEAN,), (FAST,)}
+    model = found.scenario.models[ways.index((FAST,))]
+    assert found.groups[model.name].options == ((1,),)
+    plan = make_plan(scenario)
+    alone = [make_plan(a_scenario(*(a_model(f"m{i}", way) for i in range(70)))) for way in (LEAN, FAST)]
+    assert [one.cost_microusd_per_h for one in (plan, *alone)] == [10_000_000, 18_000_000, 14_000_000]
+    assert {one.option for one in plan.placement.placed} == {0, 1}
+
+
+def test_other_classes_of_device_keep_their_ways() -> None:
+    elsewhere = an_option("gpu-24", gpu=20 * GIB)
+    scenario = a_scenario(
+        *(a_model(f"m{i}", replace(LEAN, device_class="gpu-16"), elsewhere, replace(FAST, device_class="gpu-16")) for i in range(70)),
+        types=(a_shard_type(), a_shard_type("l", device_class="gpu-24", price=10**9)),
+        classes=(a_gpu_class("gpu-16"), a_gpu_class("gpu-24", memory=24 * GIB)),
+    )
+    (found,) = stand_ins(scenario)
+    assert {group.options for group in found.groups.values()} == {((0,), (1,)), ((1,), (2,))}
