@@ -95,7 +95,7 @@ def make_plan(
 class _Search:
     """One search: the problem, the advice, and the packings that compete."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what ``make_plan`` is given, and whether it starts cold
         self,
         scenario: Scenario,
         options: SolveOptions,
@@ -121,7 +121,9 @@ class _Search:
         self.budget = options.work or default_work(len(self.problem.units))
         self.work = self.budget
         self.proof_work = self.budget * PROOF_TIME_A_UNIT
-        self.starting_s = (0.0 if within else shares.STARTING_S) + shares.STARTING_S_A_UNIT * len(self.problem.units)
+        self.starting_s = (0.0 if within else shares.STARTING_S) + shares.STARTING_S_A_UNIT * len(
+            self.problem.units
+        )
         limit_s = self.watch.left_s()
         pricing_s = shares.PRICING_S + shares.PRICING_S_A_UNIT * len(self.problem.units)
         hurry = limit_s is not None and limit_s < pricing_s
@@ -276,7 +278,7 @@ class _Search:
         found: list[Packing] = []
         stands_in = () if self.stands_in else stand_ins_for(self.problem.scenario, self.advice)
         for number, stand_in in enumerate(stands_in):
-            if self.watch.is_over(2 * self.starting_s):
+            if self.watch.is_over(self.starting_s):
                 break
             inner = self._search(stand_in.scenario, shares.STAND_IN_RATIO / (2 - number), stands_in=True)
             try:
@@ -297,7 +299,8 @@ class _Search:
         """Return plans of parts that have nothing to do with each other as one, and keep their bound."""
         parts = () if self.stands_in else parts_of(self.problem)
         left_s = self.watch.left_s()
-        if not 1 < len(parts) <= MOST_PARTS or (left_s is not None and left_s < shares.PART_S * len(parts)):
+        needed_s = shares.PART_S * len(parts) + shares.PART_S_A_UNIT * len(self.problem.units)
+        if not 1 < len(parts) <= MOST_PARTS or (left_s is not None and left_s < needed_s):
             return None
         plans = []
         for number, part in enumerate(parts):

@@ -68,6 +68,9 @@ left, there are none."""
 SCARCE_UNITS = 20_000
 """Units up to which limits of the whole plan are met in several ways, each as long as a construction."""
 
-STAND_IN_RATIO, PARTS_RATIO, PART_S = 0.6, 0.9, 0.5
-"""Of the time that is left: what scenarios that stand for the one that is asked may take, and what its parts
-may; and seconds that each part needs to be planned by itself."""
+STAND_IN_RATIO, PARTS_RATIO = 0.6, 0.9
+"""Of the time that is left: what scenarios that stand for the one that is asked may take, and its parts."""
+
+PART_S, PART_S_A_UNIT = 0.3, 4e-3
+"""Seconds that each part takes to be planned well by itself, and each unit adds; with less time it is better
+planned as one."""

@@ -198,9 +198,10 @@ def test_identical_models_that_are_best_run_in_two_ways_side_by_side_are_told_wh
 
 
 def test_other_classes_of_device_keep_their_ways() -> None:
+    lean, fast = (replace(way, device_class="gpu-16") for way in (LEAN, FAST))
     elsewhere = an_option("gpu-24", gpu=20 * GIB)
     scenario = a_scenario(
-        *(a_model(f"m{i}", replace(LEAN, device_class="gpu-16"), elsewhere, replace(FAST, device_class="gpu-16")) for i in range(70)),
+        *(a_model(f"m{i}", lean, elsewhere, fast) for i in range(70)),
         types=(a_shard_type(), a_shard_type("l", device_class="gpu-24", price=10**9)),
         classes=(a_gpu_class("gpu-16"), a_gpu_class("gpu-24", memory=24 * GIB)),
     )
