@@ -26,6 +26,7 @@ from agent.desired import DesiredModel
 from agent.servers.grpc_control import GrpcControl
 from planner.errors import ShardpackError
 from planner.rehearsal.build import build_native
+from planner.rehearsal.free_ports import free_ports
 from planner.rehearsal.mount import mount_files
 from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome, prepare_triton
@@ -209,14 +210,13 @@ def test_many_servers(bench: Bench) -> None:
     """
     shards, each = 40, 250
     parts = [bench.models(each, first=each * shard) for shard in range(shards)]
+    first = [bench.agent(f"shard-{shard}", Ports.free(), part) for shard, part in enumerate(parts)]
+    for agent in first:
+        assert agent.fetch(most_s=600) == 0, agent.log
     bare, turns = [], []
-    for turn in range(TURNS):
-        ports = [Ports.free() for _ in parts]
-        agents = [bench.agent(f"shard-{shard}", ports[shard], part) for shard, part in enumerate(parts)]
-        for agent in agents if turn == 0 else ():
-            assert agent.fetch(most_s=600) == 0, agent.log
-        bare.append(bare_servers_s(bench, [agent.models for agent in agents]))
-        turns.append(agents_of_servers(bench, ports, parts))
+    for _ in range(TURNS):
+        bare.append(bare_servers_s(bench, [agent.models for agent in first]))
+        turns.append(agents_of_servers(bench, parts))
     keep(
         record(
             "servers",
@@ -230,8 +230,10 @@ def test_many_servers(bench: Bench) -> None:
     )
 
 
-def agents_of_servers(bench: Bench, ports: list[Ports], parts: list[list[DesiredModel]]) -> AgentsTurn:
+def agents_of_servers(bench: Bench, parts: list[list[DesiredModel]]) -> AgentsTurn:
     """Have running agents, their files there, fill their servers, which have restarted empty."""
+    numbers = iter(free_ports(3 * len(parts)))  # drawn at once: no two alike
+    ports = [Ports(http=next(numbers), grpc=next(numbers), metrics=next(numbers)) for _ in parts]
     agents = [bench.agent(f"shard-{shard}", ports[shard], part) for shard, part in enumerate(parts)]
     for agent in agents:
         agent.start()
