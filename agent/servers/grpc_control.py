@@ -43,8 +43,9 @@ _UNANSWERED: dict[str, type[UnreachableError]] = {
 # What gRPC says, with the code of a connection that broke, where there was none.
 _NOT_CONNECTED = "failed to connect"
 
-# Between two tries to connect a channel fails every call at once: for not longer than this.
-_OPTIONS = (("grpc.max_reconnect_backoff_ms", 1000),)
+# Between two tries to connect a channel fails every call at once: for not longer than this. The proxy of the
+# environment is for storage: the server is in the same pod.
+_OPTIONS = (("grpc.max_reconnect_backoff_ms", 1000), ("grpc.enable_http_proxy", 0))
 
 
 class GrpcControl:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from planner.rehearsal.free_ports import free_port
 from planner.rehearsal.mount import mount_files
 from planner.rehearsal.triton import Ports, TritonOptions, TritonProcess, start_triton
 from planner.rehearsal.triton_files import TritonHome
@@ -61,6 +63,8 @@ def test_models_are_loaded_refused_and_unloaded_over_grpc_with_a_secret(
         *("--log-level", "debug"),
     )
     place(beside, store)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    beside.environment = {**os.environ, "http_proxy": nobody, "https_proxy": nobody, "no_proxy": ""}
     beside.start()
     beside.wait_ready()
     eventually(lambda: beside.states() == {"good": "Loaded", "bad": "FailedToLoad"}, "attempted")
