@@ -68,6 +68,7 @@ def test_models_are_loaded_refused_and_unloaded_over_grpc_with_a_secret(
     beside.start()
     beside.wait_ready()
     eventually(lambda: beside.states() == {"good": "Loaded", "bad": "FailedToLoad"}, "attempted")
+    assert "loads and unloads go over HTTP" not in beside.log
     entry = beside.status()["models"]["bad"]
     assert entry["reason"] == "LoadRefused"
     assert "out of tape" in entry["message"]
