@@ -243,8 +243,9 @@ def realise(problem: Problem, classes: Classes, plan: Sequence[Column], *, watch
     for column in plan:
         if watch.is_over():
             break
+        required = bool(idle[column.shard_type])
         opening = next(iter(packing.openings.candidates(column.shard_type)), None)
-        if idle[column.shard_type]:
+        if required:
             row = idle[column.shard_type].pop()
         elif opening is not None:
             row = packing.open(opening)
@@ -252,7 +253,7 @@ def realise(problem: Problem, classes: Classes, plan: Sequence[Column], *, watch
             continue
         for of_class, count in column.pattern:
             _place(packing, row, waiting[of_class], count)
-        if not packing.residents[row] and opening is not None:
+        if not packing.residents[row] and not required:
             packing.close(row)
     rest = [unit for units in waiting for unit in units]
     if rest:

@@ -17,7 +17,7 @@ from planner.solve.patterns.close import Closed, close
 from planner.solve.patterns.columns import Column, Columns, Pricing, Purse
 from planner.solve.patterns.knapsack import make_knapsack, shares_of
 from planner.solve.patterns.pricing import search_each
-from planner.solve.patterns.search import Found, search
+from planner.solve.patterns.search import Found, realise, search
 from planner.solve.patterns.sites import Classes, make_classes
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
@@ -189,3 +189,11 @@ def test_a_demand_is_covered_by_no_more_patterns_than_said() -> None:
     assert sum(dict(patterns[number]).get(1, 0) for number in found.chosen) >= 1
     assert len(found.chosen) == 3
     assert cover(demand, patterns, 2, effort).impossible
+
+
+def test_shards_that_are_asked_for_stay_open_where_a_pattern_finds_no_room_in_them() -> None:
+    asked, named = a_shard_type("asked", min_count=2), a_shard_type("named")
+    problem = make_problem(a_scenario(a_model("m", pin="named"), types=(asked, named)))
+    pattern = Column(shard_type=0, pattern=((0, 1),))
+    packing = realise(problem, make_classes(problem), [pattern], watch=Watch(time.monotonic))
+    assert packing.openings.counts == [2, 1]
