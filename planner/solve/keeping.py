@@ -32,11 +32,13 @@ def packing_from(problem: Problem, base: Placement) -> Packing:
 def packing_like(problem: Problem, other: Placement, zones: Mapping[str, str | None]) -> Packing:
     """Return a packing with all that is legal of a placement that was made for something like the problem.
 
-    Only shards that something is pinned to keep their names. Those on nodes stand where there is room for
-    them, those with most devices first; ``zones`` has the zone of those, by name, that need a certain one.
+    Only shards that something is pinned to keep their names. Those on nodes stand where they did; of those
+    that were bought, each where there is room for it, those with most devices first. ``zones`` has the zone
+    of these, by name, that need a certain one.
     """
     packing, scenario = Packing(problem), problem.scenario
     types = {item.name: index for index, item in enumerate(scenario.shard_types)}
+    nodes = {item.name: index for index, item in enumerate(scenario.nodes)}
     pinned = {model.pin.shard for model in scenario.models if model.pin}
 
     def is_there(opening: Opening, shard: Shard) -> bool:
@@ -44,8 +46,12 @@ def packing_like(problem: Problem, other: Placement, zones: Mapping[str, str | N
         return node is None or shard.name not in zones or scenario.nodes[node].zone == zones[shard.name]
 
     def opened(shard: Shard) -> int | None:
-        found = packing.openings.candidates(types[shard.shard_type])
-        opening = next((item for item in found if is_there(item, shard)), None)
+        index = types[shard.shard_type]
+        if shard.node is None:
+            found = packing.openings.candidates(index)
+            opening = next((item for item in found if is_there(item, shard)), None)
+        else:
+            opening = _stood(packing.openings, index, nodes[shard.node], shard.node_devices)
         name = shard.name if shard.name in pinned else None
         return None if opening is None else packing.open(opening, name=name)
 
@@ -84,6 +90,12 @@ def _take_over(
         if name in rows and all(_has_seat(packing, rows[name], resident) for resident, _ in residents):
             packing.restore(unit, rows[name], [_in_mode(packing, rows[name], item) for item in residents])
     close_empty(packing)
+
+
+def _stood(openings: Openings, shard_type: int, node: int, devices: tuple[int, ...]) -> Opening | None:
+    """Return the opening of a shard that stood on some devices of a node, if it still fits there."""
+    fits = openings.limit(shard_type) is None
+    return openings.on_node(shard_type, node, devices) if fits else None
 
 
 def opening_like(openings: Openings, shard: Shard) -> Opening | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from planner.solve.scarce import is_scarce
 
 MOST_PARTS = 64
 """Of more than so many each is small, and planning each by itself takes long."""
+
+
+_NODES = "nodes"
+"""Stands for all nodes, which any shards on them share."""
 
 
 def parts_of(problem: Problem) -> tuple[Scenario, ...]:
@@ -51,7 +55,8 @@ def parts_of(problem: Problem) -> tuple[Scenario, ...]:
     for key in dict.fromkeys(keys):
         types[ties.top(key)].update(allowed[key[1]].nonzero()[0].tolist())
     asked = {index for index, item in enumerate(scenario.shard_types) if item.min_count}
-    types[next(iter(of_top))] |= asked.difference(*types.values())
+    host = ties.top(_NODES) if ties.top(_NODES) in of_top else next(iter(of_top))
+    types[host] |= asked.difference(*types.values())  # they may stand on the nodes that others use
     return tuple(_part(scenario, models, types[top]) for top, models in of_top.items())
 
 
@@ -59,7 +64,7 @@ def _place(problem: Problem, index: int, tenant: int) -> Hashable:
     """Return what stands for the shards of a type that models of a tenant may use."""
     item = problem.scenario.shard_types[index]
     if item.provision != "new":
-        return "nodes"
+        return _NODES
     if item.min_count or item.max_count is not None:
         return "type", index
     return "type", index, tenant
@@ -75,11 +80,15 @@ def _part(scenario: Scenario, models: Sequence[int], types: set[int]) -> Scenari
     )
 
 
-def united(placements: Sequence[Placement], pinned: Container[str]) -> Placement:
-    """Return the placements of all parts as one, under new names for all shards but those in ``pinned``."""
+def united(parts: Sequence[Scenario], placements: Sequence[Placement]) -> Placement:
+    """Return the placements of all parts as one, under new names for all shards that no part's own pins name.
+
+    Other parts may have given that name to a shard of theirs, as they do not know of the pin.
+    """
     shards: list[Shard] = []
     placed: list[Placed] = []
-    for number, part in enumerate(placements):
+    for number, (scenario, part) in enumerate(zip(parts, placements, strict=True)):
+        pinned = {model.pin.shard for model in scenario.models if model.pin}
         name = {one.name: one.name if one.name in pinned else f"{number}/{one.name}" for one in part.shards}
         shards += (dataclasses.replace(one, name=name[one.name]) for one in part.shards)
         placed += (dataclasses.replace(one, shard=name[one.shard]) for one in part.placed)

@@ -310,8 +310,7 @@ class _Search:
             except InputError:  # told of the whole, which numbers its types
                 return None
         self.watch.stopped |= any(plan.stopped_by_clock for plan in plans)
-        pinned = {model.pin.shard for model in self.problem.scenario.models if model.pin}
-        packing = packing_like(self.problem, united([plan.placement for plan in plans], pinned), {})
+        packing = packing_like(self.problem, united(parts, [plan.placement for plan in plans]), {})
         self._tell("plan parts", packing)
         if not count_unplaced(packing):
             bounds = [plan.bound for plan in plans if plan.bound]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from planner.domain.fleet import Backend, Runtime
+from planner.domain.fleet import Backend, NodeDevice, Runtime
 from planner.domain.scenario import Scenario
+from planner.solve.keeping import packing_like
 from planner.solve.options import SolveOptions
-from planner.solve.parts import parts_of
+from planner.solve.parts import parts_of, united
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
 from tests.support.builders import GIB, a_model, a_node, a_scenario, a_shard_type, an_option, models
@@ -73,3 +74,73 @@ def test_parts_are_proved_apart_and_their_bounds_add_up() -> None:
     assert plan.status == "optimal"
     assert plan.cost_microusd_per_h == sum(one.cost_microusd_per_h for one in alone)
     assert len({shard.name for shard in plan.placement.shards}) == len(plan.placement.shards)
+
+
+def test_a_name_that_a_part_pins_may_be_taken_in_another_that_knows_nothing_of_it() -> None:
+    tenants = [a_model(f"m{i}", an_option(gpu=9 * GIB), tenant="ab"[i % 2]) for i in range(7)]
+    pinned = a_model("p", THREE, tenant="b", pin="t-1")
+    problem = make_problem(a_scenario(*tenants, pinned, isolate_tenants=True))
+    found = parts_of(problem)
+    together = united(found, [make_plan(part, SolveOptions(work=5)).placement for part in found])
+    assert len({shard.name for shard in together.shards}) == len(together.shards) == 7
+    assert None not in packing_like(problem, together, {}).row_of_unit
+
+
+SERVERS = (
+    Runtime(name="triton", backends=("onnxruntime",)),
+    Runtime(name="mlserver", backends=("sklearn",)),
+)
+
+
+def on_nodes(*everyone, nodes, types=(), own=(), **more) -> Scenario:  # type: ignore[no-untyped-def]
+    """A scenario of two parts: some models on nodes, and one of another server on what is bought."""
+    kinds = (
+        a_shard_type("own", runtime="triton", provision="existing", price=10, **dict(own)),
+        a_shard_type("bought", runtime="mlserver"),
+        *types,
+    )
+    return a_scenario(
+        a_model("apart", THREE, backend="sklearn"),
+        *everyone,
+        types=kinds,
+        nodes=nodes,
+        runtimes=SERVERS,
+        **more,
+    )
+
+
+def test_what_stands_on_nodes_stays_there() -> None:
+    zones = on_nodes(
+        *models(2, an_option(gpu=9 * GIB), replicas=2),
+        nodes=tuple(a_node(f"n-{zone}", zone=zone, gpus=2) for zone in "ab"),
+        spread="zone",
+    )
+    used = NodeDevice(device_class="gpu-16", foreign_bytes=12 * GIB)
+    devices = on_nodes(
+        a_model("large", an_option(gpu=12 * GIB)),
+        *models(2, THREE),
+        nodes=(a_node("n0", devices=(used,)), a_node("n1")),
+    )
+    for scenario in (zones, devices):
+        problem = make_problem(scenario)
+        found = parts_of(problem)
+        assert len(found) == 2
+        plans = [make_plan(part, SolveOptions(work=5)) for part in found]
+        packing = packing_like(problem, united(found, [plan.placement for plan in plans]), {})
+        assert None not in packing.row_of_unit
+
+
+def test_shards_that_nothing_is_allowed_on_are_opened_beside_the_others_on_nodes() -> None:
+    asked = a_shard_type(
+        "asked", runtime="triton", device_class="gpu-24", provision="existing", min_count=1, cpu_milli=200_000
+    )
+    devices = tuple(NodeDevice(device_class=name) for name in ("gpu-16", "gpu-16", "gpu-24"))
+    scenario = on_nodes(
+        *models(2, an_option("gpu-16", gpu=9 * GIB)),
+        types=(asked,),
+        nodes=(a_node("n0", devices=devices, cpu_milli=200_000), a_node("n1", devices=devices)),
+        own={"cpu_milli": 28_000},
+    )
+    assert parts(scenario)[1][1] == ["own", "asked"]
+    plan = make_plan(scenario, SolveOptions(work=5))
+    assert not plan.refusals
