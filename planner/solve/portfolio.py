@@ -278,7 +278,8 @@ class _Search:
         found: list[Packing] = []
         stands_in = () if self.stands_in else stand_ins_for(self.problem.scenario, self.advice)
         for number, stand_in in enumerate(stands_in):
-            if self.watch.is_over(self.starting_s):
+            if not self._has_time_to_stand_in():
+                self.watch.stopped = True
                 break
             inner = self._search(stand_in.scenario, shares.STAND_IN_RATIO / (2 - number), stands_in=True)
             try:
@@ -294,6 +295,13 @@ class _Search:
             self._tell("carry over", packing)
             found.append(packing)
         return min(found, key=placed_and_cost, default=None)
+
+    def _has_time_to_stand_in(self) -> bool:
+        """Return whether there is time for a stand-in; of few units, as well for CP-SAT, which does more."""
+        left_s = self.watch.left_s()
+        few = len(self.problem.units) <= shares.ASSIGNED_UNITS
+        kept = shares.STAND_IN_RATIO if few else 0.0
+        return left_s is None or (1.0 - kept) * left_s > self.starting_s
 
     def _in_parts(self) -> Packing | None:
         """Return plans of parts that have nothing to do with each other as one, and keep their bound."""

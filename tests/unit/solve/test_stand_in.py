@@ -13,6 +13,7 @@ from planner.solve.guide import Advice, make_advice
 from planner.solve.options import SolveOptions
 from planner.solve.portfolio import make_plan
 from planner.solve.problem import make_problem
+from planner.solve.progress import Progress
 from planner.solve.stand_in import StandIn, stand_ins_for
 from tests.support.builders import (
     GIB,
@@ -207,3 +208,33 @@ def test_other_classes_of_device_keep_their_ways() -> None:
     )
     (found,) = stand_ins(scenario)
     assert {group.options for group in found.groups.values()} == {((0,), (1,)), ((1,), (2,))}
+
+
+class _Steps:
+    """A clock by which every look takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seconds", "last"),
+    [
+        (_in_pairs(a_fleet(100, seed=101)), 0.001, "patterns"),
+        (_on_nodes(a_fleet(250, seed=100)), 0.005, "carry over"),
+    ],
+    ids=["pairs", "nodes"],
+)
+def test_a_stand_in_leaves_time_for_what_follows(scenario, seconds, last) -> None:  # type: ignore[no-untyped-def]
+    found: dict[str, int] = {}
+
+    def note(told: Progress) -> None:
+        found[told.phase] = told.cost_microusd_per_h or 0
+
+    options = SolveOptions(work=20, time_limit_ms=2200)
+    make_plan(scenario, options, progress=note, clock=_Steps(seconds))
+    assert found["improve"] < found[last]
