@@ -308,7 +308,10 @@ class _Search:
         parts = () if self.stands_in else parts_of(self.problem)
         left_s = self.watch.left_s()
         needed_s = shares.PART_S * len(parts) + shares.PART_S_A_UNIT * len(self.problem.units)
-        if not 1 < len(parts) <= MOST_PARTS or (left_s is not None and left_s < needed_s):
+        if not 1 < len(parts) <= MOST_PARTS:
+            return None
+        if left_s is not None and left_s < needed_s:
+            self.watch.stopped = True
             return None
         plans = []
         for number, part in enumerate(parts):
