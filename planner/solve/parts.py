@@ -23,15 +23,15 @@ MOST_PARTS = 64
 """Of more than so many each is small, and planning each by itself takes long."""
 
 
-_NODES = "nodes"
-"""Stands for all nodes, which any shards on them share."""
+_NODES, _NOWHERE = "nodes", "nowhere"
+"""What stands for all nodes, which any shards on them share; and for models that are allowed on no type."""
 
 
 def parts_of(problem: Problem) -> tuple[Scenario, ...]:
     """Return the scenarios that a problem falls into, in the order of their first models; one if it does not.
 
     Together they have all its models, and all of its shard types that something is allowed on or that are
-    asked for; a model that is allowed nowhere is a part of its own.
+    asked for; models that are allowed nowhere are a part.
     """
     scenario = problem.scenario
     if is_scarce(scenario):
@@ -41,7 +41,8 @@ def parts_of(problem: Problem) -> tuple[Scenario, ...]:
     keys = [("model", kind, tenant) for kind, tenant in zip(problem.kind, problem.tenant, strict=True)]
     for key in dict.fromkeys(keys):
         _, kind, tenant = key
-        ties.tie([key, *(_place(problem, int(index), tenant) for index in allowed[kind].nonzero()[0])])
+        places = [_place(problem, int(index), tenant) for index in allowed[kind].nonzero()[0]]
+        ties.tie([key, *(places or [_NOWHERE])])
     for model, key in zip(scenario.models, keys, strict=True):
         named = [("together", model.together)] if model.together is not None else []
         named += [("shard", model.pin.shard)] if model.pin is not None else []

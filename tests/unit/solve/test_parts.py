@@ -51,6 +51,7 @@ def test_runtimes_that_serve_other_backends_are_apart_unless_a_limit_ties_them()
         *models(3, THREE, prefix="o"),
         *models(2, THREE, prefix="s", backend="sklearn"),
         a_model("x", an_option("none", gpu=GIB)),
+        a_model("y", an_option("none", gpu=THREE.steady_bytes.p95)),
     )
 
     def scenario(**more) -> Scenario:  # type: ignore[no-untyped-def]
@@ -60,7 +61,7 @@ def test_runtimes_that_serve_other_backends_are_apart_unless_a_limit_ties_them()
     first, second, nowhere = parts(scenario())
     assert (len(first[0]), first[1]) == (3, ["triton", "unused"])
     assert (len(second[0]), second[1]) == (2, ["mlserver"])
-    assert nowhere == (["x"], [])
+    assert nowhere == (["x", "y"], [])
     assert len(parts(scenario(max_shards=9))) == 1
 
 
