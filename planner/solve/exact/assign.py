@@ -8,6 +8,7 @@ everywhere.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,8 +50,8 @@ class Assigned:
 def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
     """Return what is at least as good as a packing of the same problem; None if that is too large a question.
 
-    None also where the packing's own rule of ``models.json``, which is narrower than the specification's,
-    rejects what was found.
+    None also where the time is up before the question is asked, and where the packing's own rule of
+    ``models.json``, which is narrower than the specification's, rejects what was found.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
     effort
         What may be spent.
     """
+    began_s = time.monotonic()
     known = _numbered_from_zero(packing)
     complete = None not in packing.row_of_unit
     slots = make_slots(known, most_cost=packing.cost if complete else None)
@@ -68,7 +70,8 @@ def assign(packing: Packing, *, effort: Effort) -> Assigned | None:
         return None
     draft = Draft(known, slots)
     add_rules(draft)
-    return _Stages(draft, effort).run()
+    stages = _Stages(draft, effort, began_s)
+    return None if stages.is_over() else stages.run()
 
 
 def _numbered_from_zero(packing: Packing) -> Packing:
@@ -95,12 +98,17 @@ def _numbered_from_zero(packing: Packing) -> Packing:
 class _Stages:
     """The objectives one after the other; what each reaches is asked for in the next."""
 
-    def __init__(self, draft: Draft, effort: Effort) -> None:
+    def __init__(self, draft: Draft, effort: Effort, began_s: float) -> None:
         self.draft, self.problem = draft, draft.problem
-        self.left, self.limit_s = effort.deterministic_time, effort.limit_s
+        self.left = effort.deterministic_time
+        self.end_s = None if effort.limit_s is None else began_s + effort.limit_s
         self.solver = make_solver(effort)
         self.best: list[int] = draft.hint
         self.most_placed = True
+
+    def is_over(self) -> bool:
+        """Return whether the time is up: what it takes to ask counts, too."""
+        return self.end_s is not None and time.monotonic() >= self.end_s
 
     def run(self) -> Assigned | None:
         for priority, known in self._levels():
@@ -153,21 +161,19 @@ class _Stages:
         bound = self.solver.best_objective_bound
         return max(0, round(bound)) if np.isfinite(bound) else None  # whole micro-USD, reported as a float
 
-    def _solve(self, time: float) -> cp_model.CpSolverStatus:
+    def _solve(self, work: float) -> cp_model.CpSolverStatus:
         """Solve from the best solution known within a deterministic time, and remember a better one."""
-        if time <= 0:
+        if work <= 0 or self.is_over():
             return cp_model.UNKNOWN
         model = self.draft.model
         model.clear_hints()  # type: ignore[no-untyped-call]
         for index, value in enumerate(self.best):
             model.add_hint(model.get_int_var_from_proto_index(index), value)
-        self.solver.parameters.max_deterministic_time = time
-        if self.limit_s is not None:
-            self.solver.parameters.max_time_in_seconds = self.limit_s
+        self.solver.parameters.max_deterministic_time = work
+        if self.end_s is not None:
+            self.solver.parameters.max_time_in_seconds = max(0.001, self.end_s - time.monotonic())
         status = self.solver.solve(model)
         self.left -= self.solver.response_proto.deterministic_time
-        if self.limit_s is not None:
-            self.limit_s = max(0.001, self.limit_s - self.solver.wall_time)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             self.best = list(self.solver.response_proto.solution)
         return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_the_higher_priority_is_placed_first_even_if_fewer_fit() -> None:
 def test_what_is_too_large_a_question_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MOST_SEATS", 3)
     assert assign(constructed(a_scenario(*models(4, EIGHT))), effort=EFFORT) is None
+
+
+def test_what_it_takes_to_ask_counts_as_time() -> None:
+    scenario = a_scenario(*models(4, EIGHT))
+    assert assign(constructed(scenario), effort=replace(EFFORT, limit_s=1e-9)) is None
+    assert assign(constructed(scenario), effort=replace(EFFORT, limit_s=60.0)) is not None
 
 
 def test_shards_of_many_devices_are_too_large_a_question() -> None:
