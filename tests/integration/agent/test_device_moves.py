@@ -86,10 +86,12 @@ def test_pins_are_honoured_and_what_is_too_much_is_refused_without_a_call(shard:
     fitting = [shard.model(f"on-{gpu[-1]}", gpu, size=60 * MIB, peak=80 * MIB) for gpu in map(str, uuids())]
     too_much = shard.model("too-much", "GPU-c", size=41 * MIB)
     peaky = shard.model("peaky", "GPU-d", size=10 * MIB, peak=41 * MIB)
-    shard.mount(*fitting, too_much, peaky)
+    shard.mount(*fitting)  # first: what is fetched sooner would take the room
     shard.agent.start()
     shard.agent.wait_ready()
     eventually(lambda: used_mib(shard) == dict.fromkeys(uuids(), 60), "one on each")
+    shard.mount(*fitting, too_much, peaky)
+    eventually(lambda: len(shard.agent.states()) == 6, "the agent knows of both")
     assert {name: entry(shard, name)["device"] for name in ("on-a", "on-b", "on-c", "on-d")} == {
         f"on-{letter}": f"gpu:{ordinal}" for ordinal, letter in enumerate("abcd")
     }
