@@ -159,11 +159,11 @@ def _in_pairs(scenario: Scenario) -> Scenario:
 
 @pytest.mark.parametrize(
     ("changed", "most"),
-    [(_with_free, 1.09), (_on_nodes, 1.12), (_in_pairs, 1.20)],
+    [(_with_free, 1.09), (_on_nodes, 1.12), (_in_pairs, 1.15)],
     ids=["free", "nodes", "pairs"],
 )
 def test_fleets_with_shards_of_ones_own_and_groups_cost_little_more_than_their_bound(changed, most) -> None:  # type: ignore[no-untyped-def]
-    """Without a stand-in it is 15 to 40 % more."""
+    """Without a stand-in it is 21, 25 and 16 % more."""
     scenario = changed(a_fleet(250, seed=100))
     plan = make_plan(scenario)
     assert not plan.refusals
