@@ -156,7 +156,8 @@ class _Silence:
 
 def _try_lock(folder: Path) -> int | None:
     """Return the lock of a download, or None where another has it; the folder is made."""
-    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # pathlib would look again, when it may be gone
+        os.mkdir(folder)  # noqa: PTH102
     path = folder / _LOCK
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from threading import Event
 import pytest
 
 from agent.errors import StorageError, SupersededError
+from agent.storage import turns
 from agent.storage.contents import Contents
 from agent.storage.limits import Budget, Limits
 from agent.storage.shared import Gathered, SharedCache
@@ -226,6 +228,24 @@ def test_whoever_comes_later_waits_and_takes_it(tmp_path: Path, elsewhere: Path)
     assert sorted(shelf.reads) == ["a", "w"]
     assert [one.fetched_bytes for one in found if one] == [1 + len(WEIGHTS), 0, 0, 0]
     assert left(elsewhere) == []
+
+
+def test_turns_at_a_download_that_is_done_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE_S", 1e-4)
+    busy = threading.Lock()
+
+    def take_turns(_number: int) -> int:
+        for _ in range(300):
+            with turns.turn(tmp_path / "one", unwanted=lambda: False, silence_s=30.0):
+                assert busy.acquire(blocking=False)
+                busy.release()
+                turns.clear(tmp_path / "one")
+        return 300
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(take_turns, range(4))) == 1200
 
 
 def test_one_that_is_not_wanted_any_more_does_not_wait(tmp_path: Path) -> None:
