@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="let benchmarks write what is better than ever into tests/bench/best_known.json",
     )
     parser.addoption("--update-goldens", action="store_true", help="rewrite the golden files")
+
+
+@pytest.fixture(autouse=True)
+def own_log_levels() -> Iterator[None]:
+    """Let what a command's ``-q`` or ``--debug`` sets end with its test: the process outlives it."""
+    own = [logging.getLogger(name) for name in ("agent", "planner")]
+    levels = [logger.level for logger in own]
+    yield
+    for logger, level in zip(own, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
