@@ -55,7 +55,7 @@ def fill(store: RealStore) -> None:
 
 # What is timed, and what by its side in the same round.
 ALL, WEIGHTS = (
-    ("obstore", "obstoreSynced", "obstoreStreamed"),
+    ("obstore", "obstoreSynced", "obstoreCompared", "obstoreStreamed"),
     ("obstoreWeights", "obstoreWeightsSynced", "obstoreWeightsStreamed"),
 )
 PEERS = {
@@ -86,6 +86,7 @@ def ways(store: RealStore) -> dict[str, Callable[[Path], None]]:
         "s3WithoutMd5By8": partial(from_s3, compare_md5=False, downloads=8),
         "obstore": partial(bulk_copy, store, keys, synced=False),
         "obstoreSynced": partial(bulk_copy, store, keys, synced=True),
+        "obstoreCompared": partial(bulk_copy, store, keys, synced=False, compared=True),
         "obstoreStreamed": partial(streamed_copy, store, keys),
         "http": from_web,
         "httpBy8": partial(from_web, downloads=8),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.lanes import Lanes
 from agent.repository import Repository
 from agent.storage import Limits, Reach
 from tests.support.real_stores import RealStore
+
+if TYPE_CHECKING:
+    from obstore import Bytes
 
 WORKERS = 16
 """Objects that obstore copies at a time: it is fastest so."""
@@ -22,8 +27,24 @@ _CHUNK_BYTES = 1 << 20
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def bulk_copy(store: RealStore, keys: Sequence[str], folder: Path, *, synced: bool) -> None:
-    """Copy objects as obstore does it by itself, each through memory."""
+def bulk_copy(
+    store: RealStore, keys: Sequence[str], folder: Path, *, synced: bool, compared: bool = False
+) -> None:
+    """Copy objects as obstore does it by itself, each through memory.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    keys
+        Of the objects.
+    folder
+        Where they go.
+    synced
+        Whether each file is synced.
+    compared
+        Whether each content is compared with the MD5 that its ETag is: obstore by itself verifies nothing.
+    """
     import obstore
     from obstore.store import LocalStore
 
@@ -31,7 +52,13 @@ def bulk_copy(store: RealStore, keys: Sequence[str], folder: Path, *, synced: bo
 
     async def copy(key: str, turn: asyncio.Semaphore) -> None:
         async with turn:
-            await obstore.put_async(local, key, await obstore.get_async(client, key))
+            found = await obstore.get_async(client, key)
+            if compared:
+                content = await found.bytes_async()
+                await asyncio.to_thread(_compare, content, found.meta["e_tag"])
+                await obstore.put_async(local, key, content)
+            else:
+                await obstore.put_async(local, key, found)
             if synced:
                 await asyncio.to_thread(_sync, folder / key)
 
@@ -40,6 +67,11 @@ def bulk_copy(store: RealStore, keys: Sequence[str], folder: Path, *, synced: bo
         await asyncio.gather(*(copy(key, turn) for key in keys))
 
     asyncio.run(copy_all())
+
+
+def _compare(content: Bytes, etag: str | None) -> None:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != (etag or "").strip('"'):
+        raise ValueError(f"the content is not {etag}")
 
 
 def _sync(path: Path) -> None:
