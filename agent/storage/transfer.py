@@ -222,8 +222,11 @@ class Arriving:
         self._done: set[int] = set()
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
-        self._hash = _Hash(with_md5=item.md5 is not None)
+        self._hash = self._fresh_hash()
         self._file: int | None = None
+
+    def _fresh_hash(self) -> _Hash:
+        return _Hash(with_md5=self.item.md5 is not None, aside=self.parts > 1)
 
     def missing(self) -> Sequence[int]:
         """Return the parts that are still to be fetched."""
@@ -234,7 +237,7 @@ class Arriving:
                 return ()
             log.warning("a file was changed by somebody; it is fetched anew", extra={"path": self.item.path})
             self.path.unlink()
-            self._hash = _Hash(with_md5=self.item.md5 is not None)
+            self._hash = self._fresh_hash()
         self._done = self._noted()
         if self._done and len(self._done) == self.parts:
             self._done.discard(self.parts - 1)  # the last step is taken by whoever brings a part
@@ -385,11 +388,18 @@ class Arriving:
 class _Hash:
     """SHA-256, and MD5 where it is asked for, of a file's beginning that grows.
 
-    The MD5 takes longer than all else that is done with a byte, so another thread makes it while this one
-    makes the SHA-256 and waits for the next bytes.
+    Parameters
+    ----------
+    with_md5
+        Whether an MD5 is made.
+    aside
+        Whether another thread makes it, while this one makes the SHA-256 and waits for the next bytes. It
+        takes longer than all else that is done with a byte, so one large object is done sooner then; of many
+        small ones others come meanwhile, and all that is handed over costs time.
     """
 
-    def __init__(self, *, with_md5: bool) -> None:
+    def __init__(self, *, with_md5: bool, aside: bool) -> None:
+        self._aside = aside
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         self._making: Future[None] | None = None
@@ -413,9 +423,18 @@ class _Hash:
     def _update(self, chunk: bytes) -> None:
         if self._md5 is not None:
             self._await_md5()
-            self._making = _handed_over(self._md5.update, chunk)
+            self._making = self._begin_md5(self._md5.update, chunk)
         self._sha256.update(chunk)
         self._bytes += len(chunk)
+
+    def _begin_md5(self, update: Callable[[bytes], None], chunk: bytes) -> Future[None] | None:
+        """Have another thread hash a chunk; None where that was done here at once."""
+        if self._aside and len(chunk) >= _LEAST_HANDED_OVER:
+            # The interpreter takes nothing any more once it ends, and threads may go on until then.
+            with contextlib.suppress(RuntimeError):
+                return _helpers.submit(update, chunk)
+        update(chunk)
+        return None
 
     def _await_md5(self) -> None:
         """Return when the MD5 has got as far as the SHA-256: one chunk at most waits for it."""
@@ -431,16 +450,6 @@ class _Hash:
     def md5(self) -> str | None:
         self._await_md5()
         return None if self._md5 is None else self._md5.hexdigest()
-
-
-def _handed_over(update: Callable[[bytes], None], chunk: bytes) -> Future[None] | None:
-    """Have another thread hash a chunk; None where that was done here at once."""
-    if len(chunk) >= _LEAST_HANDED_OVER:
-        # The interpreter takes nothing any more once it ends, and threads of a download may go on until then.
-        with contextlib.suppress(RuntimeError):
-            return _helpers.submit(update, chunk)
-    update(chunk)
-    return None
 
 
 def _opened(path: Path) -> int:

@@ -288,7 +288,8 @@ class _Search:
                 open_required(packing)
             except InputError:
                 continue
-            self.watch.stopped |= inner.watch.stopped
+            finally:
+                self.watch.stopped |= inner.watch.stopped
             waiting = [unit for unit, row in enumerate(packing.row_of_unit) if row is None]
             packing, _ = extend(packing, waiting, self.advice, seed=self.options.seed, watch=self.watch)
             close_empty(packing)
