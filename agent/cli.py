@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from agent.background import give_way
 from agent.backoff import Backoff
 from agent.desired import PROBE_KINDS
 from agent.errors import SettingsError
@@ -305,6 +306,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def main(**options: Any) -> None:
     """Load and unload models on the server beside it until it holds what the mounted documents ask for."""
     start_logging(options["log_level"])
+    give_way()
     # What it keeps is data without cycles; looking through it for garbage takes a tenth of a start.
     gc.set_threshold(100_000)
     try:

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from agent.background import in_front
 from agent.certificate_name import certificate_name, is_address
 from agent.errors import SettingsError
 from agent.route_files import REST_WAITS, Rest, Route, RouteFiles
@@ -419,9 +420,10 @@ class Proxy:
 
     def _spawn(self) -> None:
         folder = self._settings.folder  # where it looks for the files of routes
-        self._nginx = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder
-        )
+        with in_front():
+            self._nginx = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder
+            )
         temporary = folder / f"{_FORMER}.new"
         temporary.write_text(str(self._nginx.pid), encoding="utf-8")
         temporary.rename(folder / _FORMER)

@@ -100,6 +100,18 @@ def test_each_model_is_answered_for(beside: Beside, store: Path) -> None:
     assert beside.ask("m", large).status == 400  # Triton's answer: the model takes one number
 
 
+def test_the_agent_gives_way_and_its_proxy_does_not(beside: Beside) -> None:
+    beside.mount()
+    beside.agent.start()
+    eventually(lambda: beside.get("/v2/health/ready") == 200, "the proxy")
+    nginx = proxy_pid(beside.agent)
+    workers = Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split()
+    assert workers
+    assert {os.sched_getscheduler(int(pid)) for pid in (nginx, *workers)} == {os.SCHED_OTHER}
+    threads = [int(task.name) for task in Path(f"/proc/{beside.agent.pid}/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+
+
 def test_no_request_fails_while_other_models_come_and_go(beside: Beside, store: Path) -> None:
     stays = model(store, "stays")
     others = [model(store, f"other-{number}") for number in range(6)]
