@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.background import give_way
 from agent.lanes import Lanes
 from agent.repository import Repository
 from agent.storage import Limits, Reach
@@ -105,7 +106,8 @@ def through_the_agent(
     compare_md5: bool = True,
     downloads: int = Lanes().downloads,
 ) -> None:
-    """Download models as the agent's loop does: so many at a time as it does by default."""
+    """Download models as the agent's loop does: so many at a time as it does by default, and in nobody's way."""
+    give_way()
     repository = Repository(
         folder / "models", folder / "state", Limits(), Reach(environment=environment, compare_md5=compare_md5)
     )
