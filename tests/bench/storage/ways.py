@@ -106,7 +106,7 @@ def through_the_agent(
     compare_md5: bool = True,
     downloads: int = Lanes().downloads,
 ) -> None:
-    """Download models as the agent's loop does: so many at a time as it does by default, scheduled as it is."""
+    """Download models as the agent does: so many at a time as it does by default, and scheduled as it is."""
     give_way()
     repository = Repository(
         folder / "models", folder / "state", Limits(), Reach(environment=environment, compare_md5=compare_md5)
