@@ -2,7 +2,7 @@
 
 A thread that wakes up usually takes its core from whoever runs there. Under `SCHED_BATCH` (sched(7)) it
 waits its turn; its share of the cores stays what it was. A load wakes threads of the agent some 25 times, so
-that a server's work is not cut to pieces is worth a fifth of both their time (docs/benchmarks.md, Agent).
+that a server's work is not cut to pieces is worth a tenth of the time of both (docs/benchmarks.md, Agent).
 """
 
 from __future__ import annotations
